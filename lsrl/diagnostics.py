@@ -1,0 +1,144 @@
+"""Places in source text, and everything the compiler has to say about them.
+
+Every error that a user can cause is a `Diagnostic` (code, span, one sentence, help) inside an
+`LsrlError`. Lines and columns count characters, from 1.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+__all__ = ["Diagnostic", "LsrlError", "Source", "Span", "NOWHERE", "did_you_mean"]
+
+_WIDEST = 160  # characters of a source line that a diagnostic shows; longer ones are cut around the caret
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A named text. `name` is what diagnostics print before the line and column."""
+
+    name: str
+    text: str = field(repr=False)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [0, *(i + 1 for i, c in enumerate(self.text) if c == "\n")]
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Line and column (both from 1) of a character offset."""
+        line = bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
+
+    def line(self, number: int) -> str:
+        """The text of line `number` (from 1), without its end."""
+        start = self._starts[number - 1]
+        end = self._starts[number] - 1 if number < len(self._starts) else len(self.text)
+        return self.text[start:end].rstrip("\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The half-open range [start, end) of character offsets in a source."""
+
+    source: Source
+    start: int
+    end: int
+
+    @property
+    def line(self) -> int:
+        return self.source.position(self.start)[0]
+
+    @property
+    def column(self) -> int:
+        return self.source.position(self.start)[1]
+
+    @property
+    def text(self) -> str:
+        return self.source.text[self.start : self.end]
+
+    def to(self, other: Span) -> Span:
+        """The span from the start of this one to the end of `other`."""
+        return Span(self.source, min(self.start, other.start), max(self.end, other.end))
+
+    def __str__(self) -> str:
+        return f"{self.source.name}:{self.line}:{self.column}"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+
+NOWHERE = Span(Source("<built in>", ""), 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One thing that is wrong.
+
+    code: L0xx lexis and syntax, L1xx names and definitions, L2xx types and ranges, L3xx state and
+    causality, L4xx targets, L5xx verification, L6xx input data.
+    message: one sentence. label: what stands beside the caret. help: what to write instead.
+    notes: further places that explain it, such as the call through which it was reached.
+    """
+
+    code: str
+    message: str
+    span: Span = NOWHERE
+    label: str = ""
+    help: str = ""
+    notes: tuple[tuple[str, Span], ...] = ()
+    severity: str = "error"
+
+    def __str__(self) -> str:
+        return self.render()
+
+    def render(self) -> str:
+        """The diagnostic as text, with the source line and a caret under the place."""
+        out = [f"{self.severity}[{self.code}]: {self.message}"]
+        width = 1
+        if self.span is not NOWHERE:
+            width = len(str(self.span.line))
+            out += _excerpt(self.span, self.label, width)
+        out += [f"{' ' * width} = note: {text} ({place})" if place is not NOWHERE else f"{' ' * width} = note: {text}"
+                for text, place in self.notes]
+        if self.help:
+            out.append(f"{' ' * width} = help: {self.help}")
+        return "\n".join(out)
+
+
+def _excerpt(span: Span, label: str, width: int) -> list[str]:
+    line, column = span.line, span.column
+    text = span.source.line(line)
+    length = max(1, min(span.end - span.start, len(text) - column + 1))
+    if len(text) > _WIDEST:
+        cut = max(0, column - 1 - _WIDEST // 2)
+        text = ("…" if cut else "") + text[cut : cut + _WIDEST] + "…"
+        column -= cut - (1 if cut else 0)
+        length = min(length, _WIDEST // 2)
+    text = "".join(c if c == "\t" or c.isprintable() else "�" for c in text)
+    indent = "".join("\t" if c == "\t" else " " for c in text[: column - 1])
+    bar = " " * width
+    caret = f"{indent}{'^' * length} {label}".rstrip()
+    return [f"{bar} ┌─ {span}", f"{bar} │", f"{line} │ {text}".rstrip(), f"{bar} │ {caret}"]
+
+
+class LsrlError(Exception):
+    """One or more diagnostics, in source order."""
+
+    def __init__(self, diagnostics: Diagnostic | Iterable[Diagnostic]) -> None:
+        self.diagnostics = (diagnostics,) if isinstance(diagnostics, Diagnostic) else tuple(diagnostics)
+        super().__init__("\n\n".join(d.render() for d in self.diagnostics))
+
+    @classmethod
+    def of(cls, code: str, message: str, span: Span = NOWHERE, *, label: str = "", help: str = "") -> LsrlError:
+        return cls(Diagnostic(code, message, span, label, help))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A help line that offers the nearest known name, or the empty string."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"did you mean `{near[0]}`?" if near else ""
