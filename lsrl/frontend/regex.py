@@ -315,7 +315,7 @@ class _Builder:
             missing = _intersect(_negate(ranges, self.alphabet.top), rest)
             if some and missing:
                 odd = _show(missing if unnameable else some)
-                raise _PatternError("L252", f"{text} tells apart characters that fall under `*` of {self.alphabet.text}",
+                raise _PatternError("L252", f"{text} tells apart characters under `*` of {self.alphabet.text}",
                                     f"give these characters symbols of their own in the alphabet: {odd}")
         out = frozenset(x for x, p in enumerate(points) if (unnameable if p == _UNNAMEABLE else _holds(ranges, p)))
         if not out and not empty:

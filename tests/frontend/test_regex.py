@@ -48,7 +48,8 @@ def _grow(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.lists(inner, min_size=2, max_size=3).map("".join),
         st.lists(inner, min_size=2, max_size=3).map(lambda parts: f"(?:{'|'.join(parts)})"),
         st.tuples(inner, st.sampled_from(quantifiers)).map(lambda t: f"(?:{t[0]}){t[1]}"),
-        st.tuples(st.sampled_from(["(", "(?:", "(?i:", "(?s:", "(?m:", "(?-s:"]), inner).map(lambda t: "".join(t) + ")"),
+        st.tuples(st.sampled_from(["(", "(?:", "(?i:", "(?s:", "(?m:", "(?-s:"]),
+                  inner).map(lambda t: "".join(t) + ")"),
     )
 
 
