@@ -19,6 +19,7 @@ _STRING = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u\{([0-9a-fA-F]{1,6})\}|(.))")
 _INT = re.compile(r"-?\d+")
 _NUMBER = re.compile(r"-?(?:inf\b|nan\b|\d+(?:(?:\.\d+)?(?:e[+-]?\d+)|\.\d+|/\d+)?)")
+_BOUNDS = re.compile(r"\[[^\]\n]*\.\.")
 _DIGITS = 4000  # Python does not read or write longer integers
 _DIMENSIONS = 32
 _BACKSLASHED = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"'}
@@ -87,8 +88,7 @@ class Cursor:
 
     def _bounds_follow(self) -> bool:
         """Whether the bracket that opens here holds `..`: bounds, not dimensions."""
-        close = self.text.find("]", self.at)
-        return self.peek() == "[" and close > 0 and ".." in self.text[self.at : close]
+        return _BOUNDS.match(self.text, self.at) is not None
 
     def _int_type(self) -> Type:
         if not self._bounds_follow():

@@ -1,0 +1,27 @@
+"""Golden files: text that a test pins, rewritten by `pytest --update-golden`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write what tests produce into their golden files")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, Path], None]:
+    """A function that compares a text with a golden file, or writes the file under --update-golden."""
+
+    def compare(actual: str, path: Path) -> None:
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(actual, encoding="utf-8")
+        if not path.exists():
+            pytest.fail(f"{path} is missing: run pytest --update-golden and read what it writes")
+        assert actual == path.read_text(encoding="utf-8")
+
+    return compare
