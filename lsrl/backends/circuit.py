@@ -1,0 +1,375 @@
+"""The circuit: an exact layered network, before it becomes the parameters of a real module.
+
+Layer 0 is the encoded input, a tuple of `Column`s. Layer l reads layer l − 1 at the same token and itself at the token
+before. Everything here is exact (Python ints and Fractions), so that a fault can be told apart: interpreter, circuit
+and torch module compute the same, and the first two that differ show which stage is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TypeAlias
+
+from lsrl.diagnostics import NOWHERE, Span
+from lsrl.types import Type, Value
+
+__all__ = ["Bit", "CellReport", "Circuit", "Column", "Count", "Form", "Gate", "Layer", "Number", "Output", "Placement",
+           "Quantity", "Rational", "Register", "Symbol", "Unit", "ZERO", "constant", "flatten", "signal"]
+
+Rational: TypeAlias = int | Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Σ weight · signal + bias over the signals of one layer: a number that the next layer reads linearly.
+
+    terms: (weight, index of the signal), ordered by index, no weight is 0. Which layer is meant is known from where
+    the form stands.
+    """
+
+    terms: tuple[tuple[Rational, int], ...] = ()
+    bias: Rational = 0
+
+    def __add__(self, other: Form | Rational) -> Form:
+        if not isinstance(other, Form):
+            return Form(self.terms, self.bias + other)
+        return Form.of([*self.terms, *other.terms], self.bias + other.bias)
+
+    def __sub__(self, other: Form | Rational) -> Form:
+        return self + (other.scale(-1) if isinstance(other, Form) else -other)
+
+    def scale(self, by: Rational) -> Form:
+        """`by` times the form."""
+        return Form(tuple((w * by, i) for w, i in self.terms), self.bias * by) if by else ZERO
+
+    @property
+    def is_constant(self) -> bool:
+        return not self.terms
+
+    def value(self, signals: Sequence[Rational]) -> Rational:
+        """The number it denotes, given all signals of its layer."""
+        total: Rational = self.bias
+        for w, i in self.terms:
+            total += w * signals[i]
+        return total
+
+    @classmethod
+    def of(cls, terms: Iterable[tuple[Rational, int]], bias: Rational = 0) -> Form:
+        """A form from terms in any order; terms of one signal are added up."""
+        weights: dict[int, Rational] = {}
+        for w, i in terms:
+            weights[i] = weights.get(i, 0) + w
+        return cls(tuple((w, i) for i, w in sorted(weights.items()) if w), bias)
+
+    @classmethod
+    def total(cls, forms: Iterable[Form], bias: Rational = 0) -> Form:
+        """The sum of forms."""
+        terms: list[tuple[Rational, int]] = []
+        for f in forms:
+            terms.extend(f.terms)
+            bias += f.bias
+        return cls.of(terms, bias)
+
+
+ZERO = Form()
+
+
+def constant(value: Rational) -> Form:
+    """A form without signals."""
+    return Form((), value)
+
+
+def signal(index: int, weight: Rational = 1) -> Form:
+    """One signal of the layer."""
+    return Form(((weight, index),))
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A threshold: on (1) iff below(t) + own(t − 1) ≥ 1, the sum an integer; without terms and bias it is off."""
+
+    below: Form = ZERO
+    own: Form = ZERO
+
+    def sum(self, below: Sequence[Rational], own: Sequence[Rational]) -> Rational:
+        return self.below.value(below) + self.own.value(own)
+
+    def on(self, below: Sequence[Rational], own: Sequence[Rational]) -> bool:
+        return self.sum(below, own) >= 1
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """What a unit stands for, in the program's words, and where in its text that is."""
+
+    text: str
+    span: Span = field(default=NOWHERE, compare=False)
+    states: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bit:
+    """On (1) iff below(t) + own(t − 1) ≥ 1, else 0.
+
+    at_most_one: the sum never exceeds 1 (an "and"), so that one ReLU computes it as it stands.
+    """
+
+    below: Form
+    own: Form
+    symbol: Symbol
+    start: int = 0
+    at_most_one: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """max(0, below(t) + own(t − 1)); only where the technology has ReLU."""
+
+    below: Form
+    own: Form
+    symbol: Symbol
+    start: Rational = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """An exact counter in an LSTM cell: c := (0 if clear else c) + (0 unless move, else 1 if up, else −1).
+
+    Other units see only its sign: −1, 0 or 1 in exact terms. In the module it is tanh(c), so a reading with weight 1
+    lies in ±[1, 1 / tanh 1], and few of them may stand in one sum. `start` is c before the first token.
+    """
+
+    move: Gate
+    up: Gate
+    clear: Gate
+    symbol: Symbol
+    start: int = 0
+
+
+Unit: TypeAlias = Bit | Number | Register
+Layer: TypeAlias = tuple[Unit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One signal of the encoded input.
+
+    input, element: the program's input and, of a vector, the place in it (row-major).
+    values: it is 1 where the scalar is one of these values (as `lsrl.types` holds them), else 0; None: the number
+    itself.
+    """
+
+    input: str
+    element: int | None
+    values: tuple[Value, ...] | None
+
+    def value(self, row: Mapping[str, Value]) -> Rational:
+        x = row[self.input]
+        if self.element is not None:
+            x = flatten(x)[self.element]
+        assert not isinstance(x, tuple | float)
+        if self.values is None:
+            return x if isinstance(x, Fraction) else int(x)
+        return int(x in self.values)
+
+
+def flatten(value: Value) -> tuple[Value, ...]:
+    """The scalars of a vector or matrix, row-major; a scalar alone."""
+    if not isinstance(value, tuple):
+        return (value,)
+    return tuple(x for v in value for x in flatten(v))
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output of the program: one form over the last layer per scalar element, row-major.
+
+    The form's value is the output: 0 or 1 of a bool, the code of a symbol, the number otherwise.
+    """
+
+    name: str
+    type: Type
+    forms: tuple[Form, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """One unbounded number inside a finite cell's placement: its value is form(contents of the layer).
+
+    units: how it is written: unit := scale · value + offset, then max(0, ·) if `clipped`, with the offsets for the
+    pattern that `Placement.encode` has chosen.
+    """
+
+    form: Form
+    units: tuple[tuple[int, Rational, Rational, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a cell's program states live, to read and to write them.
+
+    layer: from 1. states: the finite ones; joint values of them are `values[k]`, in force iff `forms[k]` of the
+    layer's contents is 1; `patterns[k]` are the units to be set to 1 for it, and all others of `units` to 0.
+    Where minimisation has merged joint values, `values[k]` is the first of them that occurs, and `merged[k]` tells
+    how many there are. numbers: unbounded states. Contents are 0/1 of a bit, the number of a `Number`, c of a
+    `Register`.
+    """
+
+    layer: int
+    states: tuple[str, ...]
+    values: tuple[tuple[Value, ...], ...] = ()
+    forms: tuple[Form, ...] = ()
+    patterns: tuple[tuple[int, ...], ...] = ()
+    units: tuple[int, ...] = ()
+    merged: tuple[int, ...] = ()
+    numbers: tuple[tuple[str, Count], ...] = ()
+
+    def decode(self, contents: Sequence[Rational]) -> dict[str, Value]:
+        """The states' values, from the contents of the layer's units."""
+        out: dict[str, Value] = {}
+        for value, form in zip(self.values, self.forms, strict=True):
+            if form.value(contents) == 1:
+                out.update(zip(self.states, value, strict=True))
+        for name, count in self.numbers:
+            out[name] = count.form.value(contents)
+        return out
+
+    def encode(self, changes: Mapping[str, Value], contents: Sequence[Rational]) -> list[Rational]:
+        """The contents with some states changed. Raises ValueError for a joint value that cannot occur."""
+        wanted = {**self.decode(contents), **changes}
+        out = list(contents)
+        if self.values:
+            joint = tuple(wanted[s] for s in self.states)
+            if joint not in self.values:
+                known = ", ".join(map(str, self.values[:8]))
+                raise ValueError(f"({', '.join(self.states)}) cannot be {joint}; it can be {known}"
+                                 + (", …" if len(self.values) > 8 else ""))
+            for u in self.units:
+                out[u] = 0
+            for u in self.patterns[self.values.index(joint)]:
+                out[u] = 1
+        for name, count in self.numbers:
+            target = wanted[name]
+            assert isinstance(target, int | Fraction)
+            # What other units of the layer already contribute to the form (a step that is still pending).
+            written = {u for u, *_ in count.units}
+            pending = sum((w * out[i] for w, i in count.form.terms if i not in written), Fraction(0))
+            for u, scale, offset, clipped in count.units:
+                v = scale * (target - pending) + offset
+                v = max(v, 0) if clipped else v
+                out[u] = int(v) if Fraction(v).denominator == 1 else v
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A certificate's fact about one signal or sum: the bounds that make it exact. None means no bound.
+
+    growth: by how much |value| can grow per token; with it an unbounded number has a horizon.
+    """
+
+    name: str
+    lo: Rational | None
+    hi: Rational | None
+    grid: Rational = 1
+    growth: Rational = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CellReport:
+    """How a cell was built: `width` units (its own, no relays), and the n·k baseline beside it, if it has one."""
+
+    states: tuple[str, ...]
+    kind: str
+    layer: int
+    width: int
+    baseline: int | None
+    span: Span = NOWHERE
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """The whole network. `layers[0]` is layer 1."""
+
+    name: str
+    columns: tuple[Column, ...]
+    layers: tuple[Layer, ...]
+    outputs: tuple[Output, ...]
+    placements: tuple[Placement, ...] = ()
+    cells: tuple[CellReport, ...] = ()
+    quantities: tuple[Quantity, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Units in all layers together."""
+        return sum(map(len, self.layers))
+
+    @property
+    def baseline(self) -> int | None:
+        """The n·k baselines of the cells added up, None if a cell has none."""
+        known = [c.baseline for c in self.cells]
+        return None if None in known else sum(b for b in known if b is not None)
+
+    def start(self) -> list[list[Rational]]:
+        """The contents of every unit before the first token, layer by layer."""
+        return [[u.start for u in layer] for layer in self.layers]
+
+    def step(
+        self, state: list[list[Rational]], row: Mapping[str, Value]
+    ) -> tuple[dict[str, Value], list[list[Rational]]]:
+        """One token: outputs by name, and the new contents."""
+        below: list[Rational] = [c.value(row) for c in self.columns]
+        new: list[list[Rational]] = []
+        for layer, old in zip(self.layers, state, strict=True):
+            seen = _signals(layer, old)
+            new.append([_update(u, below, seen, c) for u, c in zip(layer, old, strict=True)])
+            below = _signals(layer, new[-1])
+        return {o.name: _value(o, [f.value(below) for f in o.forms]) for o in self.outputs}, new
+
+    def simulate(self, rows: Iterable[Mapping[str, Value]]) -> Iterator[dict[str, Value]]:
+        """The exact outputs, token by token."""
+        state = self.start()
+        for row in rows:
+            out, state = self.step(state, row)
+            yield out
+
+
+def _signals(layer: Layer, contents: list[Rational]) -> list[Rational]:
+    """What other units see of the contents: a register shows its sign."""
+    if not any(isinstance(u, Register) for u in layer):
+        return contents
+    return [(c > 0) - (c < 0) if isinstance(u, Register) else c for u, c in zip(layer, contents, strict=True)]
+
+
+def _update(unit: Unit, below: list[Rational], own: list[Rational], old: Rational) -> Rational:
+    match unit:
+        case Bit():
+            total = unit.below.value(below) + unit.own.value(own)
+            if Fraction(total).denominator != 1 or (unit.at_most_one and total > 1):
+                raise AssertionError(f"unit {unit.symbol.text}: the sum is {total}")
+            return int(total >= 1)
+        case Number():
+            return max(0, unit.below.value(below) + unit.own.value(own))
+        case Register():
+            kept = 0 if unit.clear.on(below, own) else old
+            if not unit.move.on(below, own):
+                return kept
+            return kept + (1 if unit.up.on(below, own) else -1)
+
+
+def _value(output: Output, numbers: list[Rational]) -> Value:
+    """Numbers in the form that the output's type is held in."""
+    from lsrl.arithmetic import convert
+    from lsrl.types import shape
+
+    def fold(flat: list[Rational], dims: tuple[int, ...]) -> Value:
+        if not dims:
+            return flat[0]
+        size = len(flat) // dims[0]
+        return tuple(fold(flat[i * size : (i + 1) * size], dims[1:]) for i in range(dims[0]))
+
+    return convert(fold(numbers, shape(output.type)), output.type)
