@@ -1,26 +1,29 @@
-"""What an emitter hands to `CompiledModel`: real modules, and how their state holds the circuit's contents."""
+"""What an emitter makes of a circuit: parameters of real layers, and how their state holds the circuit's contents."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lsrl.backends.circuit import Circuit, Layer
+from lsrl.backends.circuit import Circuit, Layer, Output
+from lsrl.backends.layers import LayerWeights
 
-__all__ = ["Emission", "Emitter", "LayerState", "Technology", "unit_kinds"]
+__all__ = ["Emission", "Emitter", "LayerState", "Technology", "output_grids", "unit_kinds"]
 
-LayerState = tuple[Tensor, ...]  # (h,) of an RNN, (h, c) of an LSTM; each (B, width)
+LayerState = tuple[Tensor, ...]  # a layer's state tensors in the order of its kind: (h,) or (h, c), each (B, width)
 
 
 @dataclass(frozen=True)
 class Technology:
     """How one kind of module holds the contents of circuit units (`Circuit.start`).
 
-    Both functions take the unit kinds of one layer ("bit", "number" or "register") and tensors (B, width).
-    contents: layer state → exact contents, float64. state: contents, dtype → layer state.
+    Both functions take the unit kinds of one layer ("bit", "number" or "register").
+    contents: the layer's state → exact contents (B, width), float64. state: contents, dtype → the layer's state.
     """
 
     contents: Callable[[tuple[str, ...], LayerState], Tensor]
@@ -29,22 +32,26 @@ class Technology:
 
 @dataclass(frozen=True)
 class Emission:
-    """The parameters of a circuit in real modules.
+    """The parameters of a circuit for layers of one kind (`layers.KINDS`); layer k of the circuit is `layers[k]`.
 
-    modules: one per layer, `batch_first`, one torch layer each, input width that of the layer below (columns at first).
-    kinds: unit kinds per layer. readout: nn.Linear from the last layer's h to all scalar outputs in order (outputs of
-    the circuit, their elements row-major); its results are the outputs' numbers up to `tolerance`, less than half of
-    the spacing of the outputs' values. margins: least distance of any pre-activation from its threshold, and text
-    lines for the certificate.
+    readout: weight (R, width of the last layer) and bias (R,) from the last layer's h to the scalar elements of the
+    outputs in order (row-major), each divided by its entry in `grids`; the results are whole numbers up to
+    `tolerance`. Without layers it reads the input columns.
+    margin: the least distance of a pre-activation from its threshold, in circuit units (1/2 at best).
     """
 
-    modules: tuple[nn.Module, ...]
-    kinds: tuple[tuple[str, ...], ...]
-    readout: nn.Linear
+    kind: str
+    layers: tuple[LayerWeights, ...]
+    unit_kinds: tuple[tuple[str, ...], ...]
+    readout: tuple[Tensor, Tensor]
+    grids: tuple[Fraction, ...]
     tolerance: float
     technology: Technology
     margin: float
     notes: tuple[str, ...] = ()
+
+
+Emitter = Callable[[Circuit, torch.dtype], Emission]
 
 
 def unit_kinds(layer: Layer) -> tuple[str, ...]:
@@ -52,4 +59,11 @@ def unit_kinds(layer: Layer) -> tuple[str, ...]:
     return tuple(type(u).__name__.lower() for u in layer)
 
 
-Emitter = Callable[[Circuit, torch.dtype], Emission]
+def output_grids(outputs: tuple[Output, ...]) -> tuple[Fraction, ...]:
+    """For each scalar of the outputs, 1 over the common denominator of its form, which makes its values whole."""
+    grids: list[Fraction] = []
+    for output in outputs:
+        for form in output.forms:
+            denominator = math.lcm(*(Fraction(x).denominator for x in (form.bias, *(w for w, _ in form.terms))))
+            grids.append(Fraction(1, denominator))
+    return tuple(grids)
