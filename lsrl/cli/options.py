@@ -1,0 +1,55 @@
+"""Options that several commands share, and how a program is named on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from lsrl.diagnostics import LsrlError, did_you_mean
+
+if TYPE_CHECKING:
+    from lsrl.program import Program
+
+__all__ = ["Parser", "add_program", "load_program", "parse_sizes"]
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with a near name offered for a misspelt command."""
+
+    def error(self, message: str) -> NoReturn:
+        from lsrl.cli.main import COMMANDS
+
+        near = ""
+        if "invalid choice: '" in message:
+            near = did_you_mean(message.split("invalid choice: '")[1].split("'")[0], COMMANDS)
+            message = message.split(" (choose")[0]
+        self.print_usage(sys.stderr)
+        print(f"error: {message}" + (f"\n = help: {near}" if near else ""), file=sys.stderr)
+        raise SystemExit(2)
+
+
+def add_program(parser: argparse.ArgumentParser, file_help: str = "a program, in a file ending in .lsrl") -> None:
+    """FILE, --program and --set."""
+    parser.add_argument("file", metavar="FILE", help=file_help)
+    parser.add_argument("-p", "--program", metavar="NAME", help="which program of the file, if it has several")
+    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[],
+                        help="a size of a generic program, such as n=64; may be given again")
+
+
+def parse_sizes(given: list[str]) -> dict[str, int]:
+    """The sizes of `--set n=64`. Raises LsrlError (L104) for anything else."""
+    sizes = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier() or not value.isascii() or not value.isdigit():
+            raise LsrlError.of("L104", f"`--set {text}` is not of the form NAME=NUMBER", help="write `--set n=64`")
+        sizes[name] = int(value)
+    return sizes
+
+
+def load_program(options: argparse.Namespace) -> Program:
+    """The program that FILE, --program and --set name."""
+    from lsrl.program import load
+
+    return load(options.file, options.program, **parse_sizes(options.set))
