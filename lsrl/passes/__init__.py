@@ -1,0 +1,1 @@
+"""Graph → graph: one pass a file, each a function of the file's name."""

@@ -9,7 +9,7 @@ from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Affine, Const, Input, Node, Param, Read
 from lsrl.ir.parser import parse_graph
 from lsrl.ir.printer import print_graph
-from lsrl.types import BYTE, INT, REAL, Real, Symbols, Vector
+from lsrl.types import BYTE, INT, REAL, Real, Symbols, Type, Vector
 
 EVERYTHING = """\
 graph "odd name"
@@ -81,7 +81,7 @@ def test_values_come_back_in_the_form_of_their_type() -> None:
 
 
 def test_types_come_back() -> None:
-    types = [BYTE, Real(grid=None), Symbols(("a", "\n", "\x00", "é", '"')), Vector(Vector(BYTE, 2), 3)]
+    types: list[Type] = [BYTE, Real(grid=None), Symbols(("a", "\n", "\x00", "é", '"')), Vector(Vector(BYTE, 2), 3)]
     inputs = tuple(Input(f"x{i}", t, NOWHERE) for i, t in enumerate(types))
     outputs = tuple((n.name, n) for n in inputs)
     graph = Graph("g", inputs, (), outputs, (), (), NOWHERE)

@@ -15,8 +15,8 @@ from lsrl.types import BOOL, INT, REAL, Int, Real, Record, Symbols, Type, Value,
 X = Input("x", INT, NOWHERE)
 B = Input("b", BOOL, NOWHERE)
 ZERO = Const(0, INT, NOWHERE)
-GOOD = Graph("g", (X, B), (State("s", INT, 0, X, NOWHERE),), (("out", X),), (Check("assert", B, "", "L501", X, NOWHERE),),
-             (("x", X),), NOWHERE)
+GOOD = Graph("g", (X, B), (State("s", INT, 0, X, NOWHERE),), (("out", X),),
+             (Check("assert", B, "", "L501", X, NOWHERE),), (("x", X),), NOWHERE)
 
 
 def of(node: Node) -> Graph:

@@ -1,0 +1,95 @@
+"""What all passes share: one sweep over a graph that rebuilds it node by node.
+
+A sweep visits every node once, operands before users, without recursion. It keeps names (a name that nothing else
+needs stays as long as its node can be computed), spans, and the order of inputs, states, outputs and checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from lsrl.diagnostics import Span
+from lsrl.ir.graph import Graph, GraphBuilder
+from lsrl.ir.nodes import Const, Node, map_operands, operands
+from lsrl.ir.printer import all_nodes
+from lsrl.ir.validate import has_type
+from lsrl.types import Bool, Int, Real, Type, Value, scalar_of, shape, with_shape
+
+__all__ = ["Emit", "constant", "count_uses", "is_exact", "keep_numeric", "kind_of", "rebuild", "rewrite"]
+
+Emit = Callable[[Node], Node]
+
+
+def rewrite(graph: Graph, rule: Callable[[Node, Emit], Node]) -> Graph:
+    """The graph with every node replaced by what `rule` makes of it.
+
+    rule: gets a node over operands that are rewritten already, and `emit`, through which it passes every further node
+    it makes; it returns a node of the same kind and shape, which computes the same. Linear, if `rule` is constant.
+    """
+    builder = GraphBuilder()
+    made: dict[Node, Node] = {}
+    for node in all_nodes(graph):
+        new = builder.add(rule(map_operands(node, made.__getitem__), builder.add))
+        if kind_of(new.type) != kind_of(node.type):
+            raise AssertionError(f"a {node.type} was rewritten to a {new.type}")
+        made[node] = new
+    return rebuild(graph, made)
+
+
+def rebuild(graph: Graph, made: Mapping[Node, Node]) -> Graph:
+    """The graph over other nodes: those that `made` gives for each of its own. Names without one are dropped."""
+    return replace(
+        graph,
+        inputs=tuple(n for n in (made[i] for i in graph.inputs) if n.__class__.__name__ == "Input"),  # type: ignore[misc]
+        states=tuple(replace(s, next=made[s.next]) for s in graph.states),
+        outputs=tuple((name, made[n]) for name, n in graph.outputs),
+        checks=tuple(replace(c, condition=made[c.condition], subject=None if c.subject is None else made[c.subject])
+                     for c in graph.checks),
+        names=tuple((name, made[n]) for name, n in graph.names if n in made),
+    )
+
+
+def kind_of(t: Type) -> Type:
+    """The type without its range: what a rewriting keeps."""
+    match scalar_of(t):
+        case Int():
+            return with_shape(Int(), shape(t))
+        case Real():
+            return with_shape(Real(), shape(t))
+        case _:
+            return t
+
+
+def constant(value: Value, t: Type, span: Span) -> Const:
+    """A constant of a type, or of its kind where the value is outside its range: a check reports that."""
+    return Const(value, t if has_type(value, t) else kind_of(t), span)
+
+
+def is_exact(node: Node, numeric: bool) -> bool:
+    """Whether arithmetic that gives this node is exact: all of it but reals in numeric graphs, which are float64."""
+    return not numeric or not any(isinstance(scalar_of(x.type), Real) for x in (node, *operands(node)))
+
+
+def keep_numeric(before: Graph, after: Graph) -> bool:
+    """Whether a rewriting leaves the graph's arithmetic (float64 or exact) as it was, or has no reals to tell."""
+    if before.numeric == after.numeric:
+        return True
+    return not any(isinstance(scalar_of(n.type), Real) for n in all_nodes(after)) \
+        and not any(isinstance(scalar_of(s.type), Real) for s in after.states)
+
+
+def count_uses(graph: Graph, nodes: Iterable[Node] | None = None) -> dict[Node, int]:
+    """How often each node is read, by other nodes and by outputs, states and checks; names do not count."""
+    uses = dict.fromkeys(graph.nodes if nodes is None else nodes, 0)
+    for node in graph.nodes:
+        for x in operands(node):
+            uses[x] += 1
+    for root in graph.roots:
+        uses[root] += 1
+    return uses
+
+
+def is_true(node: Node) -> bool:
+    """Whether a node is the constant true, in every element."""
+    return isinstance(node, Const) and isinstance(scalar_of(node.type), Bool) and node.value is True
