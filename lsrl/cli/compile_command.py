@@ -22,7 +22,8 @@ EXAMPLES = """examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     add_program(parser)
     parser.add_argument("--target", required=True, metavar="NAME", help="lstm, rnn_relu; `lsrl targets` lists them")
-    parser.add_argument("-o", "--out", metavar="PATH", help="where to save; FILE's name with .TARGET.safetensors if not given")
+    parser.add_argument("-o", "--out", metavar="PATH",
+                        help="where to save; FILE's name with .TARGET.safetensors if not given")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of the weights (float32)")
     parser.add_argument("--uniform", action="store_true", help="pad all layers to one width, as a single torch module")
 

@@ -17,7 +17,8 @@ EXAMPLES = """examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_program(parser)
-    parser.add_argument("-o", "--out", metavar="PATH", help="a file ending in .svg, .png or .dot; DOT is printed without it")
+    parser.add_argument("-o", "--out", metavar="PATH",
+                        help="a file ending in .svg, .png or .dot; DOT is printed without it")
     parser.add_argument("--after", metavar="PASS", help="draw the graph after this pass, or `all`")
 
 

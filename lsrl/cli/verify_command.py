@@ -32,7 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against-program", metavar="NAME", help="which program of that file")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="with --target (float32)")
     parser.add_argument("--length", type=_positive, metavar="N", help="search inputs of up to N tokens")
-    parser.add_argument("--states", type=_positive, metavar="N", default=1_000_000, help="joint states at most (1000000)")
+    parser.add_argument("--states", type=_positive, metavar="N", default=1_000_000,
+                        help="joint states at most (1000000)")
     parser.add_argument("--time", type=float, metavar="S", default=60.0, help="seconds at most (60)")
     parser.add_argument("--tests", type=_positive, metavar="N", default=256,
                         help="random inputs, where inputs have no end (256)")

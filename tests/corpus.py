@@ -1,0 +1,135 @@
+"""The corpus: every example with its oracle and what each target does with it.
+
+One list, used at every level: interpreter, text round-trip, each pass, vectorised run, both targets, the verifier.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from lsrl.types import Bool, Int, Real, Symbols, Type, Value
+from tests.oracles import ORACLES, OTHER, Oracle
+
+__all__ = ["CORPUS", "Case", "ROOT"]
+
+ROOT = Path(__file__).resolve().parent.parent
+PROVED, EXHAUSTED, TESTED = "PROVED", "EXHAUSTED", "TESTED"
+
+
+@dataclass(frozen=True)
+class Case:
+    """path: under examples, without its ending. outcomes: for each target a verdict, or the code of its refusal.
+
+    tokens: weights of the symbols of random inputs, where even ones would seldom reach the states that matter.
+    numeric: outputs are floats, equal to the oracle's within `bound` relative error (a few float64 roundings).
+    """
+
+    path: str
+    lstm: str
+    rnn_relu: str
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    numeric: bool = False
+    bound: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.path.split("/")[1]
+
+    @property
+    def file(self) -> Path:
+        return ROOT / "examples" / f"{self.path}.lsrl"
+
+    @property
+    def oracle(self) -> Oracle:
+        return ORACLES[self.name]
+
+    def outcome(self, target: str) -> str:
+        return {"lstm": self.lstm, "rnn_relu": self.rnn_relu}[target]
+
+    def rows(self, inputs: Mapping[str, Type], length: int, seed: int) -> list[dict[str, Any]]:
+        """A random input: one row a token, symbols by name (OTHER for one not named)."""
+        rng = random.Random(f"{self.path} {seed}")
+        return [{n: self._draw(t, rng) for n, t in inputs.items()} for _ in range(length)]
+
+    def _draw(self, t: Type, rng: random.Random) -> Any:
+        match t:
+            case Bool():
+                return rng.random() < 0.5
+            case Int():
+                return rng.randint(-9 if t.lo is None else t.lo, 9 if t.hi is None else t.hi)
+            case Real(grid=grid, lo=lo, hi=hi):
+                step = grid or Fraction(1, 8)
+                low, high = (-4 if lo is None else lo), (4 if hi is None else hi)
+                return low + step * rng.randint(0, int((high - low) / step))
+            case Symbols():
+                names = [*t.names, *([OTHER] if t.other else [])]
+                return rng.choices(names, [self.tokens.get(n, 1) for n in names])[0]
+            case _:
+                raise ValueError(f"no random values of {t}")
+
+
+def decoded(value: Value, t: Type) -> Any:
+    """A value of a program as oracles write it: symbols by name."""
+    return (OTHER if t.name(int(value)) == "*" else t.name(int(value))) \
+        if isinstance(t, Symbols) and not isinstance(value, tuple) else value
+
+
+BRACKETS = {"(": 4, ")": 4, "[": 3, "]": 3, "{": 2, "}": 2}
+
+CORPUS: tuple[Case, ...] = (
+    Case("regular/parity", PROVED, PROVED),
+    Case("regular/even_pairs", PROVED, PROVED),
+    Case("regular/tomita_1", PROVED, PROVED, {"1": 20}),
+    Case("regular/tomita_2", PROVED, PROVED),
+    Case("regular/tomita_3", PROVED, PROVED),
+    Case("regular/tomita_4", PROVED, PROVED, {"1": 3}),
+    Case("regular/tomita_5", PROVED, PROVED),
+    Case("regular/tomita_6", PROVED, PROVED),
+    Case("regular/tomita_7", PROVED, PROVED, {"1": 5}),
+    Case("regular/mod_5", PROVED, PROVED),
+    Case("regular/modular_arithmetic", PROVED, PROVED),
+    Case("regular/cycle_navigation", PROVED, PROVED),
+    Case("regular/dyck_1_bounded", PROVED, PROVED),
+    Case("regular/star_free", PROVED, PROVED),
+    Case("regular/pairs_ab", PROVED, PROVED),
+    Case("regular/detect_pattern", PROVED, PROVED, {"a": 4, "b": 4, "c": 3}),
+    Case("regular/binary_addition", PROVED, PROVED),
+    Case("regular/word_problem_s3", PROVED, PROVED),
+    Case("memory/flip_flop", PROVED, PROVED),
+    Case("memory/set_reset", PROVED, PROVED),
+    Case("memory/induction_head", PROVED, PROVED),
+    Case("memory/key_value", PROVED, PROVED),
+    Case("memory/selective_copy", PROVED, PROVED),
+    Case("memory/delay_3", PROVED, PROVED),
+    Case("memory/window_majority", PROVED, PROVED),
+    Case("memory/edges", PROVED, PROVED),
+    Case("counting/majority", EXHAUSTED, EXHAUSTED),
+    Case("counting/dyck_1", EXHAUSTED, EXHAUSTED),
+    Case("counting/anbn", EXHAUSTED, EXHAUSTED),
+    Case("counting/anbncn", EXHAUSTED, EXHAUSTED),
+    Case("counting/shuffle_dyck_2", EXHAUSTED, EXHAUSTED),
+    Case("counting/queue", EXHAUSTED, EXHAUSTED),
+    Case("counting/position", "L403", EXHAUSTED),
+    Case("counting/run_length", PROVED, PROVED),
+    Case("counting/greatest", PROVED, PROVED),
+    Case("counting/reflected_walk", "L403", EXHAUSTED),
+    Case("tables/histogram", "L403", EXHAUSTED),
+    Case("tables/double_histogram", EXHAUSTED, EXHAUSTED),
+    Case("tables/letter_counts", "L403", EXHAUSTED),
+    Case("tables/favourite", EXHAUSTED, EXHAUSTED),
+    Case("tables/variety", PROVED, PROVED),
+    Case("tables/earlier_smaller", "L403", EXHAUSTED),
+    Case("text/word_count", "L403", EXHAUSTED),
+    Case("text/balanced", PROVED, PROVED, {**BRACKETS, OTHER: 2}),
+    Case("text/c_comments", PROVED, PROVED, {"/": 4, "*": 3}),
+    Case("text/json_structure", PROVED, PROVED, {"[": 3, "{": 3, "]": 3, "}": 3, "\"": 6, ",": 3, ":": 3}),
+    Case("numeric/mean_so_far", "L405", "L405", numeric=True, bound=1e-12),
+    Case("numeric/leaky_unit", "L405", "L405", numeric=True, bound=1e-12),
+    Case("numeric/exponential_average", "L404", "L404"),
+    Case("numeric/moving_average", PROVED, PROVED),
+)
