@@ -367,10 +367,10 @@ def _json(text: str) -> tuple[bool, bool]:
     """By a recursive descent over the prefix: (is a whole value, can no longer become one)."""
     at = 0
 
-    class Cut(Exception):
+    class CutError(Exception):
         """The text ended inside."""
 
-    class Wrong(Exception):
+    class WrongError(Exception):
         pass
 
     def blanks() -> None:
@@ -380,7 +380,7 @@ def _json(text: str) -> tuple[bool, bool]:
 
     def need() -> str:
         if at == len(text):
-            raise Cut
+            raise CutError
         return text[at]
 
     def string() -> None:
@@ -389,7 +389,7 @@ def _json(text: str) -> tuple[bool, bool]:
         while need() != '"':
             at += 2 if text[at] == "\\" else 1
             if at > len(text):
-                raise Cut
+                raise CutError
         at += 1
 
     def value(depth: int) -> None:
@@ -398,7 +398,7 @@ def _json(text: str) -> tuple[bool, bool]:
         c = need()
         if c in "{[":
             if depth == 3:
-                raise Wrong
+                raise WrongError
             at += 1
             blanks()
             if need() == ("}" if c == "{" else "]"):
@@ -408,11 +408,11 @@ def _json(text: str) -> tuple[bool, bool]:
                 if c == "{":
                     blanks()
                     if need() != '"':
-                        raise Wrong
+                        raise WrongError
                     string()
                     blanks()
                     if need() != ":":
-                        raise Wrong
+                        raise WrongError
                     at += 1
                 value(depth + 1)
                 blanks()
@@ -421,12 +421,12 @@ def _json(text: str) -> tuple[bool, bool]:
                 if end == ("}" if c == "{" else "]"):
                     return
                 if end != ",":
-                    raise Wrong
+                    raise WrongError
         elif c == '"':
             string()
         elif c in ":,}]\\":
             if c != "\\":
-                raise Wrong
+                raise WrongError
             scalar()
         else:
             scalar()
@@ -436,15 +436,15 @@ def _json(text: str) -> tuple[bool, bool]:
         while at < len(text) and text[at] not in '{}[]:," \n\t\r':
             at += 1
         if at < len(text) and text[at] in '{["':
-            raise Wrong
+            raise WrongError
 
     try:
         value(0)
         blanks()
         return (True, False) if at == len(text) else (False, True)
-    except Cut:
+    except CutError:
         return False, False
-    except Wrong:
+    except WrongError:
         return False, True
 
 

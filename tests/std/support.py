@@ -1,0 +1,85 @@
+"""Runs a program text over streams and compares with an oracle that looks at whole prefixes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+from lsrl.diagnostics import Source
+from lsrl.frontend.modules import read_module
+from lsrl.interpreter import Interpreter
+from lsrl.ir.graph import Graph
+from lsrl.types import Symbols, Type, Value, Vector
+
+ABC = '{"a", "b", "c"}'
+
+
+@lru_cache(maxsize=512)
+def graph_of(text: str) -> Graph:
+    """The graph of the one program of a text."""
+    return read_module(Source("test.lsrl", text), Path()).elaborate()
+
+
+def program(inputs: str, result: str, body: str) -> str:
+    """A program that returns one expression; statements may stand before it, split by `;`."""
+    *statements, last = body.split("; ")
+    lines = [*statements, f"return {last}"]
+    return f"program p({inputs}) -> {result}:\n" + "".join(f"    {line}\n" for line in lines)
+
+
+def named(value: Value, t: Type) -> Any:
+    """A value with its symbols by name and its vectors as lists."""
+    if isinstance(t, Vector):
+        assert isinstance(value, tuple)
+        return [named(v, t.elem) for v in value]
+    return t.name(value) if isinstance(t, Symbols) and isinstance(value, int) else value
+
+
+def run(text: str, columns: Mapping[str, Sequence[Any]], length: int | None = None) -> list[Any]:
+    """The output "out" of every token. A program without inputs runs for `length` tokens."""
+    return list(steps(text, columns, length))
+
+
+def steps(text: str, columns: Mapping[str, Sequence[Any]], length: int | None = None) -> Iterator[Any]:
+    graph = graph_of(text)
+    n = length if length is not None else len(next(iter(columns.values())))
+    rows: list[dict[str, Any]] = [{name: column[t] for name, column in columns.items()} for t in range(n)]
+    for out in Interpreter(graph).run(rows):
+        yield named(out["out"], graph.output["out"].type)
+
+
+def expect(text: str, columns: Mapping[str, Sequence[Any]], oracle: Callable[..., Any]) -> None:
+    """The output at every token is what `oracle` says of the inputs up to it, with the same Python type."""
+    got = run(text, columns)
+    for t, value in enumerate(got):
+        want = oracle(*(list(column[: t + 1]) for column in columns.values()))
+        assert same(value, want), f"token {t} of {dict(columns)}: {value!r}, should be {want!r}\n{text}"
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal, bools only to bools; floats (numeric programs) to a few units in the last place."""
+    if isinstance(a, list):
+        return isinstance(b, list) and len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, float):
+        return abs(a - b) <= 1e-12 * max(1.0, abs(b))
+    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
+
+
+BOOLS = st.booleans()
+INTS = st.integers(-20, 20)
+DIGITS = st.integers(0, 9)
+LETTERS = st.sampled_from("abc")
+TENTHS = st.integers(-50, 50).map(lambda i: Fraction(i, 10))
+PAIRS = st.tuples(INTS, INTS).map(list)
+
+
+def streams(**elements: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, list[Any]]]:
+    """Columns of one length, 1 to 12 tokens."""
+    names = list(elements)
+    rows = st.lists(st.tuples(*elements.values()), min_size=1, max_size=12)
+    return rows.map(lambda rs: {name: [r[i] for r in rs] for i, name in enumerate(names)})
