@@ -11,12 +11,13 @@ from dataclasses import replace
 
 from lsrl.diagnostics import Span
 from lsrl.ir.graph import Graph, GraphBuilder
-from lsrl.ir.nodes import Const, Node, map_operands, operands
+from lsrl.ir.nodes import Const, Input, Node, map_operands, operands
 from lsrl.ir.printer import all_nodes
 from lsrl.ir.validate import has_type
 from lsrl.types import Bool, Int, Real, Type, Value, scalar_of, shape, with_shape
 
-__all__ = ["Emit", "constant", "count_uses", "is_exact", "keep_numeric", "kind_of", "rebuild", "rewrite"]
+__all__ = ["Emit", "constant", "count_uses", "is_exact", "keep_numeric", "kind_of", "is_true",
+           "rebuild", "rewrite", "single_users", "sweep"]
 
 Emit = Callable[[Node], Node]
 
@@ -27,10 +28,18 @@ def rewrite(graph: Graph, rule: Callable[[Node, Emit], Node]) -> Graph:
     rule: gets a node over operands that are rewritten already, and `emit`, through which it passes every further node
     it makes; it returns a node of the same kind and shape, which computes the same. Linear, if `rule` is constant.
     """
+    return sweep(graph, lambda node, made, emit: rule(map_operands(node, made.__getitem__), emit))
+
+
+def sweep(graph: Graph, rule: Callable[[Node, Mapping[Node, Node], Emit], Node]) -> Graph:
+    """As `rewrite`, for rules that need a node as it was: `rule` gets it and what became of the nodes before it."""
     builder = GraphBuilder()
     made: dict[Node, Node] = {}
     for node in all_nodes(graph):
-        new = builder.add(rule(map_operands(node, made.__getitem__), builder.add))
+        if isinstance(node, Input):
+            made[node] = node
+            continue
+        new = builder.add(rule(node, made, builder.add))
         if kind_of(new.type) != kind_of(node.type):
             raise AssertionError(f"a {node.type} was rewritten to a {new.type}")
         made[node] = new
@@ -38,10 +47,12 @@ def rewrite(graph: Graph, rule: Callable[[Node, Emit], Node]) -> Graph:
 
 
 def rebuild(graph: Graph, made: Mapping[Node, Node]) -> Graph:
-    """The graph over other nodes: those that `made` gives for each of its own. Names without one are dropped."""
+    """The graph over other nodes: those that `made` gives for each of its own; inputs stay themselves.
+
+    Names without a node are dropped.
+    """
     return replace(
         graph,
-        inputs=tuple(n for n in (made[i] for i in graph.inputs) if n.__class__.__name__ == "Input"),  # type: ignore[misc]
         states=tuple(replace(s, next=made[s.next]) for s in graph.states),
         outputs=tuple((name, made[n]) for name, n in graph.outputs),
         checks=tuple(replace(c, condition=made[c.condition], subject=None if c.subject is None else made[c.subject])
@@ -88,6 +99,12 @@ def count_uses(graph: Graph, nodes: Iterable[Node] | None = None) -> dict[Node, 
     for root in graph.roots:
         uses[root] += 1
     return uses
+
+
+def single_users(graph: Graph, joins: Callable[[Node, Node], bool]) -> set[Node]:
+    """The nodes that one node alone reads, once, and that may join it: `joins(user, node)`. Names do not count."""
+    uses = count_uses(graph)
+    return {x for user in graph.nodes for x in operands(user) if uses[x] == 1 and joins(user, x)}
 
 
 def is_true(node: Node) -> bool:
