@@ -57,8 +57,10 @@ INPUT_TYPES: tuple[Type, ...] = (
     BOOL, Int(-2, 3), AB, HALVES, INT, REAL, Vector(Int(0, 2), 2), Vector(BOOL, 2), Vector(HALVES, 3),
     Vector(Vector(Int(-1, 1), 2), 3))
 STATE_TYPES: tuple[Type, ...] = (BOOL, INT, Int(0, 5), REAL, AB, Vector(INT, 2), Vector(BOOL, 2), Vector(REAL, 3))
-_COEFFICIENTS = st.sampled_from([1, -1, 2, -3, 0, Fraction(1, 2), Fraction(-2, 3), 5])
-_WHOLE = st.sampled_from([1, -1, 2, -3, 0, 5])
+_COEFFICIENTS: st.SearchStrategy[int | Fraction] = st.sampled_from([1, -1, 2, -3, 0, Fraction(1, 2), Fraction(-2, 3), 5])
+_DIVISORS: st.SearchStrategy[int | Fraction] = st.sampled_from([1, 2, 7, Fraction(1, 2), Fraction(3, 4)])
+_RESULTS: st.SearchStrategy[Type] = st.sampled_from([BOOL, INT, REAL, AB])
+_WHOLE: st.SearchStrategy[int | Fraction] = st.sampled_from([1, -1, 2, -3, 0, 5])
 
 
 @st.composite
@@ -153,7 +155,7 @@ def _draw_node(draw: st.DrawFn, pool: list[Node], numeric: bool, multiply: bool)
         case "minmax":
             return MinMax(draw(st.sampled_from(["min", "max"])), (number, other), _number_type(number, other), NOWHERE)
         case "floordiv":
-            divisor = draw(st.sampled_from([1, 2, 7, Fraction(1, 2), Fraction(3, 4)]))
+            divisor = draw(_DIVISORS)
             whole = isinstance(divisor, int) and isinstance(scalar_of(number.type), Int)
             return FloorDiv(draw(st.sampled_from(["//", "%"])), number, divisor,
                             with_shape(INT if whole else REAL, shape(number.type)), NOWHERE)
@@ -203,7 +205,7 @@ def _table(draw: st.DrawFn, pool: list[Node]) -> Node:
         lows.append(draw(st.integers(-2, 0)) if isinstance(a.type, Int) else 0)
         sizes.append(draw(st.integers(1, 4)) if isinstance(a.type, Int) else 2 if isinstance(a.type, Bool) else 3)
     count = sizes[0] * (sizes[1] if len(sizes) > 1 else 1)
-    result: Type = draw(st.sampled_from([BOOL, INT, REAL, AB]))
+    result = draw(_RESULTS)
     entries = tuple(draw(values_of(result)) for _ in range(count))
     return Table(args, tuple(lows), tuple(sizes), entries, result, NOWHERE)
 
