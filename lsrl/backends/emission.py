@@ -38,6 +38,9 @@ class Emission:
     outputs in order (row-major), each divided by its entry in `grids`; the results are whole numbers up to
     `tolerance`. Without layers it reads the input columns.
     margin: the least distance of a pre-activation from its threshold, in circuit units (1/2 at best).
+    horizon: tokens up to which all sums are exact, None for any number; as far as the quantities of the circuit do
+    not say it. partial_sum: the largest bound Σ|weight|·max|signal| + |bias| of a sum of bounded signals.
+    limits: for each layer the largest element of h with which all sums are exact, None where it is never passed.
     """
 
     kind: str
@@ -49,6 +52,11 @@ class Emission:
     technology: Technology
     margin: float
     notes: tuple[str, ...] = ()
+    horizon: int | None = None
+    partial_sum: Fraction = Fraction(0)
+    limits: tuple[float | None, ...] = ()
+    input_limit: int | None = None
+    saturation: str = ""
 
 
 Emitter = Callable[[Circuit, torch.dtype], Emission]

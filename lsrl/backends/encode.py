@@ -6,8 +6,8 @@ for the rest. They are checked against the program's types here, so that no wron
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -15,12 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lsrl.backends.circuit import Column
 from lsrl.diagnostics import LsrlError, did_you_mean
 from lsrl.types import Bool, Int, Real, Symbols, Type, Vector, quote_symbol, scalar_of, shape, size, values
-from lsrl.values import show_value
 
-__all__ = ["ColumnGroup", "Encoder", "OutputRow", "decode_outputs", "elements", "text_tokens", "type_from_json",
+__all__ = ["ColumnGroup", "Encoder", "column_groups", "decode_outputs", "text_tokens", "type_from_json",
            "type_to_json"]
+
+
+_LARGEST_TABLE = 2**26  # entries of an embedding
 
 
 def type_to_json(t: Type) -> Any:
@@ -58,39 +61,52 @@ def type_from_json(data: Any) -> Type:
             raise ValueError(f"{str(data)[:60]} is not a type")
 
 
-def elements(t: Type) -> Iterator[tuple[int, ...]]:
-    """The places of the scalars of a type, row-major: () alone for a scalar."""
-    yield from itertools.product(*(range(n) for n in shape(t)))
-
-
 @dataclass(frozen=True, slots=True)
 class ColumnGroup:
-    """The columns that show one scalar of one input.
+    """The columns of layer 0 that show one scalar of one input.
 
-    kind "onehot": `classes[k]` is the column (within the group) that is 1 for the k-th value of the type, -1 for none;
-    equal columns are one, so several values may share a class. kind "number": one column, the value divided by `grid`.
+    element: its place in a vector input, row-major; None for a scalar input. columns: their places in layer 0.
+    members: for each column, the places in the type's list of values where it is 1; None for the one column that
+    holds a number, divided by its grid.
     """
 
     input: str
-    element: tuple[int, ...]
-    kind: str
-    width: int
-    classes: tuple[int, ...] = ()
-    grid: Fraction = Fraction(1)
+    element: int | None
+    columns: tuple[int, ...]
+    members: tuple[tuple[int, ...], ...] | None
 
     def to_json(self) -> Any:
-        return [self.input, list(self.element), self.kind, self.width, list(self.classes), str(self.grid)]
+        members = None if self.members is None else [list(m) for m in self.members]
+        return [self.input, self.element, list(self.columns), members]
 
     @classmethod
     def from_json(cls, data: Any) -> ColumnGroup:
-        name, element, kind, width, classes, grid = data
-        if kind not in ("onehot", "number") or not isinstance(name, str) or not isinstance(width, int):
-            raise ValueError("not a group of columns")
-        return cls(name, tuple(map(int, element)), kind, width, tuple(map(int, classes)), Fraction(grid))
+        name, element, columns, members = data
+        return cls(str(name), None if element is None else int(element), tuple(map(int, columns)),
+                   None if members is None else tuple(tuple(map(int, m)) for m in members))
+
+
+def column_groups(columns: Sequence[Column], types: Mapping[str, Type]) -> tuple[ColumnGroup, ...]:
+    """The columns of a circuit, by the scalar that they show, in order of first appearance."""
+    found: dict[tuple[str, int | None, bool], list[int]] = {}
+    for i, c in enumerate(columns):
+        found.setdefault((c.input, c.element, c.values is None), []).append(i)
+    groups: list[ColumnGroup] = []
+    for (name, element, number), places in found.items():
+        if number:
+            groups.extend(ColumnGroup(name, element, (i,), None) for i in places)
+            continue
+        order = {v: k for k, v in enumerate(values(scalar_of(types[name])))}
+        members = tuple(tuple(sorted(order[v] for v in columns[i].values or () if v in order)) for i in places)
+        groups.append(ColumnGroup(name, element, tuple(places), members))
+    return tuple(groups)
 
 
 class Encoder(nn.Module):
     """Inputs → columns (B, T, C) of layer 0. The 0/1 embeddings are buffers of the module, one a one-hot group."""
+
+    order: Tensor
+    zero: Tensor  # of the dtype and on the device that the columns are to have
 
     def __init__(self, inputs: Sequence[tuple[str, Type]], groups: Sequence[ColumnGroup], dtype: torch.dtype,
                  limit: int) -> None:
@@ -98,15 +114,22 @@ class Encoder(nn.Module):
         super().__init__()
         self.inputs = dict(inputs)
         self.groups = tuple(groups)
-        self.dtype = dtype
         self.limit = limit
-        self.width = sum(g.width for g in groups)
+        self.width = sum(len(g.columns) for g in groups)
+        order = [c for g in groups for c in g.columns]
+        if sorted(order) != list(range(self.width)):
+            raise ValueError("the groups do not make up the columns")
+        self.register_buffer("zero", torch.zeros((), dtype=dtype), persistent=False)
+        self.in_order = order == sorted(order)
+        self.register_buffer("order", torch.tensor(order, dtype=torch.long).argsort(), persistent=False)
         for i, g in enumerate(self.groups):
-            if g.kind == "onehot":
-                table = torch.zeros(len(g.classes), g.width, dtype=dtype)
-                for value, column in enumerate(g.classes):
-                    if column >= 0:
-                        table[value, column] = 1
+            if g.members is not None:
+                rows = size(scalar_of(self.inputs[g.input]))
+                if rows is None or rows * len(g.columns) > _LARGEST_TABLE:
+                    raise ValueError(f"input `{g.input}` has too many values for one column each")
+                table = torch.zeros(rows, len(g.columns), dtype=dtype)
+                for column, places in enumerate(g.members):
+                    table[list(places), column] = 1
                 self.register_buffer(f"embedding_{i}", table, persistent=False)
 
     def forward(self, inputs: Mapping[str, Any] | Any) -> Tensor:
@@ -119,25 +142,28 @@ class Encoder(nn.Module):
         if len(set(sizes.values())) > 1:
             raise LsrlError.of("L602", "inputs of different lengths: " + ", ".join(
                 f"`{n}` is {b} × {t}" for n, (b, t) in sizes.items()))
-        device = next((b.device for b in self.buffers()), next(iter(codes.values())).device)
+        device, dtype = self.zero.device, self.zero.dtype
         parts: list[Tensor] = []
         for i, g in enumerate(self.groups):
-            code = codes[g.input].flatten(2)[:, :, _flat(g.element, shape(self.inputs[g.input]))] \
-                if g.element else codes[g.input]
-            if g.kind == "onehot":
+            code = codes[g.input] if g.element is None else codes[g.input].flatten(2)[:, :, g.element]
+            if g.members is not None:
                 table: Tensor = getattr(self, f"embedding_{i}")
                 parts.append(nn.functional.embedding(code.to(device), table))
             else:
-                parts.append(code.to(device, self.dtype).unsqueeze(-1))
+                parts.append(code.to(device, dtype).unsqueeze(-1))
         batch, steps = next(iter(sizes.values()))
-        return torch.cat(parts, -1) if parts else torch.zeros(batch, steps, 0, dtype=self.dtype, device=device)
+        if not parts:
+            return torch.zeros(batch, steps, 0, dtype=dtype, device=device)
+        joined = torch.cat(parts, -1)
+        return joined if self.in_order else joined[..., self.order]
 
     def _no_columns(self, inputs: Mapping[str, Any] | Any) -> Tensor:
         if isinstance(inputs, Mapping) or torch.as_tensor(inputs).dim() < 2:
             raise LsrlError.of("L606", "the program has no input, so the numbers of sequences and tokens are not known",
                                help="pass a tensor whose first two dimensions they are, such as torch.zeros(B, T)")
         given = torch.as_tensor(inputs)
-        return torch.zeros(given.shape[0], given.shape[1], 0, dtype=self.dtype, device=given.device)
+        return torch.zeros(given.shape[0], given.shape[1], 0, dtype=self.zero.dtype,
+                           device=self.zero.device)
 
     def _named(self, inputs: Mapping[str, Any] | Any) -> dict[str, Any]:
         if not isinstance(inputs, Mapping):
@@ -175,14 +201,6 @@ class Encoder(nn.Module):
             shown = given[tuple(at)].item()
             raise LsrlError.of(*_outside(name, shown, at, scalar, self.limit))
         return codes if isinstance(scalar, Bool | Symbols) or size(scalar) is None else codes - low
-
-
-def _flat(element: tuple[int, ...], dims: tuple[int, ...]) -> int:
-    """The row-major place of an element."""
-    place = 0
-    for i, n in zip(element, dims, strict=True):
-        place = place * n + i
-    return place
 
 
 def _multiples(name: str, given: Tensor, t: Type, grid: Fraction) -> Tensor:
@@ -260,45 +278,23 @@ def text_tokens(t: Type, text: str | bytes) -> Tensor:
     return torch.tensor([codes], dtype=torch.long)
 
 
-@dataclass(frozen=True, slots=True)
-class OutputRow:
-    """One scalar of one output: the read-out's row holds the value divided by `grid` (1 but for reals)."""
-
-    output: str
-    element: tuple[int, ...]
-    grid: Fraction = Fraction(1)
-
-    def to_json(self) -> Any:
-        return [self.output, list(self.element), str(self.grid)]
-
-    @classmethod
-    def from_json(cls, data: Any) -> OutputRow:
-        name, element, grid = data
-        return cls(str(name), tuple(map(int, element)), Fraction(grid))
-
-
-def decode_outputs(raw: Tensor, outputs: Sequence[tuple[str, Type]], rows: Sequence[OutputRow]) -> dict[str, Tensor]:
+def decode_outputs(raw: Tensor, outputs: Sequence[tuple[str, Type]], grids: Sequence[Fraction]) -> dict[str, Tensor]:
     """Read-out values (B, T, R) → each output (B, T, …): bool, int64 (codes for symbols), float64 for reals.
 
-    The nearest whole number is taken, so a read-out is right while its error is below one half.
+    Row r holds a scalar of an output, in order and row-major, divided by `grids[r]`. The nearest whole number is
+    taken, so a read-out is right while its error is below one half.
     """
     out: dict[str, Tensor] = {}
+    start = 0
     for name, t in outputs:
-        mine = [i for i, r in enumerate(rows) if r.output == name]
-        values_ = raw[..., mine]
+        dims = shape(t)
+        stop = start + math.prod(dims)
+        whole = raw[..., start:stop].double().round()
         scalar = scalar_of(t)
-        if isinstance(scalar, Bool):
-            decoded = values_ > 0.5
-        else:
-            decoded = values_.double().round().long()
-            if isinstance(scalar, Real):
-                top = torch.tensor([rows[i].grid.numerator for i in mine], dtype=torch.float64, device=raw.device)
-                under = torch.tensor([rows[i].grid.denominator for i in mine], dtype=torch.float64, device=raw.device)
-                decoded = decoded.double() * top / under
-        out[name] = decoded.reshape(*raw.shape[:2], *shape(t))
+        top = torch.tensor([g.numerator for g in grids[start:stop]], dtype=torch.float64, device=raw.device)
+        under = torch.tensor([g.denominator for g in grids[start:stop]], dtype=torch.float64, device=raw.device)
+        exact = whole * top / under
+        decoded = exact > 0.5 if isinstance(scalar, Bool) else exact if isinstance(scalar, Real) else exact.long()
+        out[name] = decoded.reshape(*raw.shape[:2], *dims)
+        start = stop
     return out
-
-
-def value_names(t: Type) -> list[str]:
-    """How each value of a finite scalar type is written, in the order of its codes."""
-    return [show_value(v, t) for v in values(t)]

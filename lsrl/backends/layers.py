@@ -1,0 +1,178 @@
+"""The torch layers that models are stacks of: built from weights, run over sequences, padded to one width.
+
+A layer kind is a torch.nn module with its number of gates and the tensors of its state. `rnn_relu` is
+torch.nn.RNN(nonlinearity="relu"), the others are named like their modules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["KINDS", "LayerKind", "LayerWeights", "State", "Stack", "pad_to_one_width"]
+
+State: TypeAlias = tuple[Tensor, ...]  # for each layer its state tensors in turn, each (B, width)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerKind:
+    """`tensors` are the state tensors of one layer, the one that the next layer reads first."""
+
+    name: str
+    module: Callable[..., nn.RNNBase]
+    gates: int
+    tensors: tuple[str, ...]
+    nonlinearity: str | None = None
+
+    def build(self, inputs: int, width: int, layers: int, dtype: torch.dtype, device: str = "cpu") -> nn.RNNBase:
+        extra = {} if self.nonlinearity is None else {"nonlinearity": self.nonlinearity}
+        return self.module(inputs, width, num_layers=layers, batch_first=True, dtype=dtype, device=device, **extra)
+
+
+KINDS: dict[str, LayerKind] = {k.name: k for k in (
+    LayerKind("lstm", nn.LSTM, 4, ("h", "c")),
+    LayerKind("gru", nn.GRU, 3, ("h",)),
+    LayerKind("rnn_tanh", nn.RNN, 1, ("h",), "tanh"),
+    LayerKind("rnn_relu", nn.RNN, 1, ("h",), "relu"),
+)}
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWeights:
+    """One layer's parameters as torch orders them (gates stacked): w_in (G·H, I), w_own (G·H, H), biases (G·H,).
+
+    `initial`: one (H,) tensor for each state tensor of the kind, in its order.
+    """
+
+    w_in: Tensor
+    w_own: Tensor
+    bias_in: Tensor
+    bias_own: Tensor
+    initial: tuple[Tensor, ...]
+
+    @property
+    def width(self) -> int:
+        return self.w_own.shape[1]
+
+    @property
+    def inputs(self) -> int:
+        return self.w_in.shape[1]
+
+
+def pad_to_one_width(layers: Sequence[LayerWeights], kind: LayerKind) -> list[LayerWeights]:
+    """The same stack with every layer as wide as the widest; units added have no weights and stay zero."""
+    width = max(w.width for w in layers)
+    out: list[LayerWeights] = []
+    for i, w in enumerate(layers):
+        inputs = w.inputs if i == 0 else width
+
+        def grow(t: Tensor, columns: int | None, old: int = w.width) -> Tensor:
+            gates = t.reshape(kind.gates, old, *t.shape[1:])
+            dims = (kind.gates, width) if columns is None else (kind.gates, width, columns)
+            whole = torch.zeros(dims, dtype=t.dtype)
+            whole[(slice(None), slice(0, old), *(slice(0, n) for n in gates.shape[2:]))] = gates
+            return whole.flatten(0, 1)
+
+        initial = tuple(nn.functional.pad(x, (0, width - w.width)) for x in w.initial)
+        out.append(LayerWeights(grow(w.w_in, inputs), grow(w.w_own, width), grow(w.bias_in, None),
+                                grow(w.bias_own, None), initial))
+    return out
+
+
+class Stack(nn.Module):
+    """Layers in a row. `uniform`: a single torch module with num_layers; else one module a layer.
+
+    `widths` are those of the layers (all equal if uniform); `initial_k` are the buffers of the start state.
+    """
+
+    def __init__(self, kind: str, inputs: int, widths: Sequence[int], dtype: torch.dtype, uniform: bool = False,
+                 device: str = "cpu") -> None:
+        super().__init__()
+        self.kind = KINDS[kind]
+        self.inputs, self.widths, self.uniform, self.dtype = inputs, tuple(widths), uniform, dtype
+        if uniform and len(set(widths)) > 1:
+            raise ValueError(f"layers of the widths {tuple(widths)} are no uniform stack")
+        if uniform and widths:
+            modules = [self.kind.build(inputs, widths[0], len(widths), dtype, device)]
+        else:
+            sizes = zip((inputs, *widths), widths, strict=False)
+            modules = [self.kind.build(n, width, 1, dtype, device) for n, width in sizes]
+        self.layers = nn.ModuleList(modules)
+        for layer, width in enumerate(widths):
+            for name in self.kind.tensors:
+                self.register_buffer(f"initial_{layer}_{name}", torch.zeros(width, dtype=dtype, device=device))
+        self.requires_grad_(False)
+
+    @classmethod
+    def from_weights(cls, kind: str, inputs: int, layers: Sequence[LayerWeights], dtype: torch.dtype,
+                     uniform: bool = False) -> Stack:
+        """The stack with these parameters; `uniform` pads them to one width first."""
+        if uniform and layers:
+            layers = pad_to_one_width(layers, KINDS[kind])
+        stack = cls(kind, inputs, [w.width for w in layers], dtype, uniform)
+        for i, w in enumerate(layers):
+            module, suffix = (stack.layers[0], i) if uniform else (stack.layers[i], 0)
+            with torch.no_grad():
+                for name, value in (("weight_ih", w.w_in), ("weight_hh", w.w_own), ("bias_ih", w.bias_in),
+                                    ("bias_hh", w.bias_own)):
+                    parameter = getattr(module, f"{name}_l{suffix}")
+                    if parameter.shape != value.shape:
+                        raise ValueError(f"layer {i}: {name} is {tuple(value.shape)}, not {tuple(parameter.shape)}")
+                    parameter.copy_(value)
+                for name, value in zip(stack.kind.tensors, w.initial, strict=True):
+                    getattr(stack, f"initial_{i}_{name}").copy_(value)
+        return stack
+
+    @property
+    def state_names(self) -> list[tuple[int, str, int]]:
+        """(layer, tensor, width) of each tensor of a state, in order."""
+        return [(layer, name, width) for layer, width in enumerate(self.widths) for name in self.kind.tensors]
+
+    def initial_state(self, batch: int) -> State:
+        return tuple(getattr(self, f"initial_{layer}_{name}").expand(batch, -1).clone()
+                     for layer, name, _ in self.state_names)
+
+    def forward(self, x: Tensor, state: State, watch: bool = False) -> tuple[Tensor, State, list[float]]:
+        """x (B, T, inputs), B and T at least 1 → what the last layer shows (B, T, width) and the state after.
+
+        watch: also the largest element that each layer showed (in a uniform stack, which shows its last layer alone,
+        that of the others after the last token).
+        """
+        n = len(self.kind.tensors)
+        peaks: list[float] = []
+        with _full_precision(x):
+            if self.uniform and self.widths:
+                stacked = tuple(torch.stack(state[i::n]) for i in range(n))
+                x, after = self.layers[0](x, stacked if n > 1 else stacked[0])
+                tensors = after if n > 1 else (after,)
+                if watch:
+                    peaks = [float(t.max()) for t in (*tensors[0][:-1], x)]
+                return x, tuple(tensors[i % n][i // n] for i in range(len(state))), peaks
+            out: list[Tensor] = []
+            for i, layer in enumerate(self.layers):
+                own = tuple(t.unsqueeze(0).contiguous() for t in state[n * i : n * i + n])
+                x, after = layer(x, own if n > 1 else own[0])
+                out.extend(t.squeeze(0) for t in (after if n > 1 else (after,)))
+                if watch:
+                    peaks.append(float(x.max()))
+        return x, tuple(out), peaks
+
+
+@contextlib.contextmanager
+def _full_precision(x: Tensor) -> Iterator[None]:
+    """cuDNN would else round float32 operands to 10 bits (TF32), which counters do not survive."""
+    if x.device.type != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        before = torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = before

@@ -1,0 +1,258 @@
+"""The debug map: where the variables of a program live in a model's hidden state, and how to read and write them.
+
+A circuit's `Placement`s speak of the contents of its units (0 or 1 of a bit, a number, a count); the `Technology` of
+the target says how its state tensors hold those. Both together are what `probe` and `poke` need.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lsrl.backends.circuit import Circuit, Count, Form, Placement, Rational
+from lsrl.backends.emission import Technology
+from lsrl.backends.layers import State
+from lsrl.diagnostics import NOWHERE, LsrlError, Span, did_you_mean
+from lsrl.types import Bool, Int, Real, Symbols, Type, Value, scalar_of
+from lsrl.values import read_value
+
+__all__ = ["Places", "describe_symbols", "form_from_json", "form_to_json", "placement_from_json", "placement_to_json"]
+
+
+class Places:
+    """Reads and writes program variables in the state tensors of a stack.
+
+    kinds: the unit kinds of each layer. per_layer: state tensors a layer has. types: of every state, by its name.
+    """
+
+    def __init__(self, placements: Sequence[Placement], kinds: Sequence[tuple[str, ...]], per_layer: int,
+                 types: Mapping[str, Type], technology: Technology) -> None:
+        self.placements = tuple(placements)
+        self.kinds = tuple(kinds)
+        self.per_layer = per_layer
+        self.types = dict(types)
+        self.technology = technology
+        self._home: dict[str, Placement] = {}
+        for p in self.placements:
+            if not 1 <= p.layer <= len(self.kinds):
+                raise ValueError(f"no layer {p.layer}")
+            for name in (*p.states, *(n for n, _ in p.numbers)):
+                if name not in self.types:
+                    raise ValueError(f"no type of `{name}`")
+                self._home[name] = p
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The states that can be read and written."""
+        return tuple(self._home)
+
+    def contents(self, state: State, layer: int) -> Tensor:
+        """The exact contents (B, units) of layer `layer` (from 1), float64."""
+        kinds = self.kinds[layer - 1]
+        own = state[self.per_layer * (layer - 1) : self.per_layer * layer]
+        return self.technology.contents(kinds, tuple(t[:, : len(kinds)] for t in own))
+
+    def read(self, state: State, name: str) -> Tensor:
+        """A state's value in each row (B,), or (B, n) of a vector: bool, int64 (codes of symbols) or float64.
+
+        Raises LsrlError (L408) for a state that the model does not hold.
+        """
+        parts = self._elements(name)
+        if parts:
+            return torch.stack([self.read(state, part) for part in parts], -1)
+        p, t = self._find(name), self.types[name]
+        contents = self.contents(state, p.layer)
+        for n, count in p.numbers:
+            if n == name:
+                return _typed(_evaluate([count.form], contents)[:, 0], t)
+        joint = _evaluate(p.forms, contents) == 1
+        if bool((joint.sum(-1) != 1).any()):
+            raise LsrlError.of("L408", f"this is no state of the model: it gives `{name}` no value")
+        column = torch.tensor([float(_number(row[p.states.index(name)])) for row in p.values], dtype=torch.float64)
+        return _typed(column.to(contents.device)[joint.double().argmax(-1)], t)
+
+    def write(self, state: State, name: str, value: Any) -> State:
+        """The state with one variable changed in every row; the other variables of its cell keep their values.
+
+        value: one for all rows, or a tensor or sequence (B,). Raises LsrlError: L408 for a state that the model does
+        not hold or a value that cannot occur, L602 to L605 for one that is not of the state's type.
+        """
+        parts = self._elements(name)
+        if parts:
+            vector = value.tolist() if hasattr(value, "tolist") else value
+            if not isinstance(vector, Sequence) or len(vector) != len(parts):
+                raise LsrlError.of("L602", f"`{name}` is a vector of {len(parts)}, which {value!r} is not")
+            for part, x in zip(parts, vector, strict=True):
+                state = self.write(state, part, x)
+            return state
+        p = self._find(name)
+        contents = self.contents(state, p.layer)
+        wanted = _rows(value, self.types[name], name, contents.shape[0])
+        new = contents.clone()
+        for i, v in enumerate(wanted):
+            try:
+                row = p.encode({name: v}, [_exact(x) for x in contents[i].tolist()])
+            except ValueError as error:
+                raise LsrlError.of("L408", f"the model has no state with this value of `{name}`: {error}") from None
+            new[i] = torch.tensor([float(x) for x in row], dtype=torch.float64)
+        out = list(state)
+        at = self.per_layer * (p.layer - 1)
+        fresh = self.technology.state(self.kinds[p.layer - 1], new, state[at].dtype)
+        for k, t in enumerate(fresh):
+            padding = state[at + k][:, t.shape[1] :]
+            out[at + k] = torch.cat([t.to(padding.device), padding], -1)
+        return tuple(out)
+
+    def _find(self, name: str) -> Placement:
+        if name not in self._home:
+            raise LsrlError.of("L408", f"the model holds no state `{name}`", help=did_you_mean(name, self._home)
+                               or ("it holds " + ", ".join(self._home) if self._home else "it holds none"))
+        return self._home[name]
+
+    def _elements(self, name: str) -> list[str]:
+        """The elements of a vector state that was split, in order; none for a scalar."""
+        out: list[str] = []
+        while name not in self._home and f"{name}[{len(out)}]" in self._home:
+            out.append(f"{name}[{len(out)}]")
+        return out
+
+
+def _exact(x: float) -> Rational:
+    return int(x) if x == int(x) else Fraction(x)
+
+
+def _number(v: Value) -> Rational:
+    assert isinstance(v, int | Fraction)
+    return v
+
+
+def _evaluate(forms: Sequence[Form], contents: Tensor) -> Tensor:
+    """Each form's value (B, forms), the float64 nearest to it: sums are of whole numbers, and divided at the end."""
+    weights = torch.zeros(len(forms), contents.shape[1], dtype=torch.float64)
+    bias = torch.zeros(len(forms), dtype=torch.float64)
+    under = torch.ones(len(forms), dtype=torch.float64)
+    for k, form in enumerate(forms):
+        common = math.lcm(*(Fraction(x).denominator for x in (form.bias, *(w for w, _ in form.terms))))
+        under[k], bias[k] = common, float(form.bias * common)
+        for w, i in form.terms:
+            weights[k, i] = float(w * common)
+    device = contents.device
+    return (contents @ weights.T.to(device) + bias.to(device)) / under.to(device)
+
+
+def _typed(x: Tensor, t: Type) -> Tensor:
+    match scalar_of(t):
+        case Bool():
+            return x > 0.5
+        case Real():
+            return x
+        case _:
+            return x.round().long()
+
+
+def _rows(value: Any, t: Type, name: str, batch: int) -> list[Value]:
+    """One checked value for each of the rows."""
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    given = list(plain) if isinstance(plain, list | tuple) else [plain] * batch
+    if len(given) != batch:
+        raise LsrlError.of("L602", f"`{name}` is given {len(given)} values for {batch} sequences")
+    out: list[Value] = []
+    for v in given:
+        try:
+            out.append(read_value(v, t))
+        except ValueError as bad:
+            code, message = getattr(bad, "code", "L602"), getattr(bad, "message", str(bad))
+            raise LsrlError.of(code, f"`{name}`: {message}") from None
+    return out
+
+
+def describe_symbols(circuit: Circuit, types: Mapping[str, Type], technology: Technology,
+                     kinds: Sequence[tuple[str, ...]], dtype: torch.dtype) -> dict[str, Any]:
+    """The debug map as JSON values: `variables` (layer, tensor, indices, weights, levels) and `units` (their meaning).
+
+    A variable's value is bias + Σ weight · content of unit, at every step; the content of a unit is
+    (element of the tensor − off) / (on − off) with (off, on) = `levels`. Layers count from 0 here, as torch counts.
+    """
+    variables: list[dict[str, Any]] = []
+    for p in circuit.placements:
+        for column, name in enumerate(p.states):
+            total = Form.total(f.scale(_number(row[column])) for f, row in zip(p.forms, p.values, strict=True))
+            variables.append(_variable(name, types[name], p, total, technology, kinds, dtype))
+        for name, count in p.numbers:
+            variables.append(_variable(name, types[name], p, count.form, technology, kinds, dtype))
+    units = [{"layer": layer, "index": i, "kind": kind, "means": unit.symbol.text, "span": _place(unit.symbol.span),
+              "states": list(unit.symbol.states)}
+             for layer, (row, row_kinds) in enumerate(zip(circuit.layers, kinds, strict=True))
+             for i, (unit, kind) in enumerate(zip(row, row_kinds, strict=True))]
+    return {"variables": variables, "units": units}
+
+
+def _variable(name: str, t: Type, p: Placement, total: Form, technology: Technology, kinds: Sequence[tuple[str, ...]],
+              dtype: torch.dtype) -> dict[str, Any]:
+    mine = kinds[p.layer - 1]
+    zero = technology.state(mine, torch.zeros(1, len(mine), dtype=torch.float64), dtype)
+    one = technology.state(mine, torch.ones(1, len(mine), dtype=torch.float64), dtype)
+    tensors = [1 if mine[i] == "register" else 0 for _, i in total.terms]
+    levels = [[float(x[k][0, i]) for x in (zero, one)] for k, (_, i) in zip(tensors, total.terms, strict=True)]
+    return {"variable": name, "type": str(t), "layer": p.layer - 1, "tensor": ["hc"[k] for k in tensors],
+            "indices": [i for _, i in total.terms], "weights": [str(w) for w, _ in total.terms],
+            "bias": str(total.bias), "levels": levels}
+
+
+def _place(span: Span) -> str:
+    return "" if span is NOWHERE else str(span)
+
+
+def form_to_json(form: Form) -> Any:
+    """A form as JSON values; rationals as text."""
+    return [[[str(w), i] for w, i in form.terms], str(form.bias)]
+
+
+def form_from_json(data: Any) -> Form:
+    """The form that `form_to_json` wrote. Raises ValueError or TypeError for anything else."""
+    terms, bias = data
+    return Form(tuple((_rational(w), int(i)) for w, i in terms), _rational(bias))
+
+
+def _rational(text: Any) -> Rational:
+    x = Fraction(str(text))
+    return int(x) if x.denominator == 1 else x
+
+
+def placement_to_json(p: Placement) -> Any:
+    """A placement as JSON values."""
+    return {
+        "layer": p.layer, "states": list(p.states),
+        "values": [[str(v) if isinstance(v, Fraction) else v for v in row] for row in p.values],
+        "forms": [form_to_json(f) for f in p.forms], "patterns": [list(x) for x in p.patterns],
+        "units": list(p.units), "merged": list(p.merged),
+        "numbers": [[name, form_to_json(c.form), [[u, str(a), str(b), clip] for u, a, b, clip in c.units]]
+                    for name, c in p.numbers],
+    }
+
+
+def placement_from_json(data: Any, types: Mapping[str, Type]) -> Placement:
+    """The placement that `placement_to_json` wrote. Raises ValueError, TypeError or KeyError for anything else."""
+    states = tuple(map(str, data["states"]))
+    values = tuple(tuple(_value(v, types[n]) for v, n in zip(row, states, strict=True)) for row in data["values"])
+    numbers = tuple((str(name), Count(form_from_json(form), tuple(
+        (int(u), _rational(a), _rational(b), bool(clip)) for u, a, b, clip in units)))
+        for name, form, units in data["numbers"])
+    return Placement(int(data["layer"]), states, values, tuple(map(form_from_json, data["forms"])),
+                     tuple(tuple(map(int, x)) for x in data["patterns"]), tuple(map(int, data["units"])),
+                     tuple(map(int, data["merged"])), numbers)
+
+
+def _value(v: Any, t: Type) -> Value:
+    match t:
+        case Bool():
+            return bool(v)
+        case Int() | Symbols():
+            return int(v)
+        case _:
+            return Fraction(str(v))
