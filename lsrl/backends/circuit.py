@@ -125,12 +125,18 @@ class Bit:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """max(0, below(t) + own(t − 1)); only where the technology has ReLU."""
+    """max(0, below(t) + own(t − 1)); only where the technology has ReLU.
+
+    hi: what it never exceeds, None if there is no bound. cap: what it must not exceed for the circuit to be right (a
+    mask of that size stands somewhere), None if any size is right.
+    """
 
     below: Form
     own: Form
     symbol: Symbol
     start: Rational = 0
+    hi: Rational | None = None
+    cap: Rational | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +164,14 @@ class Column:
 
     input, element: the program's input and, of a vector, the place in it (row-major).
     values: it is 1 where the scalar is one of these values (as `lsrl.types` holds them), else 0; None: the number
-    itself.
+    itself, divided by `grid`, and then at most `hi` in size (None if the program does not bound it).
     """
 
     input: str
     element: int | None
     values: tuple[Value, ...] | None
+    grid: Rational = 1
+    hi: Rational | None = None
 
     def value(self, row: Mapping[str, Value]) -> Rational:
         x = row[self.input]
@@ -171,7 +179,8 @@ class Column:
             x = flatten(x)[self.element]
         assert not isinstance(x, tuple | float)
         if self.values is None:
-            return x if isinstance(x, Fraction) else int(x)
+            scaled = Fraction(x) / self.grid
+            return int(scaled) if scaled.denominator == 1 else scaled
         return int(x in self.values)
 
 
