@@ -6,18 +6,19 @@ needs stays as long as its node can be computed), spans, and the order of inputs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from lsrl.diagnostics import Span
 from lsrl.ir.graph import Graph, GraphBuilder
-from lsrl.ir.nodes import Const, Input, Node, map_operands, operands
+from lsrl.ir.nodes import Affine, Const, Input, Node, map_operands, operands
 from lsrl.ir.printer import all_nodes
 from lsrl.ir.validate import has_type
 from lsrl.types import Bool, Int, Real, Type, Value, scalar_of, shape, with_shape
 
 __all__ = ["Emit", "constant", "count_uses", "is_exact", "keep_numeric", "kind_of", "is_true",
-           "rebuild", "rewrite", "single_users", "sweep"]
+           "rebuild", "rewrite", "single_users", "sweep",
+           "with_operands"]
 
 Emit = Callable[[Node], Node]
 
@@ -44,6 +45,18 @@ def sweep(graph: Graph, rule: Callable[[Node, Mapping[Node, Node], Emit], Node])
             raise AssertionError(f"a {node.type} was rewritten to a {new.type}")
         made[node] = new
     return rebuild(graph, made)
+
+
+def with_operands(node: Node, new: Sequence[Node], t: Type) -> Node:
+    """The node over other operands and of another type, which may be of another shape."""
+    if isinstance(node, Affine):
+        return replace(node, terms=tuple((c, x) for (c, _), x in zip(node.terms, new, strict=True)), type=t)
+    changes: dict[str, object] = {"type": t}
+    rest = iter(new)
+    for name in node.operand_fields:
+        value = getattr(node, name)
+        changes[name] = tuple(next(rest) for _ in value) if isinstance(value, tuple) else next(rest)
+    return replace(node, **changes)  # type: ignore[arg-type]
 
 
 def rebuild(graph: Graph, made: Mapping[Node, Node]) -> Graph:

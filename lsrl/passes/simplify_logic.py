@@ -81,7 +81,7 @@ def _junction(node: Logic) -> Node:
 
 
 def _choice(node: Mux, numeric: bool, emit: Emit) -> Node:
-    """`a if c else b`, with the condition known inside its branches, as an `and` or `or` where the values are truths."""
+    """A choice with the condition known inside its branches; an `and` or `or` where the values are truths."""
     c = node.condition
     if isinstance(c, Logic) and c.op == "not":
         return replace(node, condition=c.args[0], then=node.other, other=node.then)
