@@ -95,9 +95,9 @@ FINE = "real[-1..1 by 1/10000]"
 
 @pytest.mark.parametrize("i", [-5, -1, 0, 1, 5, 9, 10])
 def test_no_ramp_at_a_threshold(i: int) -> None:
-    x = Fraction(i, 10_000)
+    x, half = Fraction(i, 10_000), Fraction(1, 2)
     assert run(program(f"x: {FINE}", "int", "larger(x, 0)"), {"x": [x]}) == [int(i > 0)]
-    assert run(program(f"x: {FINE}", "int", "ifelse(x > 0.5, 7, 3)"), {"x": [x + Fraction(1, 2)]}) == [7 if i > 0 else 3]
+    assert run(program(f"x: {FINE}", "int", "ifelse(x > 0.5, 7, 3)"), {"x": [x + half]}) == [7 if i > 0 else 3]
 
 
 @pytest.mark.parametrize("small", [Fraction(1, 10**9), Fraction(0)])
