@@ -1,25 +1,21 @@
 """From what the grammar's rules matched to the nodes of syntax.py.
 
-One method a rule of lsrl.lark; each gets the matched children, every token among them. Nothing is kept between
-calls, so that one `Builder` serves all parses.
+One method a rule of lsrl.lark; each gets the matched children, every token among them. A mistake is noted in
+`errors`, and a node is made all the same, so that the parser need not stop.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from inspect import cleandoc
 from typing import Any
 
-from lsrl.diagnostics import LsrlError, Span
+from lsrl.diagnostics import Diagnostic, Span
 from lsrl.frontend import syntax as s
 from lsrl.frontend.layout import Token
+from lsrl.frontend.literals import docstring_value, number_value, string_value
 
-__all__ = ["MAX_DIGITS", "Builder", "FileDoc"]
-
-MAX_DIGITS = 4000  # of a number, written out in full
+__all__ = ["Builder", "FileDoc"]
 
 _TYPES = (s.TypeName, s.RangeType, s.AlphabetType, s.UnionType, s.ArrayType, s.RecordType)
 _TYPE_WORDS = frozenset({"bool", "int", "real", "byte"})
@@ -78,43 +74,26 @@ def _name(token: Token) -> s.Name:
     return s.Name(token.text, token.span)
 
 
-def _value(node: Any) -> Any:
-    """The node, which must be an expression and not a type."""
-    if isinstance(node, _TYPES):
-        raise LsrlError.of("L015", "a type stands where a value belongs", node.span,
-                           help="a type can be an argument, as in size(T), or follow a `:`")
-    return node
+def _docstring(token: Token) -> s.String:
+    return s.String(docstring_value(token.text), token.span)
 
 
-def _type(node: Any) -> s.TypeExpr:
-    """An expression read as a type."""
-    if isinstance(node, _TYPES):
-        return node
-    match node:
-        case s.Name():
-            return s.TypeName(node, node.span)
-        case s.Field(value=s.Name() as module, name=name):
-            return s.TypeName(s.Name(f"{module.id}.{name.id}", node.span), node.span)
-        case s.Subscript(value=value, indices=indices):
-            return s.ArrayType(_type(value), _dims(indices), node.span)
-    raise LsrlError.of("L015", "this is not a type", node.span,
-                       help='types are bool, int, real, byte, int[lo..hi], {"a", "b"}, T[n] and names of types')
-
-
-def _dims(indices: tuple[Any, ...]) -> tuple[s.Expr, ...]:
-    for index in indices:
-        if isinstance(index, s.Range | _Stepped):
-            raise LsrlError.of("L015", "only int and real take a range", index.span,
-                               help="the size of a vector is one number: T[n]")
-    return tuple(_value(i) for i in indices)
+def _dotted(node: Any) -> s.Name | None:
+    """`x`, or `module.x` as one name."""
+    if isinstance(node, s.Field) and isinstance(node.value, s.Name):
+        return s.Name(f"{node.value.id}.{node.name.id}", node.span)
+    return node if isinstance(node, s.Name) else None
 
 
 def _is_type(node: Any) -> bool:
-    return isinstance(node, _TYPES) or isinstance(node, s.Name) and node.id in _TYPE_WORDS
+    return isinstance(node, _TYPES) or (isinstance(node, s.Name) and node.id in _TYPE_WORDS)
 
 
 class Builder:
     """The methods that the parser calls as it reduces rules."""
+
+    def __init__(self) -> None:
+        self.errors: list[Diagnostic] = []
 
     # ------------------------------------------------------------ items
 
@@ -122,11 +101,11 @@ class Builder:
         return FileDoc(_docstring(c[0]), c[0].span)
 
     def type_decl(self, c: Children) -> s.TypeDecl:
-        return s.TypeDecl(_name(c[1]), _type(c[3]), _span(c))
+        return s.TypeDecl(_name(c[1]), self.type(c[3]), _span(c))
 
     def const_decl(self, c: Children) -> s.ConstDecl:
         _, name, _, declared, _, value, _ = c
-        return s.ConstDecl(_name(name), None if declared is None else _type(declared), _value(value), _span(c))
+        return s.ConstDecl(_name(name), None if declared is None else self.type(declared), self.value(value), _span(c))
 
     def import_file(self, c: Children) -> s.Import:
         return s.Import(self.string(c[1:2]), None, None if c[3] is None else _name(c[3]), _span(c))
@@ -140,14 +119,17 @@ class Builder:
         return _Group((_name(name), None if alias is None else _name(alias)), _span([name, alias or name]))
 
     def definition(self, c: Children) -> s.Definition:
-        kind, name, generics, parameters, arrow, result, colon, body = c
+        kind, name, generics, parameters, _, result, colon, body = c
         doc, statements = body.items
+        if kind.text == "program" and result is None:
+            self.wrong("L010", f"program `{name.text}` does not say what it gives", _span([name, colon]),
+                       f"write `program {name.text}(…) -> bool:`, or the type that it gives")
         return s.Definition(
             kind.text,
             _name(name),
             () if generics is None else generics.items,
             parameters.items,
-            None if result is None else _type(result),
+            None if result is None else self.type(result),
             doc,
             statements,
             _span([kind, colon]),
@@ -162,7 +144,7 @@ class Builder:
     def parameter(self, c: Children) -> s.Parameter:
         const, name, _, declared = c
         span = _span([x for x in c if x is not None])
-        return s.Parameter(_name(name), None if declared is None else _type(declared), const is not None, span)
+        return s.Parameter(_name(name), None if declared is None else self.type(declared), const is not None, span)
 
     def body(self, c: Children) -> _Group:
         doc = None if c[2] is None else _docstring(c[2])
@@ -171,25 +153,25 @@ class Builder:
     # ------------------------------------------------------------ statements
 
     def state_decl(self, c: Children) -> s.StateDecl:
-        return s.StateDecl(_name(c[1]), _type(c[3]), _value(c[5]), _span(c))
+        return s.StateDecl(_name(c[1]), self.type(c[3]), self.value(c[5]), _span(c))
 
     def param_decl(self, c: Children) -> s.ParamDecl:
-        return s.ParamDecl(_name(c[1]), _type(c[3]), _value(c[5]), _span(c))
+        return s.ParamDecl(_name(c[1]), self.type(c[3]), self.value(c[5]), _span(c))
 
     def bind(self, c: Children) -> s.Bind:
         name, _, declared, _, value, _ = c
-        return s.Bind(_name(name), None if declared is None else _type(declared), _value(value), _span(c))
+        return s.Bind(_name(name), None if declared is None else self.type(declared), self.value(value), _span(c))
 
     def assign(self, c: Children) -> s.Assign:
-        return s.Assign(_name(c[0]), (), _value(c[2]), _span(c))
+        return s.Assign(_name(c[0]), (), self.value(c[2]), _span(c))
 
     def assign_element(self, c: Children) -> s.Assign:
         *indices, value = _nodes(c)
-        return s.Assign(_name(c[0]), tuple(_value(i) for i in indices), _value(value), _span(c))
+        return s.Assign(_name(c[0]), tuple(self.value(i) for i in indices), self.value(value), _span(c))
 
     def if_block(self, c: Children) -> s.If:
         _, condition, _, block, *more = c
-        branches = [(_value(condition), block.items)]
+        branches = [(self.value(condition), block.items)]
         orelse: tuple[s.Statement, ...] = ()
         for part in more:
             if part is not None and len(part.items) == 2:
@@ -199,33 +181,32 @@ class Builder:
         return s.If(tuple(branches), orelse, _span([x for x in c if x is not None]))
 
     def elif_block(self, c: Children) -> _Group:
-        return _Group((_value(c[1]), c[3].items), _span(c))
+        return _Group((self.value(c[1]), c[3].items), _span(c))
 
     def else_block(self, c: Children) -> _Group:
         return _Group((c[2].items,), _span(c))
 
     def for_block(self, c: Children) -> s.For:
-        return s.For(_name(c[1]), _value(c[3]), c[5].items, _span(c))
+        return s.For(_name(c[1]), self.value(c[3]), c[5].items, _span(c))
 
     def block(self, c: Children) -> _Group:
-        # The span ends with the last statement: the tokens that close a block stand on a later line.
-        return _Group(_nodes(c), _span(c[:-1]))
+        return _Group(_nodes(c), _span(c))
 
     def assert_(self, c: Children) -> s.Assert:
         _, condition, _, text, _ = c
-        return s.Assert(_value(condition), None if text is None else self.string([text]), _span(c))
+        return s.Assert(self.value(condition), None if text is None else self.string([text]), _span(c))
 
     def assume_(self, c: Children) -> s.Assume:
-        return s.Assume(_value(c[1]), _span(c))
+        return s.Assume(self.value(c[1]), _span(c))
 
     def return_(self, c: Children) -> s.Return:
-        return s.Return(_value(c[1]), _span(c))
+        return s.Return(self.value(c[1]), _span(c))
 
     def return_record(self, c: Children) -> s.Return:
         return s.Return(c[1], _span(c))
 
     def record(self, c: Children) -> s.RecordLiteral:
-        return s.RecordLiteral(tuple((f.name, _value(f.value)) for f in _nodes(c)), _span(c))
+        return s.RecordLiteral(tuple((f.name, self.value(f.value)) for f in _nodes(c)), _span(c))
 
     def record_field(self, c: Children) -> _Named:
         return _Named(_name(c[0]), c[2], _span(c))
@@ -233,22 +214,20 @@ class Builder:
     # ------------------------------------------------------------ types
 
     def type_union(self, c: Children) -> s.TypeExpr:
-        parts = tuple(_type(p) for p in c[::2])
+        parts = tuple(self.type(p) for p in c[::2])
         return parts[0] if len(parts) == 1 else s.UnionType(parts, _span(c))
 
     def record_type(self, c: Children) -> s.RecordType:
-        return s.RecordType(tuple((f.name, _type(f.value)) for f in _nodes(c)), _span(c))
+        return s.RecordType(tuple((f.name, self.type(f.value)) for f in _nodes(c)), _span(c))
 
     def field_type(self, c: Children) -> _Named:
         return _Named(_name(c[0]), c[2], _span(c))
 
     def alphabet(self, c: Children) -> s.AlphabetType:
-        items: list[s.String | tuple[s.String, s.String] | None] = []
-        for group in _nodes(c):
-            items.append(group.items[0])
+        items = tuple(group.items[0] for group in _nodes(c))
         if not items:
-            raise LsrlError.of("L016", "an alphabet has at least one symbol", _span(c), help='write {"a", "b"}')
-        return s.AlphabetType(tuple(items), _span(c))
+            self.wrong("L016", "an alphabet has at least one symbol", _span(c), 'write {"a", "b"}')
+        return s.AlphabetType(items, _span(c))
 
     def symbol(self, c: Children) -> _Group:
         if c[0].type == "STAR":
@@ -258,63 +237,51 @@ class Builder:
             return _Group((first,), first.span)
         last, span = self.string(c[2:3]), _span(c)
         if len(first.value) != 1 or len(last.value) != 1:
-            raise LsrlError.of("L016", "the ends of a range of symbols are one character each", span)
+            self.wrong("L016", "the ends of a range of symbols are one character each", span)
         if first.value > last.value:
-            raise LsrlError.of("L016", "this range of symbols is empty: its first symbol comes after its last", span)
+            self.wrong("L016", "this range of symbols is empty: its first symbol comes after its last", span)
         return _Group(((first, last),), span)
 
     # ------------------------------------------------------------ operators
 
     def if_else(self, c: Children) -> s.IfElse:
         then, _, condition, _, other = c
-        return s.IfElse(_value(condition), _value(then), _value(other), _span(c))
+        return s.IfElse(self.value(condition), self.value(then), self.value(other), _span(c))
 
     def bool_op(self, c: Children) -> s.BoolOp:
-        return s.BoolOp(c[1].text, tuple(_value(a) for a in c[::2]), _span(c))
+        return s.BoolOp(c[1].text, tuple(self.value(a) for a in c[::2]), _span(c))
 
     def not_(self, c: Children) -> s.Not:
-        return s.Not(_value(c[1]), _span(c))
+        return s.Not(self.value(c[1]), _span(c))
 
     def negate(self, c: Children) -> s.Negate:
-        return s.Negate(_value(c[1]), _span(c))
+        return s.Negate(self.value(c[1]), _span(c))
 
     def power(self, c: Children) -> s.Power:
-        return s.Power(_value(c[0]), _value(c[2]), _span(c))
+        return s.Power(self.value(c[0]), self.value(c[2]), _span(c))
 
     def comparison(self, c: Children) -> s.Comparison:
-        return s.Comparison(_value(c[0]), self.rest(c), _span(c))
+        return s.Comparison(self.value(c[0]), self.rest(c), _span(c))
 
     def chain(self, c: Children) -> s.Chain:
-        return s.Chain(_value(c[0]), self.rest(c), _span(c))
+        return s.Chain(self.value(c[0]), self.rest(c), _span(c))
 
     def rest(self, c: Children) -> tuple[tuple[str, s.Expr], ...]:
-        return tuple((op.text, _value(x)) for op, x in zip(c[1::2], c[2::2], strict=True))
+        return tuple((op.text, self.value(x)) for op, x in zip(c[1::2], c[2::2], strict=True))
 
     # ------------------------------------------------------------ operands
 
     def name(self, c: Children) -> s.Name:
         return s.Name(c[0].text, c[0].span)
 
-    def integer(self, c: Children) -> s.Number:
-        text, span = c[0].text, c[0].span
-        if len(text) > MAX_DIGITS:
-            raise _too_long(span)
-        return s.Number(int(text, 16) if text[:2] in ("0x", "0X") else int(text), span)
-
-    def real(self, c: Children) -> s.Number:
-        text, span = c[0].text, c[0].span
-        mantissa, _, exponent = text.lower().partition("e")
-        if len(mantissa) > MAX_DIGITS or len(exponent) > 9 or len(mantissa) + abs(int(exponent or "0")) > MAX_DIGITS:
-            raise _too_long(span)
-        return s.Number(Fraction(text), span)
+    def number(self, c: Children) -> s.Number:
+        return s.Number(number_value(c[0].text, c[0].span, self.errors.append), c[0].span)
 
     def truth(self, c: Children) -> s.Truth:
         return s.Truth(c[0].text == "true", c[0].span)
 
     def string(self, c: Children) -> s.String:
-        token: Token = c[0]
-        text = token.text[1:-1]
-        return s.String(_unescape(text, token.span) if "\\" in text else text, token.span)
+        return s.String(string_value(c[0].text, c[0].span, self.errors.append), c[0].span)
 
     def parenthesized(self, c: Children) -> Any:
         inner = c[1]
@@ -322,15 +289,14 @@ class Builder:
 
     def call(self, c: Children) -> s.Call:
         callee, arguments = c
-        match callee:
-            case s.Name():
-                return _call(callee, arguments, _span(c))
-            case s.Field(value=s.Name() as module, name=name):
-                return _call(s.Name(f"{module.id}.{name.id}", callee.span), arguments, _span(c))
-        raise LsrlError.of("L010", "only a function that has a name can be called", callee.span)
+        function = _dotted(callee)
+        if function is None:
+            self.wrong("L010", "only a function that has a name can be called", callee.span)
+            function = s.Name("_", callee.span)
+        return self.make_call(function, arguments, _span(c))
 
     def call_word(self, c: Children) -> s.Call:
-        return _call(_name(c[0]), c[1], _span(c))
+        return self.make_call(_name(c[0]), c[1], _span(c))
 
     def arguments(self, c: Children) -> _Group:
         return _Group(_nodes(c), _span(c))
@@ -350,89 +316,96 @@ class Builder:
         index = indices[0]
         if isinstance(value, s.Name) and value.id in ("int", "real") and isinstance(index, s.Range | _Stepped):
             if len(indices) > 1:
-                raise LsrlError.of("L015", "a range of numbers has no second part", indices[1].span,
-                                   help="the sizes of a vector follow in brackets of their own: int[0..9][4]")
+                self.wrong("L015", "a range of numbers has no second part", indices[1].span,
+                                   "the sizes of a vector follow in brackets of their own: int[0..9][4]")
             by = index.by if isinstance(index, _Stepped) else None
             if by is not None and value.id == "int":
-                raise LsrlError.of("L015", "only real takes a grid (`by`)", by.span)
+                self.wrong("L015", "only real takes a grid (`by`)", by.span)
             return s.RangeType(value.id, index.lo, index.hi, by, span)
         if _is_type(value):
-            return s.ArrayType(_type(value), _dims(indices), span)
+            return s.ArrayType(self.type(value), self.sizes(indices), span)
         for index in indices:
             if isinstance(index, _Stepped):
-                raise LsrlError.of("L015", "only real takes a grid (`by`)", index.by.span)
-        return s.Subscript(value, tuple(_value(i) for i in indices), span)
+                self.wrong("L015", "only real takes a grid (`by`)", index.by.span)
+        return s.Subscript(value, tuple(self.value(i) for i in indices), span)
 
     def range(self, c: Children) -> s.Range:
-        return s.Range(_value(c[0]), _value(c[2]), _span(c))
+        return s.Range(self.value(c[0]), self.value(c[2]), _span(c))
 
     def stepped_range(self, c: Children) -> _Stepped:
-        return _Stepped(_value(c[0]), _value(c[2]), _value(c[4]), _span(c))
+        return _Stepped(self.value(c[0]), self.value(c[2]), self.value(c[4]), _span(c))
 
     def field(self, c: Children) -> s.Field:
-        return s.Field(_value(c[0]), _name(c[2]), _span(c))
+        return s.Field(self.value(c[0]), _name(c[2]), _span(c))
 
     def vector(self, c: Children) -> s.VectorLiteral:
-        return s.VectorLiteral(tuple(_value(e) for e in _nodes(c)), _span(c))
+        return s.VectorLiteral(tuple(self.value(e) for e in _nodes(c)), _span(c))
 
     def comprehension(self, c: Children) -> s.Comprehension:
         _, value, _, name, _, source, _ = c
-        return s.Comprehension(_value(value), _name(name), _value(source), _span(c))
+        return s.Comprehension(self.value(value), _name(name), self.value(source), _span(c))
 
     def match_inline(self, c: Children) -> s.Match:
         arms = tuple(x for x in c if isinstance(x, s.Arm))
-        return s.Match(_value(c[1]), arms, False, _span([c[0], arms[-1]]))
+        return s.Match(self.value(c[1]), arms, False, _span([c[0], arms[-1]]))
 
     def match_block(self, c: Children) -> s.Match:
         arms = tuple(x for x in c if isinstance(x, s.Arm))
-        return s.Match(_value(c[1]), arms, True, _span([c[0], arms[-1]]))
+        return s.Match(self.value(c[1]), arms, True, _span([c[0], arms[-1]]))
 
     def arm(self, c: Children) -> s.Arm:
         patterns, _, value = c
-        return s.Arm(patterns.items or None, _value(value), _span(c))
+        return s.Arm(patterns.items or None, self.value(value), _span(c))
 
     def patterns(self, c: Children) -> _Group:
-        return _Group(tuple(_value(p) for p in _nodes(c)), _span(c))
+        return _Group(tuple(self.value(p) for p in _nodes(c)), _span(c))
 
+    # ------------------------------------------------------------ values, types, arguments
 
-def _call(function: s.Name, arguments: _Group, span: Span) -> s.Call:
-    args: list[s.Expr | s.TypeExpr] = []
-    named: list[tuple[s.Name, s.Expr]] = []
-    for argument in arguments.items:
-        if isinstance(argument, _Named):
-            named.append((argument.name, _value(argument.value)))
-        elif named:
-            raise LsrlError.of("L017", "an argument without a name follows one with a name", argument.span)
+    def wrong(self, code: str, message: str, span: Span, help: str = "") -> None:
+        self.errors.append(Diagnostic(code, message, span, help=help))
+
+    def value(self, node: Any) -> Any:
+        """The node, which must be an expression and not a type."""
+        if isinstance(node, _TYPES):
+            self.wrong("L015", "a type stands where a value belongs", node.span,
+                       "a type can be an argument, as in size(T), or follow a `:`")
+        return node
+
+    def type(self, node: Any) -> s.TypeExpr:
+        """An expression read as a type."""
+        subscripts: list[s.Subscript] = []
+        while isinstance(node, s.Subscript):
+            subscripts.append(node)
+            node = node.value
+        name = _dotted(node)
+        if name is not None:
+            result: s.TypeExpr = s.TypeName(name, node.span)
+        elif isinstance(node, _TYPES):
+            result = node
         else:
-            args.append(_type(argument) if _is_type(argument) else argument)
-    return s.Call(function, tuple(args), tuple(named), span)
+            self.wrong("L015", "this is not a type", node.span,
+                       'types are bool, int, real, byte, int[lo..hi], {"a", "b"}, T[n] and names of types')
+            result = s.TypeName(s.Name("bool", node.span), node.span)
+        for subscript in reversed(subscripts):
+            result = s.ArrayType(result, self.sizes(subscript.indices), subscript.span)
+        return result
 
+    def sizes(self, indices: tuple[Any, ...]) -> tuple[s.Expr, ...]:
+        for index in indices:
+            if isinstance(index, s.Range | _Stepped):
+                self.wrong("L015", "only int and real take a range", index.span,
+                           "the size of a vector is one number: T[n]")
+        return tuple(self.value(i) for i in indices)
 
-def _docstring(token: Token) -> s.String:
-    return s.String(cleandoc(token.text[3:-3].replace("\r\n", "\n")), token.span)
-
-
-def _too_long(span: Span) -> LsrlError:
-    return LsrlError.of("L004", f"this number has more than {MAX_DIGITS} digits", span)
-
-
-_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u\{([0-9a-fA-F]{1,6})\}|(.))", re.DOTALL)
-_SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"'}
-
-
-def _unescape(text: str, span: Span) -> str:
-    """The text of a string with its escapes resolved; `span` covers the quotes as well."""
-    def one(found: re.Match[str]) -> str:
-        byte, code, letter = found.groups()
-        if letter in _SIMPLE:
-            return _SIMPLE[letter]
-        number = int(byte or code or "-1", 16)
-        if 0 <= number <= 0x10FFFF and not 0xD800 <= number <= 0xDFFF:
-            return chr(number)
-        start = span.start + 1 + found.start()
-        place = Span(span.source, start, start + len(found.group()))
-        if code:
-            raise LsrlError.of("L003", f"U+{code.upper()} is no character", place)
-        raise LsrlError.of("L003", f"`{found.group()}` is no escape", place,
-                           help=r'the escapes are \n \t \r \\ \" \xNN \u{…}')
-    return _ESCAPE.sub(one, text)
+    def make_call(self, function: s.Name, arguments: _Group, span: Span) -> s.Call:
+        args: list[s.Expr | s.TypeExpr] = []
+        named: list[tuple[s.Name, s.Expr]] = []
+        for argument in arguments.items:
+            if isinstance(argument, _Named):
+                named.append((argument.name, self.value(argument.value)))
+            else:
+                if named:
+                    self.wrong("L017", "an argument without a name follows one with a name", argument.span)
+                args.append(self.type(argument) if _is_type(argument) else argument)
+        return s.Call(function, tuple(args), tuple(named), span)

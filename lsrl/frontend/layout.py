@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from lsrl.diagnostics import Diagnostic, Source, Span
 from lsrl.frontend.syntax import Comment
 
-__all__ = ["MAX_NESTING", "Layout", "Lexicon", "Token", "read_layout"]
+__all__ = ["DEDENT", "ERROR", "INDENT", "MAX_ERRORS", "MAX_NESTING", "NEWLINE", "Layout", "Lexicon", "Token",
+           "read_layout"]
 
 MAX_NESTING = 200  # brackets inside brackets, blocks inside blocks, and nodes inside nodes of the syntax tree
 
-MAX_ERRORS = 20  # after so many mistakes of lexis and layout the rest of the file is not read
+MAX_ERRORS = 20  # after so many mistakes the rest of the file is not read
 
 NEWLINE, INDENT, DEDENT, ERROR = "_NEWLINE", "_INDENT", "_DEDENT", "ERROR"
 
@@ -35,7 +36,7 @@ _NEVER_IN_BRACKETS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Token:
     """A terminal of the grammar with its text and place; of type ERROR where lexis or layout went wrong."""
 
@@ -120,7 +121,7 @@ _FOREIGN = {
 _PYTHON = {"True": "true", "False": "false"}
 
 
-class _Stop(Exception):
+class _StopError(Exception):
     """Reading on would tell the user nothing new."""
 
 
@@ -136,6 +137,7 @@ class _Reader:
         self.brackets: list[Token] = []  # open ones
         self.blocks: list[tuple[int, bool]] = [(0, True)]  # width of the indentation; is it a block of statements?
         self.line_start = 0  # offset of the present line of text
+        self.last_end = 0  # of the last token; where an error about the end of a line or a block points
         self.opener = ""  # type of the first token of the present logical line, "" before it is read
         self.last_opener = ""  # the same of the logical line before
         self.blanks = ""  # the first line with an indentation has it of these
@@ -150,7 +152,7 @@ class _Reader:
     def report(self, diagnostic: Diagnostic) -> None:
         self.diagnostics.append(diagnostic)
         if len(self.diagnostics) >= MAX_ERRORS:
-            raise _Stop
+            raise _StopError
 
     def token(self, kind: str, span: Span, text: str = "") -> None:
         """Add a token; the first of a logical line places the line in its block."""
@@ -170,7 +172,7 @@ class _Reader:
             self.tokens.append(Token(INDENT, "", Span(self.source, self.line_start, span.start)))
             return
         while width < self.blocks[-1][0]:
-            self.close_block(span.start)
+            self.close_block()
         if width != self.blocks[-1][0]:
             widths = " or ".join(str(w) for w, _ in self.blocks)
             place = Span(self.source, self.line_start, span.start)
@@ -195,15 +197,15 @@ class _Reader:
                                    help=f"indent every line of the file with {above}"))
         return len(blanks.expandtabs(8))
 
-    def end_line(self, at: int) -> None:
+    def end_line(self) -> None:
         """Close the logical line, unless it is empty or a bracket is open."""
         if self.opener and not self.brackets:
-            self.tokens.append(Token(NEWLINE, "", Span(self.source, at, at)))
+            self.tokens.append(Token(NEWLINE, "", Span(self.source, self.last_end, self.last_end)))
             self.last_opener, self.opener = self.opener, ""
 
-    def close_block(self, at: int) -> None:
+    def close_block(self) -> None:
         _, statements = self.blocks.pop()
-        span = Span(self.source, at, at)
+        span = Span(self.source, self.last_end, self.last_end)
         self.tokens.append(Token(DEDENT, "", span))
         if not statements:
             self.tokens.append(Token(NEWLINE, "", span))
@@ -235,27 +237,27 @@ class _Reader:
                                notes=((f"the `{opening.text}` stands here", opening.span),)))
         self.tokens.append(Token(ERROR, "", span))
 
-    def never_closed(self, at: int) -> None:
+    def never_closed(self) -> None:
         """Report the innermost open bracket, close all of them, and end the line."""
         opening = self.brackets[-1]
         self.brackets.clear()
         self.wrong("L009", f"this `{opening.text}` is never closed", opening.span.start, opening.span.end)
-        self.end_line(at)
+        self.end_line()
 
     def too_deep(self, what: str, span: Span) -> None:
         self.diagnostics.append(
             Diagnostic("L014", f"{what} may stand inside each other at most {MAX_NESTING} deep", span,
                        help="name a part of it on a line of its own"))
-        raise _Stop
+        raise _StopError
 
     # ------------------------------------------------------------ the end
 
-    def finish(self, at: int) -> None:
+    def finish(self) -> None:
         if self.brackets:
-            self.never_closed(at)
-        self.end_line(at)
+            self.never_closed()
+        self.end_line()
         while len(self.blocks) > 1:
-            self.close_block(at)
+            self.close_block()
         self.end_group()
 
 
@@ -264,7 +266,7 @@ def read_layout(source: Source, lexicon: Lexicon) -> Layout:
     reader = _Reader(source)
     try:
         _read_tokens(reader, source, lexicon)
-    except _Stop:
+    except _StopError:
         reader.groups.clear()  # half an item would only make the parser complain as well
     return Layout(tuple(reader.groups), tuple(reader.comments), tuple(reader.diagnostics))
 
@@ -272,7 +274,6 @@ def read_layout(source: Source, lexicon: Lexicon) -> Layout:
 def _read_tokens(reader: _Reader, source: Source, lexicon: Lexicon) -> None:
     words, text = lexicon.words, source.text
     reader.line_start = start = 1 if text.startswith("\ufeff") else 0
-    last_end = start  # of the last token, where an error about the end of the line points
     first = True  # nothing but blanks has been read in this line of text
     for match in lexicon.pattern.finditer(text, start):
         kind = match.lastgroup or ""
@@ -280,7 +281,7 @@ def _read_tokens(reader: _Reader, source: Source, lexicon: Lexicon) -> None:
             continue
         start, end = match.span()
         if kind == "newline":
-            reader.end_line(last_end)
+            reader.end_line()
             reader.line_start, first = end, True
             continue
         span = Span(source, start, end)
@@ -291,7 +292,7 @@ def _read_tokens(reader: _Reader, source: Source, lexicon: Lexicon) -> None:
             word = match.group()
             kind = words.get(word, "NAME")
             if first and reader.brackets and kind in _NEVER_IN_BRACKETS:
-                reader.never_closed(last_end)
+                reader.never_closed()
             last = reader.tokens[-1] if reader.tokens else None
             if last and last.type in ("INT", "REAL") and last.span.end == start:
                 _bad_number(reader, Span(source, last.span.start, end))
@@ -304,19 +305,21 @@ def _read_tokens(reader: _Reader, source: Source, lexicon: Lexicon) -> None:
         elif kind in _OPENING:
             reader.close(kind, span)
         elif kind.isupper():
-            reader.token(kind, span, match.group())
+            if not reader.opener:
+                reader.begin_line(kind, span)
+            reader.tokens.append(Token(kind, match.group(), span))
         else:
             _complain(reader, kind, span)
-        first, last_end = False, end
-    reader.finish(last_end)
+        first, reader.last_end = False, end
+    reader.finish()
 
 
 def _bad_number(reader: _Reader, span: Span) -> None:
     text = span.text
     help = f"write {text.replace('_', '')}" if text.replace("_", "").isdecimal() else ""
     reader.tokens.pop()
-    reader.wrong("L004", f"`{text}` is neither a number nor a name" if len(text) < 40 else "this is neither a number nor a name",
-                 span.start, span.end, help)
+    shown = f"`{text}`" if len(text) < 40 else "this"
+    reader.wrong("L004", f"{shown} is neither a number nor a name", span.start, span.end, help)
 
 
 def _complain(reader: _Reader, kind: str, span: Span) -> None:

@@ -1,68 +1,168 @@
-"""Text to syntax tree.
+"""Text to syntax tree, with all syntax errors of a text in one run.
 
-The grammar is lsrl/grammar/lsrl.lark; lark makes its LALR(1) tables, once a process. Items are parsed one by one,
-and after a mistake the parser goes on with the next line, so that one run reports many.
+Top-level items are parsed one by one. After a mistake inside a definition the parser takes the line, and the block
+under it, for a statement that it knows, and goes on with the next line.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
-from typing import Any
+from threading import Lock
 
-from lark import Lark, UnexpectedToken
-from lark.grammar import Rule
-from lark.lexer import Lexer, PatternStr
-
-from lsrl.diagnostics import Diagnostic, LsrlError, Source, Span
+from lsrl.diagnostics import Diagnostic, LsrlError, Source
 from lsrl.frontend import syntax
 from lsrl.frontend.build import Builder, FileDoc
-from lsrl.frontend.layout import Layout, Lexicon, Token, read_layout
+from lsrl.frontend.layout import DEDENT, ERROR, INDENT, MAX_ERRORS, MAX_NESTING, NEWLINE, Lexicon, Token, read_layout
+from lsrl.frontend.mistakes import LINE_EDGES, line_of, mistake
+from lsrl.frontend.tables import END, Machine, Run, UnexpectedTokenError, load_grammar
+from lsrl.frontend.walk import deepest
 
 __all__ = ["parse"]
 
-_GRAMMAR = Path(__file__).parent.parent / "grammar" / "lsrl.lark"
-
-
-class _NoLexer(Lexer):
-    """lark asks for a lexer; the tokens come from layout.py."""
-
-    def __init__(self, lexer_conf: Any) -> None:
-        pass
-
-    def lex(self, lexer_state: Any, parser_state: Any) -> Any:
-        raise AssertionError("the parser is fed from layout.py")
+_lock = Lock()  # the builder, which all parses share, keeps the mistakes of the one under way
 
 
 @cache
-def _grammar() -> tuple[Lark, Lexicon]:
-    lark = Lark(_GRAMMAR.read_text(encoding="utf-8"), parser="lalr", lexer=_NoLexer, start="item",
-                transformer=Builder(), maybe_placeholders=True)
-    terminals = (
-        (t.name, None, t.pattern.value, t.priority) if isinstance(t.pattern, PatternStr)
-        else (t.name, t.pattern.to_regexp(), None, t.priority)
-        for t in lark.terminals
-    )
-    return lark, Lexicon(terminals)
+def _tools() -> tuple[Machine, Lexicon, Builder]:
+    grammar, builder = load_grammar(), Builder()
+    lexicon = Lexicon((t.name, t.pattern, t.literal, t.priority) for t in grammar.terminals)
+    return Machine(grammar, builder), lexicon, builder
 
 
 def parse(source: Source) -> syntax.File:
-    """The syntax tree of a text. Raises LsrlError with all syntax errors that can be found."""
-    lark, lexicon = _grammar()
+    """The syntax tree of a text; of one that holds no definition, a File without items.
+
+    Raises LsrlError (L0xx) with every syntax error that can be found, in the order of the text.
+    """
+    with _lock:
+        return _parse(source)
+
+
+def _parse(source: Source) -> syntax.File:
+    machine, lexicon, builder = _tools()
     layout = read_layout(source, lexicon)
-    diagnostics = list(layout.diagnostics)
-    items: list[Any] = []
-    for group in layout.groups:
-        state = lark.parse_interactive(start="item").parser_state
-        try:
-            for token in group:
-                state.feed_token(token)
-            items.append(state.feed_token(Token("$END", "", group[-1].span), True))
-        except UnexpectedToken as error:
-            diagnostics.append(Diagnostic("L010", f"unexpected {error.token.text!r}", error.token.span))
-        except LsrlError as error:
-            diagnostics += error.diagnostics
-    if diagnostics:
-        raise LsrlError(sorted(diagnostics, key=lambda d: d.span.start))
-    doc = items.pop(0).text if items and isinstance(items[0], FileDoc) else None
+    builder.errors = list(layout.diagnostics)
+    doc: syntax.String | None = None
+    items: list[syntax.Item] = []
+    for number, group in enumerate(layout.groups):
+        item = _ItemParser(machine, group, builder.errors).parse()
+        if isinstance(item, FileDoc):
+            if number:
+                builder.errors.append(Diagnostic("L018", "a docstring stands first in a file or a definition", item.span,
+                                                 help="write a # comment"))
+            doc = item.text
+        elif item is not None:
+            items.append(item)
+        if len(builder.errors) >= MAX_ERRORS:
+            break
+    if builder.errors:
+        raise LsrlError(sorted(_without_echoes(builder.errors), key=lambda d: d.span.start)[:MAX_ERRORS])
     return syntax.File(source, doc, tuple(items), layout.comments)
+
+
+def _without_echoes(errors: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """The errors without those about blocks, if the indentation itself is wrong."""
+    codes = {e.code for e in errors}
+    return [e for e in errors if e.code != "L008" or not codes & {"L006", "L007"}]
+
+
+class _ItemParser:
+    """Parses one top-level item, and goes on after mistakes to find more of them."""
+
+    def __init__(self, machine: Machine, group: Sequence[Token], errors: list[Diagnostic]) -> None:
+        self.run = Run(machine)
+        self.tokens = (*group, Token(END, "", group[-1].span))
+        self.errors = errors
+
+    def parse(self) -> syntax.Item | FileDoc | None:
+        """The item, or None after a mistake."""
+        run, tokens = self.run, self.tokens
+        edges = LINE_EDGES
+        i, failed, start, at_start = 0, False, 0, run.save()
+        while i < len(tokens):
+            token = tokens[i]
+            if token.type not in edges and tokens[i - 1].type in edges:
+                start, at_start = i, run.save()  # to come back to, should this line be wrong
+            try:
+                run.feed(token)
+                i += 1
+            except UnexpectedTokenError:
+                failed = True
+                self.report(i)
+                go_on = self.recover(i, start, at_start)
+                if go_on is None or len(self.errors) >= MAX_ERRORS:
+                    return None
+                i = go_on
+        if failed:
+            return None
+        item: syntax.Item | FileDoc = run.result()
+        if len(tokens) > MAX_NESTING:  # every level of the tree takes a token
+            deep = deepest(item, MAX_NESTING)
+            if deep is not None:
+                self.errors.append(Diagnostic("L014", f"this is nested more than {MAX_NESTING} deep", deep.span,
+                                              help="give a part of it a name on a line of its own"))
+        return item
+
+    def report(self, i: int) -> None:
+        """Say what is wrong with token i, unless layout has complained about its line already."""
+        start = line_of(self.tokens, i)
+        line = self.tokens[start : self.line_end(i)]
+        if all(t.type != ERROR for t in line) and self.tokens[i].type != ERROR:
+            self.errors.append(mistake(self.tokens, i, self.run.expected()))
+
+    def recover(self, i: int, start: int, at_start: tuple[list[int], list[object]]) -> int | None:
+        """Put the machine where it can go on after a mistake at token i, in the line that starts at token `start`.
+
+        The index of the token to go on with; None to give the item up.
+        """
+        run, tokens = self.run, self.tokens
+        if run.expected() == {INDENT}:  # a block is missing
+            return i if self.pretend(_STATEMENT_BLOCK) or self.pretend(_ARM_BLOCK) else None
+        if tokens[i].type == INDENT:
+            return self.block_end(i)
+        if start == 0 or tokens[i].type in (DEDENT, END):
+            return None
+        run.restore(at_start)
+        end = self.line_end(i)
+        after = self.block_end(end) if tokens[end].type == INDENT else end
+        first = tokens[start].type
+        if first in ("ELIF", "ELSE") and "STATE" in run.expected():
+            return after
+        while first == "IF" and tokens[after].type in ("ELIF", "ELSE"):
+            end = self.line_end(after)
+            after = self.block_end(end) if tokens[end].type == INDENT else end
+        return after if self.pretend(_STATEMENT) or self.pretend(_ARM) else None
+
+    def line_end(self, i: int) -> int:
+        """The index after the NEWLINE of the logical line of token i."""
+        while self.tokens[i].type not in (NEWLINE, END):
+            i += 1
+        return min(i + 1, len(self.tokens) - 1)
+
+    def block_end(self, i: int) -> int:
+        """The index after the DEDENT that closes the INDENT at i, and after a NEWLINE that follows it at once."""
+        depth = 0
+        while True:
+            kind = self.tokens[i].type
+            depth += (kind == INDENT) - (kind == DEDENT)
+            i += 1
+            if depth == 0:
+                return i + 1 if self.tokens[i].type == NEWLINE else i
+
+    def pretend(self, kinds: Sequence[str]) -> bool:
+        """Feed tokens that the text does not have; False, and nothing done, if they do not fit."""
+        saved = self.run.save()
+        try:
+            for kind in kinds:
+                self.run.feed(Token(kind, "0", self.tokens[0].span))
+        except UnexpectedTokenError:
+            self.run.restore(saved)
+            return False
+        return True
+
+
+_STATEMENT = ("NAME", "EQUAL", "INT", NEWLINE)
+_ARM = ("INT", "THEN", "INT", NEWLINE)
+_STATEMENT_BLOCK = (INDENT, *_STATEMENT, DEDENT)
+_ARM_BLOCK = (INDENT, *_ARM, DEDENT, NEWLINE)

@@ -17,7 +17,7 @@ from lsrl.diagnostics import Source, Span
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Name:
-    """`x`; `_` stands only as a pattern."""
+    """`x`. As the function of a Call and in a TypeName, `module.x` names what an imported file defines."""
 
     id: str
     span: Span
