@@ -1,22 +1,24 @@
 """A program's transitions, found once and then looked up: what makes one long stream fast.
 
 Each row stands for a state (and the outputs that led to it) and is a dictionary from input letters to rows, filled
-on demand, so that a token costs one look-up. It pays for finite states and for unbounded ones that come back often (the depth of brackets); where
-states do not come back, `StreamRunner` notices and goes on with the generated loop.
+on demand, so that a token costs one look-up. It pays for finite states and for unbounded ones that come back often
+(the depth of brackets); where states do not come back, `StreamRunner` notices and goes on with the generated loop.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from lsrl.python_step import CheckFailedError, CompiledStep
-from lsrl.types import Value
+from lsrl.types import Value, shape
 from lsrl.values import BadValueError
 
 __all__ = ["StreamRunner", "TokenError"]
 
-MOST_ENTRIES = 1 << 18  # of the table: at about 100 bytes each
+MOST_ENTRIES = 1 << 18  # of the table, at about 100 bytes each; fewer where states are large
+_REMEMBERED = 1 << 16  # inputs and outputs outside the table
 _WORTH = 8  # look-ups an entry must have served, on average, for a full table to be started afresh
 
 
@@ -50,16 +52,16 @@ class _Row(dict[Any, "_Row"]):
 
 
 class _Inputs(dict[Any, Any]):
-    """Letters to what `run_block` takes, remembered; `most` bounds what is kept."""
+    """Letters to what `run_block` takes, remembered; `most` bounds what is kept. Rows are kept only if `rows`."""
 
-    def __init__(self, decode: Callable[[Any], tuple[Value, ...]], single: bool, most: int = 1 << 16) -> None:
+    def __init__(self, decode: Callable[[Any], tuple[Value, ...]], single: bool, rows: bool, most: int) -> None:
         super().__init__()
-        self._decode, self._single, self._most = decode, single, most
+        self._decode, self._single, self._all, self._most = decode, single, rows, most
 
     def __missing__(self, letter: Any) -> Any:
         values = self._decode(letter)
         value = values[0] if self._single else values
-        if len(self) < self._most:
+        if len(self) < self._most and (self._all or isinstance(letter, str | int)):
             self[letter] = value
         return value
 
@@ -67,7 +69,7 @@ class _Inputs(dict[Any, Any]):
 class _Shown(dict[Any, Any]):
     """Outputs to what is shown of them, remembered; `most` bounds what is kept."""
 
-    def __init__(self, show: Callable[[tuple[Any, ...]], Any], single: bool, most: int = 1 << 16) -> None:
+    def __init__(self, show: Callable[[tuple[Any, ...]], Any], single: bool, most: int) -> None:
         super().__init__()
         self._show, self._single, self._most = show, single, most
 
@@ -92,12 +94,11 @@ class StreamRunner:
         self._state = state
         self._decode = decode
         self._show = show
-        self._most = most
+        self._most = max(16, most // (1 + sum(math.prod(shape(s.type)) for s in step.graph.states) // 16))
         single_in, single_out = len(step.graph.inputs) == 1, len(step.graph.outputs) == 1
         floats = step.graph.numeric  # 0.0 and -0.0 are equal keys but different values
-        kept = 0 if floats else 1 << 16
-        self._inputs = _Inputs(decode, single_in, 0 if floats else kept)
-        self._outputs = _Shown(show, single_out, kept)
+        self._inputs = _Inputs(decode, single_in, not floats, _REMEMBERED)
+        self._outputs = _Shown(show, single_out, 0 if floats else _REMEMBERED)
         self._rows: dict[Any, _Row] = {}
         self._row: _Row | None = None
         self._entries = 0

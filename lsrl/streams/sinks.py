@@ -1,0 +1,77 @@
+"""Where bytes go: standard output, a stream, or a file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import IO
+
+from lsrl.diagnostics import LsrlError
+from lsrl.streams.sources import Place, describe_os_error
+
+__all__ = ["ByteSink"]
+
+
+class ByteSink:
+    """Where a writer's bytes go: a stream as it is, or a new file that takes its place when `commit` is called."""
+
+    def __init__(self, place: Place | None) -> None:
+        self._temporary: Path | None = None
+        self._target: Path | None = None
+        if place is None or (isinstance(place, str | os.PathLike) and os.fspath(place) == "-"):
+            self.name, self.stream = "standard output", sys.stdout.buffer
+        elif isinstance(place, str | os.PathLike):
+            self.name = os.fspath(place)
+            self.stream = self._create(Path(place))
+        else:
+            self.name, self.stream = str(getattr(place, "name", "the output")), place
+
+    def _create(self, path: Path) -> IO[bytes]:
+        try:
+            if path.is_dir():
+                raise IsADirectoryError
+            path = Path(os.path.realpath(path))
+            if path.exists() and not path.is_file():  # a device or a pipe: nothing can be put in its place
+                return path.open("wb")
+            beside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+            stream = beside.open("xb")
+        except (OSError, ValueError) as error:
+            raise LsrlError.of("L613", f"cannot write {self.name}: {describe_os_error(error)}") from None
+        self._target, self._temporary = path, beside
+        return stream
+
+    @property
+    def is_file(self) -> bool:
+        """Whether a new file is written, which can be gone back in."""
+        return self._temporary is not None
+
+    def write(self, data: bytes) -> None:
+        """Writes on. Raises LsrlError (L613); BrokenPipeError passes, for the caller to end quietly."""
+        try:
+            self.stream.write(data)
+            if not self.is_file:
+                self.stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise LsrlError.of("L613", f"cannot write {self.name}: {describe_os_error(error)}") from None
+
+    def commit(self) -> None:
+        """Puts the file in its place."""
+        if self._temporary is None or self._target is None:
+            return
+        try:
+            self.stream.close()
+            os.replace(self._temporary, self._target)
+        except OSError as error:
+            raise LsrlError.of("L613", f"cannot write {self.name}: {describe_os_error(error)}") from None
+        self._temporary = None
+
+    def abort(self) -> None:
+        """Takes a file that was not put in its place away."""
+        if self._temporary is not None:
+            self.stream.close()
+            self._temporary.unlink(missing_ok=True)
+            self._temporary = None
