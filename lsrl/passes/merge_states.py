@@ -7,7 +7,6 @@ from dataclasses import fields, replace
 
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Const, Node, Read, operands
-from lsrl.ir.printer import all_nodes
 from lsrl.passes.partition import coarsest_partition
 from lsrl.passes.rewrite import Emit, rewrite
 

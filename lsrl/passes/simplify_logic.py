@@ -10,7 +10,7 @@ from lsrl.passes.fold_constants import fold
 from lsrl.passes.rewrite import Emit, is_exact, keep_numeric, kind_of, rewrite
 from lsrl.types import BOOL, Bool, shape
 
-__all__ = ["simplify_logic"]
+__all__ = ["simplify_logic", "simplify_node"]
 
 _OPPOSITE = {"==": "!=", "!=": "=="}
 
@@ -21,11 +21,12 @@ def simplify_logic(graph: Graph) -> Graph:
     One sweep. Each rule removes an operator or operand, or turns a choice into an `and` or `or`; linear.
     """
     numeric = graph.numeric
-    simpler = rewrite(graph, lambda node, emit: _simplify(node, numeric, emit))
+    simpler = rewrite(graph, lambda node, emit: simplify_node(node, numeric, emit))
     return simpler if keep_numeric(graph, simpler) else graph
 
 
-def _simplify(node: Node, numeric: bool, emit: Emit) -> Node:
+def simplify_node(node: Node, numeric: bool, emit: Emit) -> Node:
+    """The simplest form of a node by these rules and those of `fold_constants`; its operands must be simple already."""
     while True:
         node = fold(node, numeric, emit)
         match node:
@@ -109,7 +110,7 @@ def _choice(node: Mux, numeric: bool, emit: Emit) -> Node:
 
 
 def _opposite(c: Node, node: Node, numeric: bool, emit: Emit) -> Node:
-    return emit(_simplify(emit(Logic("not", (c,), BOOL, node.span)), numeric, emit))
+    return emit(simplify_node(emit(Logic("not", (c,), BOOL, node.span)), numeric, emit))
 
 
 def _given(branch: Node, condition: Node, holds: bool) -> Node:
