@@ -1,0 +1,238 @@
+"""Normal forms of a cell's update in its own states: linear, clamped, and held or written.
+
+The coefficients and offsets of a form are expressions (`lsrl.analysis.expressions`); a condition that chooses
+between two forms chooses between their parts, so an `if` inside an update needs no case of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lsrl.analysis.expressions import Expressions
+from lsrl.ir.nodes import Affine, Compare, Logic, MinMax, Mul, Mux, Node, Read, operands
+from lsrl.types import Bool, Int, Real
+
+__all__ = ["Clamp", "Linear", "Write", "clamp_forms", "dependent", "latch_forms", "linear_forms"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Linear:
+    """Σ gain · state + offset. The gains and the offset hold no state of the form, but may hold conditions on them."""
+
+    gains: dict[str, Node]
+    offset: Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clamp:
+    """min(max(state + u, lo), hi); None is no bound."""
+
+    u: Node
+    lo: Node | None
+    hi: Node | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Write:
+    """The new value is `value` where `condition` holds, and the old one elsewhere."""
+
+    condition: Node
+    value: Node
+
+
+def dependent(nodes: Sequence[Node], names: set[str]) -> set[Node]:
+    """The nodes among `nodes` (operands first) that depend on the old value of a state of these names."""
+    out: set[Node] = set()
+    for n in nodes:
+        if (isinstance(n, Read) and n.state in names) or any(x in out for x in operands(n)):
+            out.add(n)
+    return out
+
+
+def linear_forms(nodes: Sequence[Node], names: set[str], make: Expressions) -> dict[Node, Linear | None]:
+    """For every node (operands first) its form in the states of these names, None for one that has none.
+
+    A bool that depends on the states counts as an offset: whether an offset holds conditions on them is for the
+    caller to look at.
+    """
+    forms: dict[Node, Linear | None] = {}
+    needs = dependent(nodes, names)
+    for n in nodes:
+        forms[n] = _linear(n, forms, make) if n in needs else Linear({}, n)
+    return forms
+
+
+def _linear(n: Node, forms: Mapping[Node, Linear | None], make: Expressions) -> Linear | None:
+    if isinstance(n.type, Bool):
+        return Linear({}, n)
+    if not isinstance(n.type, Int | Real):
+        return None
+    parts = [forms.get(x, Linear({}, x)) for x in operands(n)]
+    known = [p for p in parts if p is not None]
+    if isinstance(n, Read):
+        return Linear({n.state: make.one}, make.zero)
+    if len(known) < len(parts):
+        return None
+    match n:
+        case Affine():
+            names = dict.fromkeys(s for p in known for s in p.gains)
+            gains = {s: make.affine([(c, p.gains[s]) for (c, _), p in zip(n.terms, known, strict=True)
+                                     if s in p.gains], 0) for s in names}
+            offset = make.affine([(c, p.offset) for (c, _), p in zip(n.terms, known, strict=True)], n.bias)
+            return _tidy(gains, offset, make)
+        case Mux():
+            return _choose(n.condition, known[1], known[2], make)
+        case Mul():
+            for by, form in ((known[0], known[1]), (known[1], known[0])):
+                if not by.gains:
+                    return _tidy({s: make.mul(by.offset, g) for s, g in form.gains.items()},
+                                 make.mul(by.offset, form.offset), make)
+            return None
+        case MinMax() if len(known) == 2:
+            a, b = operands(n)
+            less = make.compare("<=", a, b)
+            first, second = (known[0], known[1]) if n.op == "min" else (known[1], known[0])
+            return _choose(less, first, second, make)
+        case MinMax() if len(known) == 1:
+            return known[0]
+        case _:
+            return None
+
+
+def _tidy(gains: dict[str, Node], offset: Node, make: Expressions) -> Linear:
+    return Linear({s: g for s, g in gains.items() if make.number(g) != 0}, offset)
+
+
+def _choose(condition: Node, a: Linear, b: Linear, make: Expressions) -> Linear:
+    names = dict.fromkeys([*a.gains, *b.gains])
+    gains = {s: make.mux(condition, a.gains.get(s, make.zero), b.gains.get(s, make.zero)) for s in names}
+    return _tidy(gains, make.mux(condition, a.offset, b.offset), make)
+
+
+def latch_forms(nodes: Sequence[Node], read: Node, make: Expressions) -> dict[Node, Write | None]:
+    """For nodes (operands first) of the type of one state: when they take another value than the state's old one."""
+    forms: dict[Node, Write | None] = {}
+    needs = dependent(nodes, {read.state} if isinstance(read, Read) else set())
+    for n in nodes:
+        if n is read:
+            forms[n] = Write(make.truth(False), n)
+        elif n not in needs:
+            forms[n] = Write(make.truth(True), n)
+        elif isinstance(n, Mux) and n.condition not in needs:
+            forms[n] = _write(n, _form(forms, n.then, make), _form(forms, n.other, make), make)
+        elif isinstance(n.type, Bool):
+            forms[n] = _bool_write(n, forms, needs, make)
+        else:
+            forms[n] = None
+    return forms
+
+
+def _form(forms: Mapping[Node, Write | None], n: Node, make: Expressions) -> Write | None:
+    return forms[n] if n in forms else Write(make.truth(True), n)
+
+
+def _write(n: Mux, a: Write | None, b: Write | None, make: Expressions) -> Write | None:
+    if a is None or b is None:
+        return None
+    condition = make.mux(n.condition, a.condition, b.condition)
+    if make.number(a.condition) == 0:
+        return Write(condition, b.value)
+    if make.number(b.condition) == 0:
+        return Write(condition, a.value)
+    return Write(condition, make.mux(n.condition, a.value, b.value))
+
+
+def _bool_write(n: Node, forms: Mapping[Node, Write | None], needs: set[Node], make: Expressions) -> Write | None:
+    """`s or p` writes true where p holds, `s and p` writes false where it does not."""
+    if not isinstance(n, Logic) or n.op == "not":
+        return None
+    held = [x for x in n.args if x in needs]
+    others = [x for x in n.args if x not in needs]
+    inner = forms.get(held[0]) if len(held) == 1 else None
+    if inner is None or not others:
+        return None
+    together = make.logic(n.op, others)
+    decided = together if n.op == "or" else make.logic("not", [together])
+    condition = make.logic("or", [decided, inner.condition])
+    if make.number(inner.condition) == 0:
+        return Write(condition, make.truth(n.op == "or"))
+    return Write(condition, make.mux(decided, make.truth(n.op == "or"), inner.value))
+
+
+def clamp_forms(nodes: Sequence[Node], read: Node, make: Expressions) -> dict[Node, Clamp | None]:
+    """For number nodes (operands first) that depend on one state: their form min(max(state + u, lo), hi)."""
+    forms: dict[Node, Clamp | None] = {}
+    needs = dependent(nodes, {read.state} if isinstance(read, Read) else set())
+    for n in nodes:
+        if n is read:
+            forms[n] = Clamp(make.zero, None, None)
+        elif n in needs:
+            forms[n] = _clamp(n, forms, needs, make)
+    return forms
+
+
+def _clamp(n: Node, forms: Mapping[Node, Clamp | None], needs: set[Node], make: Expressions) -> Clamp | None:
+    match n:
+        case Affine():
+            held = [(c, x) for c, x in n.terms if x in needs]
+            inner = forms.get(held[0][1]) if len(held) == 1 and held[0][0] == 1 else None
+            if inner is None:
+                return None
+            add = make.affine([(c, x) for c, x in n.terms if x not in needs], n.bias)
+            return _shift(inner, add, make)
+        case MinMax():
+            return _bound(n.op, [x for x in n.args if x in needs], [x for x in n.args if x not in needs], forms, make)
+        case Mux(condition=Compare() as test) if n.condition in needs and test.op in ("<", "<="):
+            # `b if a < b else a` is max(a, b), `a if a < b else b` is min(a, b).
+            if {n.then, n.other} != {test.a, test.b}:
+                return None
+            args = (test.a, test.b)
+            return _bound("max" if n.then is test.b else "min", [x for x in args if x in needs],
+                          [x for x in args if x not in needs], forms, make)
+        case Mux() if n.condition not in needs and n.then in needs and n.other in needs:
+            return _either(n.condition, forms.get(n.then), forms.get(n.other), n, make)
+        case _:
+            return None
+
+
+def _shift(f: Clamp, add: Node, make: Expressions) -> Clamp:
+    def moved(x: Node | None) -> Node | None:
+        return None if x is None else make.affine([(1, x), (1, add)], 0)
+
+    return Clamp(make.affine([(1, f.u), (1, add)], 0), moved(f.lo), moved(f.hi))
+
+
+def _bound(op: str, held: Sequence[Node], others: Sequence[Node], forms: Mapping[Node, Clamp | None],
+           make: Expressions) -> Clamp | None:
+    f = forms.get(held[0]) if len(held) == 1 else None
+    if f is None:
+        return None
+    lo, hi = f.lo, f.hi
+    for v in others:
+        if op == "max":
+            lo = v if lo is None else make.extreme("max", lo, v)
+            hi = None if hi is None else make.extreme("max", hi, v)
+        else:
+            hi = v if hi is None else make.extreme("min", hi, v)
+    return Clamp(f.u, lo, hi)
+
+
+def _either(condition: Node, a: Clamp | None, b: Clamp | None, n: Node, make: Expressions) -> Clamp | None:
+    """One of two clamps; where only one has a bound, the least or greatest value of the node stands for none."""
+    if a is None or b is None:
+        return None
+    r = make.range(n)
+    bounds: list[Node | None] = []
+    for x, y, end in ((a.lo, b.lo, r.lo), (a.hi, b.hi, r.hi)):
+        if x is None and y is None:
+            bounds.append(None)
+        elif x is not None and y is not None:
+            bounds.append(make.mux(condition, x, y))
+        elif end is None:
+            return None
+        else:
+            far = make.const(end)
+            bounds.append(make.mux(condition, far if x is None else x, far if y is None else y))
+    return Clamp(make.mux(condition, a.u, b.u), bounds[0], bounds[1])
+
