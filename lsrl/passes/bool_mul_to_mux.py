@@ -8,7 +8,6 @@ from fractions import Fraction
 from lsrl.analysis.ranges import Range, analyse
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Affine, Compare, Const, Mul, Mux, Node, map_operands
-from lsrl.passes.identities import as_kind
 from lsrl.passes.rewrite import Emit, constant, is_exact, sweep
 from lsrl.passes.simplify_logic import simplify_node
 from lsrl.types import BOOL, Bool, Int, is_scalar
@@ -50,6 +49,6 @@ def _switch(node: Mul, ranges: Mapping[Node, Range]) -> tuple[Node, int | Fracti
         if isinstance(a, Affine) and a.bias == 0 and len(a.terms) == 1 and isinstance(a.terms[0][1].type, Bool):
             return a.terms[0][1], a.terms[0][0], x
         r = ranges[a]
-        if (r.lo, r.hi) == (0, 1) and (isinstance(a.type, Int) or r.grid == 1):
+        if r.lo == 0 and r.hi == 1 and (isinstance(a.type, Int) or r.grid == 1):
             return a, 1, x
     return None

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lsrl.arithmetic import apply, convert
 from lsrl.ir.graph import Graph
@@ -72,7 +72,8 @@ def _is_letter(node: Node) -> bool:
     return n is not None and n <= _LARGEST
 
 
-def _evaluate(graph: Graph, merged: list[Node], source: Mapping[Node, Node | None]) -> dict[Node, tuple[Value, ...]]:
+def _evaluate(graph: Graph, merged: Sequence[Node],
+              source: Mapping[Node, Node | None]) -> dict[Node, tuple[Value, ...]]:
     """The value of each of the nodes for every symbol of its source."""
     needed = set(merged)
     for node in reversed(graph.nodes):
