@@ -1,0 +1,95 @@
+"""Checks everything that a file defines, whether it is used or not."""
+
+from __future__ import annotations
+
+from lsrl.diagnostics import Diagnostic
+from lsrl.frontend import syntax
+from lsrl.frontend.elaborate.check_names import check_names
+from lsrl.frontend.elaborate.context import Context, Sink
+from lsrl.frontend.elaborate.names import const_value, type_value
+from lsrl.frontend.elaborate.program import deep, elaborate_definition
+from lsrl.frontend.elaborate.scope import ConstEntity, DefEntity, ModuleScope, TypeEntity
+from lsrl.ir.graph import Graph
+from lsrl.types import BOOL, INT, REAL, Int, Symbols, Type
+
+__all__ = ["check_module"]
+
+# What generic programs are tried with; an error that every try gives is one of the program.
+_SIZES = (4, 2, 8, 3, 16, 1)
+_TYPES: tuple[Type, ...] = (Symbols(("a", "b", "c")), Int(0, 3), INT, REAL, BOOL, Int(0, 255, raw=True))
+
+
+def check_module(scope: ModuleScope, file: syntax.File, sink: Sink) -> dict[str, Graph]:
+    """Report the errors of a file; the graphs of its programs that are not generic.
+
+    A def whose parameters are all streams of known types is elaborated like a program; of others only the names are
+    looked up here: their types are checked where they are called.
+    """
+    ctx = Context(scope, sink, "a constant")
+    with deep():
+        for entity in scope.names.values():
+            with ctx.recover():
+                if isinstance(entity, TypeEntity) and entity.scope is scope:
+                    type_value(ctx, entity)
+                elif isinstance(entity, ConstEntity) and entity.scope is scope:
+                    const_value(ctx, entity)
+    graphs: dict[str, Graph] = {}
+    items = [i for i in file.items if isinstance(i, syntax.Definition)]
+    for d in sorted(items, key=lambda d: d.kind):  # defs first: their errors are then reported without the calls
+        entity = DefEntity(d, scope)
+        _check_parameters(d, sink)
+        if d.generics or d.kind == "def" and any(p.const or p.type is None for p in d.parameters):
+            check_names(entity, sink)
+            if d.kind == "program":
+                _check_generic(entity, sink)
+            continue
+        graph = elaborate_definition(entity, sink, {})
+        if graph is not None and d.kind == "program":
+            graphs[d.name.id] = graph
+    return graphs
+
+
+def _check_parameters(d: syntax.Definition, sink: Sink) -> None:
+    seen: set[str] = set()
+    for name in [*d.generics, *(p.name for p in d.parameters)]:
+        if name.id in seen:
+            sink.add(Diagnostic("L102", f"`{name.id}` stands twice among the parameters", name.span))
+        seen.add(name.id)
+
+
+def _check_generic(entity: DefEntity, sink: Sink) -> None:
+    """Try a generic program with some sizes; report what is wrong with all of them."""
+    d = entity.definition
+    types = _type_variables(d)
+    common: dict[tuple[object, ...], Diagnostic] | None = None
+    for n, t in zip(_SIZES, _TYPES, strict=True):
+        trial = Sink()
+        sizes: dict[str, int | Type] = {g.id: t if g.id in types else n for g in d.generics}
+        if elaborate_definition(entity, trial, sizes) is not None:
+            return
+        found = {(x.code, x.span.source.name, x.span.start, x.span.end): x for x in trial.diagnostics}
+        common = found if common is None else {k: x for k, x in common.items() if k in found}
+    for x in (common or {}).values():
+        sink.add(x)
+
+
+def _type_variables(d: syntax.Definition) -> set[str]:
+    """The generics that stand where a type does."""
+    out: set[str] = set()
+    todo: list[syntax.TypeExpr] = [p.type for p in d.parameters if p.type is not None]
+    if d.result is not None:
+        todo.append(d.result)
+    while todo:
+        t = todo.pop()
+        match t:
+            case syntax.TypeName():
+                out.add(t.name.id)
+            case syntax.ArrayType():
+                todo.append(t.elem)
+            case syntax.RecordType():
+                todo += [f for _, f in t.fields]
+            case syntax.UnionType():
+                todo += t.parts
+            case syntax.RangeType() | syntax.AlphabetType():
+                pass
+    return out
