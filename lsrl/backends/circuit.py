@@ -301,7 +301,11 @@ class CellReport:
 
 @dataclass(frozen=True)
 class Circuit:
-    """The whole network. `layers[0]` is layer 1."""
+    """The whole network. `layers[0]` is layer 1.
+
+    baseline: the n·k units of the program's whole minimal automaton where it was small enough to be made, else the sum
+    of those of its cells. relays: how many of the units only pass a signal along.
+    """
 
     name: str
     columns: tuple[Column, ...]
@@ -311,17 +315,13 @@ class Circuit:
     cells: tuple[CellReport, ...] = ()
     quantities: tuple[Quantity, ...] = ()
     notes: tuple[str, ...] = ()
+    baseline: int | None = None
+    relays: int = 0
 
     @property
     def width(self) -> int:
         """Units in all layers together."""
         return sum(map(len, self.layers))
-
-    @property
-    def baseline(self) -> int | None:
-        """The n·k baselines of the cells added up, None if a cell has none."""
-        known = [c.baseline for c in self.cells]
-        return None if None in known else sum(b for b in known if b is not None)
 
     def start(self) -> list[list[Rational]]:
         """The contents of every unit before the first token, layer by layer."""

@@ -1,0 +1,238 @@
+"""Functions of finite variables: canonical decision diagrams, and covers by disjoint cubes.
+
+A diagram is a reduced, ordered, multi-valued decision diagram (Bryant 1986; Srinivasan et al. 1990): equal functions
+have the same number. A cube is a conjunction of [variable ∈ set]; a cover of a function by disjoint cubes is what
+threshold units compute, one unit a cube.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Cube", "Diagrams", "TooLargeError", "merge_cubes"]
+
+_LEAF = 1 << 60
+
+
+class TooLargeError(Exception):
+    """A function has more nodes or cubes than the limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cube:
+    """The conjunction of [variable ∈ values] over `literals`, by variable; the function's value there is `leaf`."""
+
+    literals: tuple[tuple[int, frozenset[int]], ...]
+    leaf: Hashable
+
+
+class Diagrams:
+    """A table of diagrams over one list of variables; the number of a variable is its place in the order."""
+
+    def __init__(self, limit: int = 200_000) -> None:
+        self.sizes: list[int] = []
+        self._limit = limit
+        self._numbers: dict[Hashable, int] = {}
+        self._tops: list[int] = []
+        self._children: list[tuple[int, ...]] = []
+        self._values: list[Hashable] = []
+
+    def variable(self, size: int) -> int:
+        """A new variable with the values 0 … size − 1, last in the order."""
+        self.sizes.append(size)
+        return len(self.sizes) - 1
+
+    def leaf(self, value: Hashable) -> int:
+        """The constant function."""
+        return self._number(("leaf", value), _LEAF, (), value)
+
+    def is_leaf(self, f: int) -> bool:
+        return self._tops[f] == _LEAF
+
+    def value(self, f: int) -> Hashable:
+        """The value of a constant function."""
+        return self._values[f]
+
+    def _number(self, key: Hashable, top: int, children: tuple[int, ...], value: Hashable) -> int:
+        found = self._numbers.get(key)
+        if found is None:
+            found = len(self._tops)
+            if found >= self._limit:
+                raise TooLargeError
+            self._numbers[key] = found
+            self._tops.append(top)
+            self._children.append(children)
+            self._values.append(value)
+        return found
+
+    def _node(self, variable: int, children: tuple[int, ...]) -> int:
+        if all(c == children[0] for c in children):
+            return children[0]
+        return self._number((variable, children), variable, children, None)
+
+    def case(self, variable: int, branches: Sequence[int]) -> int:
+        """The function that is `branches[a]` where the variable is a."""
+        memo: dict[tuple[int, ...], int] = {}
+
+        def go(parts: tuple[int, ...]) -> int:
+            found = memo.get(parts)
+            if found is None:
+                top = min(self._tops[f] for f in parts)
+                if top < variable:
+                    found = self._node(top, tuple(
+                        go(tuple(self._cofactor(f, top, a) for f in parts)) for a in range(self.sizes[top])))
+                else:
+                    found = self._node(variable, tuple(self._cofactor(f, variable, a) for a, f in enumerate(parts)))
+                memo[parts] = found
+            return found
+
+        return go(tuple(branches))
+
+    def _cofactor(self, f: int, variable: int, value: int) -> int:
+        return self._children[f][value] if self._tops[f] == variable else f
+
+    def combine(self, functions: Sequence[int]) -> int:
+        """The function whose value is the tuple of the functions' values."""
+        memo: dict[tuple[int, ...], int] = {}
+
+        def go(parts: tuple[int, ...]) -> int:
+            found = memo.get(parts)
+            if found is None:
+                top = min((self._tops[f] for f in parts), default=_LEAF)
+                if top == _LEAF:
+                    found = self.leaf(tuple(self._values[f] for f in parts))
+                else:
+                    found = self._node(top, tuple(
+                        go(tuple(self._cofactor(f, top, a) for f in parts)) for a in range(self.sizes[top])))
+                memo[parts] = found
+            return found
+
+        return go(tuple(functions))
+
+    def map(self, f: int, change: Callable[[Hashable], Hashable]) -> int:
+        """The function with its values changed."""
+        memo: dict[int, int] = {}
+        for g in self._below(f):
+            if self.is_leaf(g):
+                memo[g] = self.leaf(change(self._values[g]))
+            else:
+                memo[g] = self._node(self._tops[g], tuple(memo[c] for c in self._children[g]))
+        return memo[f]
+
+    def _below(self, f: int) -> list[int]:
+        """The nodes of a diagram, children first."""
+        order: list[int] = []
+        seen: set[int] = set()
+        stack = [(f, False)]
+        while stack:
+            g, done = stack.pop()
+            if done:
+                order.append(g)
+            elif g not in seen:
+                seen.add(g)
+                stack.append((g, True))
+                stack.extend((c, False) for c in reversed(self._children[g]))
+        return order
+
+    def leaves(self, f: int) -> list[Hashable]:
+        """The values that a function takes, each once, in a fixed order."""
+        return [self._values[g] for g in self._below(f) if self.is_leaf(g)]
+
+    def support(self, f: int) -> list[int]:
+        """The variables that a function depends on, in order."""
+        return sorted({self._tops[g] for g in self._below(f)} - {_LEAF})
+
+    def cubes(self, f: int, limit: int = 20_000) -> list[Cube]:
+        """Disjoint cubes that cover the whole domain: one for each path, values with the same child together."""
+        out: list[Cube] = []
+        stack: list[tuple[int, tuple[tuple[int, frozenset[int]], ...]]] = [(f, ())]
+        while stack:
+            g, literals = stack.pop()
+            if self.is_leaf(g):
+                out.append(Cube(literals, self._values[g]))
+                if len(out) > limit:
+                    raise TooLargeError
+                continue
+            groups: dict[int, list[int]] = {}
+            for a, child in enumerate(self._children[g]):
+                groups.setdefault(child, []).append(a)
+            for child, group in reversed(groups.items()):
+                stack.append((child, (*literals, (self._tops[g], frozenset(group)))))
+        return out
+
+    def evaluate(self, f: int, values: Sequence[int]) -> Hashable:
+        """The value of the function at a point: one value for each variable."""
+        while not self.is_leaf(f):
+            f = self._children[f][values[self._tops[f]]]
+        return self._values[f]
+
+    def build(self, evaluate: Callable[[], int | None], assign: Callable[[int, int], None],
+              retract: Callable[[], None], result: Callable[[], Hashable], limit: int = 100_000) -> int:
+        """The diagram of a function that is known through partial evaluation.
+
+        evaluate: None if the values assigned so far decide the result, else the variable to be assigned next.
+        assign(variable, value) and retract() (the last assignment) change the point. At most `limit` evaluations.
+        """
+        done: list[tuple[int, list[int]]] = []
+        steps = 0
+        while True:
+            steps += 1
+            if steps > limit:
+                raise TooLargeError
+            needed = evaluate()
+            if needed is not None:
+                done.append((needed, []))
+                assign(needed, 0)
+                continue
+            f = self.leaf(result())
+            while done:
+                variable, branches = done[-1]
+                retract()
+                branches.append(f)
+                if len(branches) < self.sizes[variable]:
+                    assign(variable, len(branches))
+                    break
+                done.pop()
+                f = self.case(variable, branches)
+            else:
+                return f
+
+
+def merge_cubes(cubes: Iterable[Cube], sizes: Callable[[int], int]) -> list[Cube]:
+    """A smaller disjoint cover of the same function: cubes that differ in one variable only are united.
+
+    sizes: the number of values of a variable. Tries several orders of the variables and keeps the best.
+    """
+    start = [(dict(c.literals), c.leaf) for c in cubes]
+    variables = sorted({v for literals, _ in start for v in literals})
+    orders = [variables[i:] + variables[:i] for i in range(min(len(variables), 6))] + [variables[::-1]]
+    best: list[tuple[dict[int, frozenset[int]], Hashable]] | None = None
+    for order in orders:
+        now = start
+        while True:
+            before = len(now)
+            for v in order:
+                now = _unite(now, v, sizes(v))
+            if len(now) == before:
+                break
+        if best is None or len(now) < len(best):
+            best = now
+    return [Cube(tuple(sorted(literals.items())), leaf) for literals, leaf in best or []]
+
+
+def _unite(cubes: list[tuple[dict[int, frozenset[int]], Hashable]], variable: int,
+           size: int) -> list[tuple[dict[int, frozenset[int]], Hashable]]:
+    """Unites all cubes that agree in everything but their sets for one variable."""
+    groups: dict[Hashable, tuple[dict[int, frozenset[int]], Hashable, set[int]]] = {}
+    everything = frozenset(range(size))
+    for literals, leaf in cubes:
+        rest = {v: s for v, s in literals.items() if v != variable}
+        key = (leaf, frozenset(rest.items()))
+        groups.setdefault(key, (rest, leaf, set()))[2].update(literals.get(variable, everything))
+    out: list[tuple[dict[int, frozenset[int]], Hashable]] = []
+    for rest, leaf, union in groups.values():
+        if len(union) < size:
+            rest[variable] = frozenset(union)
+        out.append((rest, leaf))
+    return out

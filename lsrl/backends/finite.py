@@ -1,0 +1,171 @@
+"""Finite machines: exploration, minimisation, and covers by the cubes that become units.
+
+A machine has control states and, for each, a diagram over outside variables whose leaf says the next state, what each
+register does, and the observations. A unit stands for one cube over (old state, variables): it is on after a token iff
+the cube held. All units of one leaf together say that the leaf was taken; the leaf with the most cubes needs none, as
+it is known by no unit being on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+
+from lsrl.backends.cubes import Cube, Diagrams, TooLargeError, merge_cubes
+from lsrl.types import Value
+
+__all__ = ["STATE", "Cover", "Leaf", "Machine", "Step", "cover", "explore", "letters", "minimise", "restrict"]
+
+STATE = -1  # the old control state, as a variable of cubes
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What happens to a register at one token: it moves by `by`, or (`sets`) becomes `by`."""
+
+    by: int
+    sets: bool = False
+
+
+STAY = Step(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """The outcome of one token: next control state, one step per register, the values observed."""
+
+    next: int
+    steps: tuple[Step, ...]
+    observed: tuple[Hashable, ...]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """functions[q]: diagram with `Leaf` values. labels[q]: all joint values of the program's states in q."""
+
+    diagrams: Diagrams
+    functions: tuple[int, ...]
+    start: int
+    labels: tuple[tuple[tuple[Value, ...], ...], ...]
+
+    @property
+    def size(self) -> int:
+        return len(self.functions)
+
+
+def explore(diagrams: Diagrams, start: tuple[Value, ...], function: Callable[[tuple[Value, ...]], int],
+            outcome: Callable[[Hashable], tuple[tuple[Value, ...], tuple[Step, ...], tuple[Hashable, ...]]],
+            limit: int) -> Machine:
+    """Breadth first from `start` over joint values.
+
+    function: the diagram of a joint value. outcome: its leaf → next joint value, steps, observations.
+    Raises TooLargeError beyond `limit` joint values.
+    """
+    numbers: dict[tuple[Value, ...], int] = {start: 0}
+    order = [start]
+    functions: list[int] = []
+
+    def leaf(value: Hashable) -> Leaf:
+        joint, steps, observed = outcome(value)
+        if joint not in numbers:
+            if len(order) >= limit:
+                raise TooLargeError
+            numbers[joint] = len(order)
+            order.append(joint)
+        return Leaf(numbers[joint], steps, observed)
+
+    while len(functions) < len(order):
+        functions.append(diagrams.map(function(order[len(functions)]), leaf))
+    return Machine(diagrams, tuple(functions), 0, tuple((v,) for v in order))
+
+
+def restrict(machine: Machine, keep: Sequence[Callable[[Hashable], Hashable]]) -> Machine:
+    """The machine with its observations changed: only what consumers distinguish needs to be observed."""
+
+    def change(leaf: Hashable) -> Leaf:
+        assert isinstance(leaf, Leaf)
+        return replace(leaf, observed=tuple(f(x) for f, x in zip(keep, leaf.observed, strict=True)))
+
+    return replace(machine, functions=tuple(machine.diagrams.map(f, change) for f in machine.functions))
+
+
+def minimise(machine: Machine) -> Machine:
+    """The smallest machine with the same steps and observations (partition refinement, Moore 1956)."""
+    classes = [0] * machine.size
+    count = 1
+    while True:
+        keys: dict[tuple[int, int], int] = {}
+        functions = [machine.diagrams.map(f, _to_class(classes)) for f in machine.functions]
+        refined = [keys.setdefault((c, f), len(keys)) for c, f in zip(classes, functions, strict=True)]
+        if len(keys) == count:
+            break
+        classes, count = refined, len(keys)
+    labels: list[list[tuple[Value, ...]]] = [[] for _ in range(count)]
+    picked: dict[int, int] = {}
+    for q, c in enumerate(classes):
+        labels[c].extend(machine.labels[q])
+        picked.setdefault(c, functions[q])
+    return Machine(machine.diagrams, tuple(picked[c] for c in range(count)), classes[machine.start],
+                   tuple(tuple(x) for x in labels))
+
+
+def _to_class(classes: Sequence[int]) -> Callable[[Hashable], Leaf]:
+    def change(leaf: Hashable) -> Leaf:
+        assert isinstance(leaf, Leaf)
+        return replace(leaf, next=classes[leaf.next])
+
+    return change
+
+
+def letters(machine: Machine) -> int | None:
+    """The number of letter classes: points of the outside variables that no state tells apart count once."""
+    try:
+        return len(machine.diagrams.leaves(machine.diagrams.combine(machine.functions)))
+    except TooLargeError:
+        return None
+
+
+@dataclass(frozen=True)
+class Cover:
+    """Cubes with a unit each, and the leaf that has none. The variable `STATE` stands for the old control state."""
+
+    machine: Machine
+    cubes: tuple[Cube, ...]
+    default: Leaf
+
+    @property
+    def leaves(self) -> list[Leaf]:
+        """Every leaf, the default one first."""
+        found: dict[Leaf, None] = {self.default: None}
+        for c in self.cubes:
+            assert isinstance(c.leaf, Leaf)
+            found[c.leaf] = None
+        return list(found)
+
+    def sets(self) -> dict[int, list[frozenset[int]]]:
+        """For each outside variable, the sets of values that some cube asks for."""
+        out: dict[int, dict[frozenset[int], None]] = {}
+        for c in self.cubes:
+            for v, values in c.literals:
+                if v != STATE:
+                    out.setdefault(v, {})[values] = None
+        return {v: list(s) for v, s in sorted(out.items())}
+
+
+def cover(machine: Machine) -> Cover:
+    """A small disjoint cover of the machine; its default leaf is the one with the most cubes."""
+    cubes: list[Cube] = []
+    size = machine.size
+    known: dict[int, list[int]] = {}
+    for q, f in enumerate(machine.functions):
+        known.setdefault(f, []).append(q)
+    for f, states in known.items():
+        old = ((STATE, frozenset(states)),) if len(states) < size else ()
+        cubes.extend(Cube((*old, *c.literals), c.leaf) for c in machine.diagrams.cubes(f))
+    small = merge_cubes(cubes, lambda v: size if v == STATE else machine.diagrams.sizes[v])
+    counts: dict[Hashable, int] = {}
+    for c in small:
+        counts[c.leaf] = counts.get(c.leaf, 0) + 1
+    default = max(counts, key=lambda leaf: counts[leaf])
+    assert isinstance(default, Leaf)
+    return Cover(machine, tuple(c for c in small if c.leaf != default), default)
