@@ -1,0 +1,171 @@
+"""How long sums of whole numbers stay exact in a float: bounds of every unit, token by token.
+
+A ReLU circuit's units are whole and not negative. Unit u is at most m(t) = A m(t−1) + c with A ≥ 0 (its positive
+weights); every partial sum, in any order, is at most Σ |weight| · bound + |bias|. While that is at most 2^p, floats
+of p bits compute it exactly, whatever the order of summation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsrl.backends.circuit import Bit, Circuit, Form, Number, Rational, Unit
+
+__all__ = ["Exactness", "analyse_exactness"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exactness:
+    """horizon: tokens up to which every sum is exact; None for any number. partial_sum: the largest bounded sum.
+
+    limits: for each layer, the element with which sums over it are still exact; None where nothing grows.
+    too_large: a unit (layer from 0, index; −1 for an output) whose bounded sum is not exact, None if there is none.
+    """
+
+    horizon: int | None
+    partial_sum: Fraction
+    limits: tuple[float | None, ...]
+    too_large: tuple[int, int] | None
+
+
+def analyse_exactness(circuit: Circuit, bits: int, input_limit: int) -> Exactness:
+    """The exactness of a circuit of bits and numbers in floats that hold whole numbers up to 2^bits.
+
+    input_limit: the bound taken for number columns that the program does not bound.
+    """
+    return _Bounds(circuit, 2**bits, input_limit).result()
+
+
+class _Bounds:
+    """The growing units are those without a known bound; n of them, numbered by `place`; place n is the constant 1."""
+
+    def __init__(self, circuit: Circuit, largest: int, input_limit: int) -> None:
+        self.circuit, self.largest = circuit, largest
+        self.columns = [Fraction(1) if c.values is not None else Fraction(input_limit if c.hi is None else c.hi)
+                        for c in circuit.columns]
+        self.place: dict[tuple[int, int], int] = {}
+        for layer, units in enumerate(circuit.layers):
+            for i, unit in enumerate(units):
+                if _known(unit) is None:
+                    self.place[layer, i] = len(self.place)
+        self.n = len(self.place)
+        self.sums: list[NDArray[np.float64]] = []  # of growing units, and what each may be at most
+        self.caps: list[float] = []
+        self.bounded = Fraction(0)
+        self.too_large: tuple[int, int] | None = None
+
+    def _bound(self, layer: int, form: Form, row: NDArray[np.float64], upper: bool) -> Fraction:
+        """Adds the weights on growing units to `row`; returns the bound of the rest.
+
+        layer: −1 for the columns. upper: bounds the sum from above (units are not negative, so that their negative
+        weights count nothing), else Σ |weight| · |signal| + |bias|.
+        """
+        rest = Fraction(form.bias) if upper else abs(Fraction(form.bias))
+        for w, i in form.terms:
+            if upper and w < 0 and layer >= 0:
+                continue
+            fixed = self.columns[i] if layer < 0 else _known(self.circuit.layers[layer][i])
+            if fixed is None:
+                row[self.place[layer, i]] += float(abs(Fraction(w)))
+            else:
+                rest += abs(Fraction(w)) * fixed
+        return rest
+
+    def _require(self, forms: Sequence[tuple[int, Form]], where: tuple[int, int]) -> None:
+        """That the partial sums of these forms together are exact."""
+        row = np.zeros(self.n + 1)
+        rest = sum((self._bound(layer, form, row, False) for layer, form in forms), Fraction(0))
+        if row.any():
+            row[self.n] = float(rest)
+            self.sums.append(row)
+            self.caps.append(float(self.largest))
+        else:
+            self.bounded = max(self.bounded, rest)
+            if rest > self.largest and self.too_large is None:
+                self.too_large = where
+
+    def result(self) -> Exactness:
+        n = self.n
+        step, same = np.zeros((n + 1, n + 1)), np.zeros((n + 1, n + 1))
+        start = np.zeros(n + 1)
+        step[n, n] = start[n] = 1.0
+        for layer, units in enumerate(self.circuit.layers):
+            for i, unit in enumerate(units):
+                if not isinstance(unit, Bit | Number):
+                    raise ValueError(f"a {type(unit).__name__} has no bound here")
+                self._require([(layer - 1, unit.below), (layer, unit.own)], (layer, i))
+                at = self.place.get((layer, i))
+                if at is None:
+                    continue
+                rest = self._bound(layer - 1, unit.below, same[at], True) + self._bound(layer, unit.own, step[at], True)
+                step[at, n] = max(0.0, float(rest))
+                start[at] = float(unit.start)
+                if isinstance(unit, Number) and unit.cap is not None:
+                    self.sums.append(np.eye(n + 1)[at])
+                    self.caps.append(float(unit.cap))
+        top = len(self.circuit.layers) - 1
+        for output in self.circuit.outputs:
+            for form in output.forms:
+                self._require([(top, _whole(form))], (top, -1))
+        grows = {layer for layer, _ in self.place}
+        limit = min(((cap - row[n]) / row[:n].sum() for row, cap in zip(self.sums, self.caps, strict=True)),
+                    default=None)
+        limits = tuple(None if limit is None or layer not in grows else float(limit)
+                       for layer in range(len(self.circuit.layers)))
+        return Exactness(self._horizon(self._close(step, same), start), self.bounded, limits, self.too_large)
+
+    def _close(self, step: NDArray[np.float64], same: NDArray[np.float64]) -> NDArray[np.float64]:
+        """One token of all bounds: what flows up the layers is folded in, (1 + same + same² + …) · step."""
+        whole, flow = step.copy(), step
+        for _ in self.circuit.layers:
+            flow = same @ flow
+            if not flow.any():
+                break
+            whole += flow
+        return whole
+
+    def _horizon(self, step: NDArray[np.float64], start: NDArray[np.float64]) -> int | None:
+        """The number of tokens after which every growing sum is within its cap; None if none ever leaves it."""
+        if not self.sums:
+            return None
+        rows, limit, n = np.array(self.sums), np.array(self.caps), self.n
+        gap = np.maximum(start - step @ start, 0.0)
+        step = step.copy()
+        step[:n, n] += gap[:n]  # bounds never fall, so the first token that leaves is found by bisection
+
+        def fine(m: NDArray[np.float64]) -> bool:
+            return bool(np.isfinite(m).all() and (rows @ m <= limit).all())
+
+        if not fine(start):
+            return 0
+        powers = [step]
+        with np.errstate(over="ignore", invalid="ignore"):
+            while len(powers) < 60 and fine(powers[-1] @ start):
+                if np.array_equal(powers[-1] @ start, start):
+                    return None
+                powers.append(powers[-1] @ powers[-1])
+            at, m = 0, start
+            for k in reversed(range(len(powers))):
+                ahead = powers[k] @ m
+                if fine(ahead):
+                    at, m = at + 2**k, ahead
+        return at
+
+
+def _known(unit: Unit) -> Fraction | None:
+    if isinstance(unit, Number):
+        return None if unit.hi is None else Fraction(unit.hi)
+    return Fraction(1)
+
+
+def _whole(form: Form) -> Form:
+    """A form times the common denominator of its coefficients: what the read-out computes."""
+    by: Rational = 1
+    for x in (form.bias, *(w for w, _ in form.terms)):
+        by *= (Fraction(x) * by).denominator
+    return form.scale(by)
