@@ -109,7 +109,8 @@ def find_the_damage(program: lsrl.Program, model: torch.nn.Module, results: list
             "LSTM": model_outputs(model, [codes_of(program, damaged)])[0]["broken"]}
     for name, broken in seen.items():
         first = int(np.flatnonzero(broken)[0])
-        print(f"  {name}: broken from {place(damaged, first)} on: {damaged.splitlines()[damaged.count(chr(10), 0, first)].strip()}")
+        line = damaged.split("\n")[damaged.count("\n", 0, first)].strip()
+        print(f"  {name}: broken from {place(damaged, first)} on: {line}")
         if first != at:
             sys.exit(f"{name} sees the break at {first}, it is at {at}")
 

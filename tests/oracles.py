@@ -332,7 +332,7 @@ def earlier_smaller(xs: Sequence[int]) -> int:
 
 @prefixwise
 def word_count(toks: Sequence[str]) -> int:
-    return len("".join("x" if t == OTHER else t for t in toks).split())
+    return len(re.findall("[A-Za-z0-9_]+", "".join(" " if t == OTHER else t for t in toks)))
 
 
 @prefixwise
