@@ -72,5 +72,5 @@ def test_symbols_reals_and_vectors(columns: dict[str, list[Any]]) -> None:
     parameters = 'k: {"a", "b", "c"}, x: real[-5..5 by 1/10], v: int[2]'
     expect(program(parameters, "real", "aggregate(select(k, k, ==), x)"), columns,
            lambda k, x, v: sum(a for a, b in zip(x, k, strict=True) if b == k[-1]))
-    expect(program(parameters, "int[2]", "aggregate(select(k, k, ==), v)"), columns,
+    expect(program(parameters, "int[2]", "[aggregate(select(k, k, ==), e) for e in v]"), columns,
            lambda k, x, v: [sum(a[i] for a, b in zip(v, k, strict=True) if b == k[-1]) for i in range(2)])
