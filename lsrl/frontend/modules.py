@@ -10,14 +10,15 @@ from pathlib import Path
 from lsrl.diagnostics import NOWHERE, Diagnostic, LsrlError, Source, Span, did_you_mean
 from lsrl.frontend import syntax
 from lsrl.frontend.elaborate.check import check_module
-from lsrl.frontend.elaborate.context import Sink
+from lsrl.frontend.elaborate.context import Context, Sink
 from lsrl.frontend.elaborate.program import elaborate_program
 from lsrl.frontend.elaborate.scope import ConstEntity, DefEntity, Entity, ModuleEntity, ModuleScope, TypeEntity
+from lsrl.frontend.elaborate.types import resolve_type
 from lsrl.frontend.parser import parse
 from lsrl.ir.graph import Graph
 from lsrl.types import Type
 
-__all__ = ["Module", "load_module", "read_module", "standard_library"]
+__all__ = ["Module", "load_module", "read_module", "read_type", "standard_library"]
 
 _STANDARD = Path(__file__).parent.parent / "std"
 
@@ -72,6 +73,18 @@ def load_module(path: str | Path) -> Module:
 def read_module(source: Source, folder: Path) -> Module:
     """As `load_module`, for a text; its imports are looked for from `folder`."""
     return _Reader().read_checked(source, folder, None)
+
+
+def read_type(scope: ModuleScope, name: str, text: str) -> Type:
+    """The type that a text means in a file, for a type variable given from outside. Raises LsrlError."""
+    file = parse(Source(name, f"type T = {text}\n"))
+    sink = Sink()
+    ctx = Context(scope, sink, "a type")
+    for item in file.items:
+        if isinstance(item, syntax.TypeDecl) and len(file.items) == 1:
+            with ctx.recover():
+                return resolve_type(ctx, item.type)
+    raise LsrlError(sink.in_order() or [Diagnostic("L212", f"{text!r} is not a type")])
 
 
 def _source(path: Path, place: Span | None) -> Source:

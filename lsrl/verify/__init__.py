@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 import time
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from lsrl.diagnostics import Diagnostic, LsrlError
@@ -185,3 +187,14 @@ def _require_same_interface(a: Graph, b: Graph) -> None:
         if what == "inputs" and x != y:
             raise LsrlError.of("L502", f"`{a.name}` and `{b.name}` have inputs of different types", b.span)
 
+
+class _Package(ModuleType):
+    """`lsrl.verify` is this package and also, as `lsrl.verify(program, model)`, the function of the Python API."""
+
+    def __call__(self, program: Any, model: Any = None, **options: Any) -> Verdict:
+        from lsrl.program import verify as check
+
+        return check(program, model, **options)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -67,15 +67,14 @@ def _fractions(value: Value) -> Value:
     return tuple([_fractions(v) for v in value]) if isinstance(value, tuple) else Fraction(value)
 
 
-def _spread(ctx: Context, node: Node, dims: tuple[int, ...], span: Span) -> Node:
-    """A scalar node repeated over the dimensions."""
-    for i in range(len(dims) - 1, -1, -1):
-        node = ctx.pack([node] * dims[i], _vector(node.type, dims[i]), span)
+def _spread(ctx: Context, node: Node, dims: tuple[int, ...], wanted: tuple[int, ...], span: Span) -> Node:
+    """A node of the first of the wanted dimensions repeated over the others."""
+    if dims:
+        rows = [_spread(ctx, row, dims[1:], wanted[1:], span) for row in ctx.elements(node, span)]
+        return ctx.pack(rows, Vector(rows[0].type, len(rows)), span)
+    for n in reversed(wanted):
+        node = ctx.pack([node] * n, Vector(node.type, n), span)
     return node
-
-
-def _vector(t: Type, n: int) -> Vector:
-    return Vector(t, n)
 
 
 def convert(ctx: Context, value: Static, declared: Type, span: Span, what: str, *, spread: bool = False,
@@ -98,9 +97,10 @@ def convert(ctx: Context, value: Static, declared: Type, span: Span, what: str, 
                      Vector(declared.elem, len(items)))
     found = data(value, span)
     node, t = found.node, found.type
-    if spread and not shape(t) and shape(declared):
-        node = _spread(ctx, node, shape(declared), span)
-        t = with_shape(t, shape(declared))
+    dims, wanted = shape(t), shape(declared)
+    if spread and len(dims) < len(wanted) and wanted[: len(dims)] == dims:
+        node = _spread(ctx, node, dims, wanted, span)
+        t = with_shape(scalar_of(t), wanted)
     if isinstance(scalar_of(t), Int) and isinstance(scalar_of(declared), Real) and shape(t) == shape(declared):
         node = to_real(ctx, node, span)
     elif not same_kind(t, declared):

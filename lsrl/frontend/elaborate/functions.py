@@ -358,7 +358,7 @@ function("zeros")(_filled(0))
 function("ones")(_filled(1))
 
 
-# ---------------------------------------------------------------- logic as functions
+# ---------------------------------------------------------------- logic as functions; of LSRL's truth values 0 and 1
 
 
 def _gate(op: str) -> Callable[[Context, syntax.Call, Type | None], Static]:
@@ -369,7 +369,12 @@ def _gate(op: str) -> Callable[[Context, syntax.Call, Type | None], Static]:
         found = expressions(ctx, parts)
         if isinstance(found[0], SelectorValue):
             return combine(op, found, [p.span for p in parts])
-        return logic(ctx, op, [data(v, p.span) for v, p in zip(found, parts, strict=True)], e.span)
+        args = [data(v, p.span) for v, p in zip(found, parts, strict=True)]
+        if not any(isinstance(scalar_of(a.type), Int) for a in args):
+            return logic(ctx, op, args, e.span)
+        zero = Data(ctx.number(0, e.span), INT)
+        bools = [compare(ctx, "!=", a, zero, e.span) if isinstance(scalar_of(a.type), Int) else a for a in args]
+        return affine(ctx, [(1, logic(ctx, op, bools, e.span))], 0, e.span, Int(0, 1))
 
     return f
 
