@@ -92,6 +92,8 @@ def gcd(a: Fraction | None, b: Fraction | None) -> Fraction | None:
     """The largest number of which both are multiples; None if one is None."""
     if a is None or b is None:
         return None
+    if a == b:
+        return a
     return Fraction(math.gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator)
 
 
@@ -99,6 +101,8 @@ def lcm(a: Fraction | None, b: Fraction | None) -> Fraction | None:
     """The least common multiple; the other one if one is None."""
     if a is None or b is None:
         return b if a is None else a
+    if a == b:
+        return a
     common = gcd(a, b)
     return a * b / common if common else Fraction(0)
 
@@ -161,6 +165,8 @@ def join_all(ranges: Iterable[Range]) -> Range:
 
 def meet(a: Range, b: Range) -> Range | None:
     """The values in both, None if there are none."""
+    if a is b or a == b:
+        return a
     lo = a.lo if b.lo is None else b.lo if a.lo is None else max(a.lo, b.lo)
     hi = a.hi if b.hi is None else b.hi if a.hi is None else min(a.hi, b.hi)
     return _on_grid(Range(lo, hi, lcm(a.grid, b.grid), a.nan and b.nan))
@@ -169,7 +175,10 @@ def meet(a: Range, b: Range) -> Range | None:
 def _on_grid(r: Range) -> Range | None:
     """The range with its bounds moved inwards to the grid, and the grid of the one value if one is left."""
     lo, hi, grid = r.lo, r.hi, r.grid
-    if grid:
+    if grid == 1:  # by far the most common: whole numbers, mostly with whole bounds already
+        lo = lo if lo is None or lo.denominator == 1 else Fraction(math.ceil(lo))
+        hi = hi if hi is None or hi.denominator == 1 else Fraction(math.floor(hi))
+    elif grid:
         lo = None if lo is None else math.ceil(lo / grid) * grid
         hi = None if hi is None else math.floor(hi / grid) * grid
     elif grid is not None:
