@@ -182,6 +182,11 @@ class Writer:
             return None
         f = self.pick(found)
         args = [self.expression(t, depth - 1).text for t in f.parameters]
+        if f.init and isinstance(f.result, Symbols):  # a literal would not say of which alphabet it is
+            name = self.name(lambda t: t == f.result)
+            if name is None:
+                return None
+            args[0] = name.text
         args += [str(self.draw_int(1, 4)) for _ in range(f.constants)]
         args += [self.constant(f.result)] if f.init else []
         tail = f".{f.field}" if f.field else ""
@@ -236,7 +241,7 @@ class Writer:
             assert lo is not None and hi is not None
             return name.text, [str(lo), *([f"{lo + 1}..{hi}"] if hi > lo else [])]
         x = self.fit(self.number(False, depth - 1), Int(0, 3))
-        return x.text, self.pick([["0", "1..2", "_"], ["0 | 2", "_"], ["-1 | 1", "3", "_"]])
+        return x.text, self.pick([["0", "1..2", "_"], ["0 | 2", "_"], ["3", "1", "_"]])
 
     # ---- bools
 
@@ -245,8 +250,7 @@ class Writer:
             return isinstance(t, Bool)
 
         return self.choose(depth, [
-            lambda: self.name(is_bool),
-            lambda: self.name(is_bool),
+            *[lambda: self.name(is_bool)] * 6,
             lambda: Expr(self.pick(["false", "true"]), BOOL),
         ], [
             lambda: self.comparison(depth),
@@ -306,8 +310,7 @@ class Writer:
 
     def symbol(self, t: Symbols, depth: int) -> Expr:
         return self.choose(depth, [
-            lambda: self.name(lambda u: u == t),
-            lambda: self.name(lambda u: u == t),
+            *[lambda: self.name(lambda u: u == t)] * 4,
             lambda: Expr(quote_symbol(self.pick(t.names)), t),
         ], [
             lambda: self.remembered_symbol(t, depth),
@@ -341,9 +344,7 @@ class Writer:
             return isinstance(t, kind)
 
         return self.cut(self.choose(depth, [
-            lambda: self.name(wanted),
-            lambda: self.name(wanted),
-            lambda: self.name(wanted),
+            *[lambda: self.name(wanted)] * 6,
             lambda: self.literal(real),
         ], [
             lambda: self.added(real, depth),

@@ -104,12 +104,12 @@ class _Program:
         w = self.writer
         states: list[Name] = []
         lines: list[str] = []
-        for _ in range(w.draw_int(0, 3)):
+        for _ in range(w.pick([0, 1, 1, 2, 2, 3])):
             t = w.pick([*self.types, *self.open])
             name = w.fresh("s")
             lines.append(f"state {name}: {written(t)} = {w.constant(t)}")
             states.append(Name(name, t))
-        w.scope.names += states
+        w.scope.names += states * 3  # so that they are drawn more often
         for _ in range(w.draw_int(0, self.max_size if most is None else most)):
             lines += self.statement(states, depth)
         for s in states:
@@ -133,7 +133,7 @@ class _Program:
         t = w.pick([*self.types, *self.open])
         value = w.expression(t, depth)
         name = w.fresh("x")
-        typed = bool(w.draw_int(0, 1))
+        typed = isinstance(t, Symbols) or bool(w.draw_int(0, 1))
         known = value.type if not typed and isinstance(t, Int | Real) else t
         w.scope.names.append(Name(name, known, declared=typed or not isinstance(t, Int | Real | Vector)))
         return [f"{name}: {written(t)} = {value.text}" if typed else f"{name} = {value.text}"]

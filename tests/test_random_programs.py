@@ -1,7 +1,7 @@
 """Random programs of the whole language: every form of the meaning agrees on them.
 
-The interpreter is what all others are compared with: the generated Python step, the vectorised run, every pass alone and
-the pipeline, the text form of the graph, and the formatter's text.
+The interpreter is what all others are compared with: the generated Python step, the vectorised run, every pass alone
+and the pipeline, the text form of the graph, and the formatter's text.
 """
 
 from __future__ import annotations

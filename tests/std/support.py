@@ -66,7 +66,7 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, list):
         return isinstance(b, list) and len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, float):
-        return abs(a - b) <= 1e-12 * max(1.0, abs(b))
+        return bool(abs(a - b) <= 1e-12 * max(1.0, abs(b)))
     return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
 
 
