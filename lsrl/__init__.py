@@ -7,7 +7,7 @@
 """
 
 from lsrl.diagnostics import Diagnostic, LsrlError
-from lsrl.program import Program, compile, load, load_model, parse, verify
+from lsrl.program import Program, compile, load, load_model, parse, verify  # noqa: A004 - used as lsrl.compile
 from lsrl.version import __version__
 
 __all__ = ["Diagnostic", "LsrlError", "Program", "__version__", "compile", "load", "load_model", "parse", "verify"]

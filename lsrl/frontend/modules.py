@@ -229,6 +229,6 @@ class _Reader:
     def _enter_failed(self, scope: ModuleScope, item: syntax.Import) -> None:
         """Names that would have come from a file that cannot be read give no further errors."""
         if item.names is None:
-            scope.failed.add((item.alias.id if item.alias else Path(item.path.value).stem))
+            scope.failed.add(item.alias.id if item.alias else Path(item.path.value).stem)
         else:
             scope.failed.update((alias or name).id for name, alias in item.names)

@@ -38,7 +38,7 @@ def check_module(scope: ModuleScope, file: syntax.File, sink: Sink) -> dict[str,
     for d in sorted(items, key=lambda d: d.kind):  # defs first: their errors are then reported without the calls
         entity = DefEntity(d, scope)
         _check_parameters(d, sink)
-        if d.generics or d.kind == "def" and any(p.const or p.type is None for p in d.parameters):
+        if d.generics or (d.kind == "def" and any(p.const or p.type is None for p in d.parameters)):
             check_names(entity, sink)
             if d.kind == "program":
                 _check_generic(entity, sink)
@@ -61,7 +61,7 @@ def _check_generic(entity: DefEntity, sink: Sink) -> None:
     """Try a generic program with some sizes; report what is wrong with all of them."""
     d = entity.definition
     types = _type_variables(d)
-    common: dict[tuple[object, ...], Diagnostic] | None = None
+    common: dict[tuple[str, str, int, int], Diagnostic] | None = None
     for n, t in zip(_SIZES, _TYPES, strict=True):
         trial = Sink()
         sizes: dict[str, int | Type] = {g.id: t if g.id in types else n for g in d.generics}

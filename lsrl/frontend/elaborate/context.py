@@ -94,6 +94,23 @@ class Parts:
 Layer: TypeAlias = "dict[str, Node | Parts]"  # the new values of states that one branch assigns, by name
 
 
+class _Recovery:
+    """Reports an error raised in a `with` block, and swallows it."""
+
+    __slots__ = ("_ctx",)
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, Problem):
+            self._ctx.report(error)
+        return isinstance(error, Problem | Poisoned)
+
+
 class Context:
     """One elaboration. `constants_only` is where it stands in for, such as a `const`, if there may be no streams."""
 
@@ -136,15 +153,9 @@ class Context:
         """Record an error and go on."""
         self.report(Problem(code, message, span, label=label, help=help))
 
-    @contextmanager
-    def recover(self) -> Iterator[None]:
+    def recover(self) -> _Recovery:
         """Report an error raised inside, and go on after the block."""
-        try:
-            yield
-        except Problem as p:
-            self.report(p)
-        except Poisoned:
-            pass
+        return _Recovery(self)
 
     # ---- nodes
 

@@ -21,8 +21,23 @@ from lsrl.frontend.elaborate.values import (
     words_for,
 )
 from lsrl.ir.nodes import Affine, Compare, Const, FloorDiv, Node
-from lsrl.types import BOOL, INT, REAL, Bool, Int, Real, Record, Symbols, Type, Value, Vector, scalar_of, shape
-from lsrl.types import quote_symbol, with_shape
+from lsrl.types import (
+    BOOL,
+    INT,
+    REAL,
+    Bool,
+    Int,
+    Real,
+    Record,
+    Symbols,
+    Type,
+    Value,
+    Vector,
+    quote_symbol,
+    scalar_of,
+    shape,
+    with_shape,
+)
 
 __all__ = ["convert", "convert_record", "data", "symbol_constant", "to_real"]
 

@@ -28,8 +28,22 @@ from lsrl.frontend.elaborate.operations import (
 from lsrl.frontend.elaborate.types import ELEMENT_LIMIT, join, plain, type_of_argument
 from lsrl.frontend.elaborate.values import Data, Problem, SelectorValue, Static, Text
 from lsrl.ir.nodes import UNARY_FUNCTIONS, Const, MinMax
-from lsrl.types import INT, REAL, Bool, Int, Real, Symbols, Type, Vector, is_finite, scalar_of, shape
-from lsrl.types import size, values, with_shape
+from lsrl.types import (
+    INT,
+    REAL,
+    Bool,
+    Int,
+    Real,
+    Symbols,
+    Type,
+    Vector,
+    is_finite,
+    scalar_of,
+    shape,
+    size,
+    values,
+    with_shape,
+)
 
 __all__: list[str] = []
 

@@ -135,7 +135,7 @@ def _is_word(ctx: Context, e: syntax.Call, expected: Type | None) -> Static:
     """_is_word(x): is the symbol (or byte) one ASCII letter, digit or underscore?"""
     x = stream(ctx, arguments(e, ["x"])["x"])
     n = size(x.type)
-    if shape(x.type) or n is None or not (isinstance(x.type, Symbols) or isinstance(x.type, Int) and x.type.raw):
+    if shape(x.type) or n is None or not (isinstance(x.type, Symbols) or (isinstance(x.type, Int) and x.type.raw)):
         raise Problem("L254", f"words are made of symbols or bytes, not `{x.type}`", e.span)
     names = [*x.type.names, *[""] * x.type.other] if isinstance(x.type, Symbols) else [chr(i) for i in range(n)]
     entries = tuple([c.isascii() and (c.isalnum() or c == "_") and len(c) == 1 for c in names])

@@ -27,8 +27,23 @@ from lsrl.frontend.elaborate.values import (
     words_for,
 )
 from lsrl.ir.nodes import Compare, Const, Node, Table
-from lsrl.types import BOOL, INT, REAL, Bool, Int, Real, Symbols, Type, Value, Vector, is_scalar, quote_symbol
-from lsrl.types import scalar_of, shape, size
+from lsrl.types import (
+    BOOL,
+    INT,
+    REAL,
+    Bool,
+    Int,
+    Real,
+    Symbols,
+    Type,
+    Value,
+    Vector,
+    is_scalar,
+    quote_symbol,
+    scalar_of,
+    shape,
+    size,
+)
 
 __all__: list[str] = []
 
@@ -173,9 +188,9 @@ def _code(ctx: Context, p: syntax.Expr, t: Type) -> Number:
         value = symbol_constant(ctx, value.text, t, p.span)
     if isinstance(value, Data) and isinstance(value.value, int | Fraction):
         found, v = value.type, value.value
-        if isinstance(t, Bool) and isinstance(found, Bool) or isinstance(t, Symbols) and found == t:
+        if (isinstance(t, Bool) and isinstance(found, Bool)) or (isinstance(t, Symbols) and found == t):
             return int(v)
-        if isinstance(found, Int) and isinstance(t, Int | Real) or isinstance(found, Real) and isinstance(t, Real):
+        if (isinstance(found, Int) and isinstance(t, Int | Real)) or (isinstance(found, Real) and isinstance(t, Real)):
             if isinstance(t, Int) and (_before(Fraction(v), t.lo) or _before(t.hi, Fraction(v))):
                 raise Problem("L218", f"the pattern {v} is outside `{t}`", p.span)
             return v

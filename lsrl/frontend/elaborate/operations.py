@@ -14,8 +14,22 @@ from lsrl.frontend.elaborate.conversion import to_real
 from lsrl.frontend.elaborate.types import exact_type, join, plain
 from lsrl.frontend.elaborate.values import Data, Problem, kind_name
 from lsrl.ir.nodes import Affine, Compare, Const, Divide, FloorDiv, Logic, MatMul, MinMax, Mul, Node, Unary
-from lsrl.types import BOOL, INT, REAL, Bool, Int, Real, Symbols, Type, Value, Vector, is_number, scalar_of, shape
-from lsrl.types import with_shape
+from lsrl.types import (
+    BOOL,
+    INT,
+    REAL,
+    Bool,
+    Int,
+    Real,
+    Symbols,
+    Type,
+    Value,
+    Vector,
+    is_number,
+    scalar_of,
+    shape,
+    with_shape,
+)
 
 __all__ = ["affine", "choose", "compare", "dims_of", "divide", "floor_div", "logic", "matmul", "min_max", "multiply",
            "not_", "power", "require_bool", "require_number", "scaled", "unary"]
@@ -187,12 +201,13 @@ def power(ctx: Context, base: Data, exponent: Data, span: Span) -> Data:
         raise Problem("L206", "`**` takes a constant exponent", span)
     if Fraction(n).denominator != 1:
         raise Problem("L202", f"`**` takes an int exponent, not {n}", span, help="sqrt(x) is the square root")
-    if abs(n) > POWER_LIMIT:
+    times = int(abs(n))
+    if times > POWER_LIMIT:
         raise Problem("L210", f"the exponent {n} is beyond the limit of {POWER_LIMIT}", span)
     if n == 0:
         return affine(ctx, [(0, base)], 1, span)
     result = base
-    for bit in bin(abs(int(n)))[3:]:  # from the second highest bit down: square, and multiply where it is set
+    for bit in bin(times)[3:]:  # from the second highest bit down: square, and multiply where it is set
         result = multiply(ctx, result, result, span)
         if bit == "1":
             result = multiply(ctx, result, base, span)

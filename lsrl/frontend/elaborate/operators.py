@@ -43,7 +43,7 @@ def _chain(ctx: Context, e: syntax.Chain, expected: Type | None) -> Static:
     parts = [e.first, *[x for _, x in e.rest]]
     ops = [op for op, _ in e.rest]
     values = expressions(ctx, parts)
-    operands = [_operand(v, ops[max(0, i - 1)], part.span) for i, (v, part) in enumerate(zip(values, parts, strict=True))]
+    operands = [_operand(v, op, part.span) for v, op, part in zip(values, [ops[0], *ops], parts, strict=True)]
     if ops[0] in "+-":
         return affine(ctx, [(1, operands[0]), *[(1 if op == "+" else -1, v)
                                                for op, v in zip(ops, operands[1:], strict=True)]], 0, e.span)
@@ -156,7 +156,7 @@ def _bool_op(ctx: Context, e: syntax.BoolOp, expected: Type | None) -> Static:
     return logic(ctx, e.op, args, e.span)
 
 
-def _guard(ctx: Context, op: str, node: Node, span: Span) -> "_Thunk":
+def _guard(ctx: Context, op: str, node: Node, span: Span) -> _Thunk:
     """Where the operands after this one count: after `and` where it holds, after `or` where it does not."""
     return _Thunk(ctx, op, node, span)
 

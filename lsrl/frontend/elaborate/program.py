@@ -90,7 +90,7 @@ def _inputs(ctx: Context, d: syntax.Definition) -> None:
         value: Static = POISON
         with ctx.recover():
             if p.const:
-                raise Problem("L206", f"the inputs of a program are streams, so `{p.name.id}` cannot be `const`", p.span,
+                raise Problem("L206", f"the inputs of a program are streams: `{p.name.id}` cannot be `const`", p.span,
                               help="make it a generic: program p[n](…), given when it is compiled")
             if p.type is None:
                 raise Problem("L201", f"the input `{p.name.id}` needs a type", p.span, help=f"write {p.name.id}: T")

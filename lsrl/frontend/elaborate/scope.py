@@ -1,4 +1,4 @@
-"""What the names of a file mean: its definitions, types, constants and imports, and the standard library behind them."""
+"""What the names of a file mean: what it defines and imports, and the standard library behind that."""
 
 from __future__ import annotations
 

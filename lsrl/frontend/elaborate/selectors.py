@@ -21,8 +21,17 @@ from lsrl.frontend.elaborate.expressions import expression, expressions
 from lsrl.frontend.elaborate.indexing import code_of
 from lsrl.frontend.elaborate.operations import affine, compare, logic, not_
 from lsrl.frontend.elaborate.types import plain
-from lsrl.frontend.elaborate.values import Data, OperatorValue, Poison, Poisoned, Problem, SelectorValue, Static, Text
-from lsrl.frontend.elaborate.values import words_for
+from lsrl.frontend.elaborate.values import (
+    Data,
+    OperatorValue,
+    Poison,
+    Poisoned,
+    Problem,
+    SelectorValue,
+    Static,
+    Text,
+    words_for,
+)
 from lsrl.ir.nodes import Table
 from lsrl.types import BOOL, INT, Bool, Int, Real, Symbols, Type, Value, is_number, shape, size, values
 
@@ -46,7 +55,7 @@ def _select(ctx: Context, e: syntax.Call, expected: Type | None) -> Static:
         queries = convert(ctx, queries, plain(key.type), spans[1], "`queries`")
     query = _finite(queries, "queries", spans[1])
     s, t = key.type, query.type
-    if not (is_number(s) and is_number(t) or s == t or isinstance(s, Bool) and isinstance(t, Bool)):
+    if not ((is_number(s) and is_number(t)) or s == t or (isinstance(s, Bool) and isinstance(t, Bool))):
         raise Problem("L202", f"keys are `{s}` and queries `{t}`: they cannot be compared", e.span)
     return SelectorValue((key,), op.op, (0, query))
 
@@ -168,7 +177,7 @@ def _picks(ctx: Context, sel: SelectorValue, keys: list[Value], span: Span) -> D
         return Data(ctx.constant(chosen[0], BOOL, span), BOOL)
     t = query.type
     if isinstance(t, Real):
-        key = Data(ctx.constant(Fraction(keys[place]), plain(t), span), plain(t))  # type: ignore[arg-type]
+        key = Data(ctx.constant(Fraction(keys[place]), plain(t), span), plain(t))
         return compare(ctx, sel.op, key, query, span)
     if sum(chosen) == 1 and isinstance(t, Symbols):
         only = Data(ctx.constant(chosen.index(True), t, span), t)

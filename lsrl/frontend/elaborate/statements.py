@@ -15,7 +15,7 @@ from lsrl.frontend.elaborate.indexing import assign_element
 from lsrl.frontend.elaborate.types import resolve_type
 from lsrl.frontend.elaborate.values import POISON, Data, Poison, Poisoned, Problem, RecordValue, StateSlot, Static
 from lsrl.ir.nodes import Const, Node, Param, Read
-from lsrl.types import Real, Record, Type, Value, Vector, first_value, scalar_of
+from lsrl.types import Real, Record, Type, Value, first_value, scalar_of
 
 __all__ = ["body"]
 
@@ -179,7 +179,7 @@ def _param_init(ctx: Context, e: syntax.Expr, t: Type, name: str) -> tuple[str, 
                           | syntax.ArrayType | syntax.RecordType):
                 raise Problem("L104", f"`{kind}` takes numbers", a.span)
             numbers.append(Fraction(constant_number(ctx, a, f"an argument of `{kind}`")))
-        if len(numbers) != _INITS[kind] or isinstance(e, syntax.Call) and e.named:
+        if len(numbers) != _INITS[kind] or (isinstance(e, syntax.Call) and e.named):
             raise Problem("L104", f"`{kind}` takes {_INITS[kind]} number{'s' if _INITS[kind] != 1 else ''} here",
                           e.span, help="normal(standard deviation), uniform(lo, hi)")
         return kind, tuple(numbers)

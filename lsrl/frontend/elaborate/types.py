@@ -10,7 +10,7 @@ from lsrl.diagnostics import Span
 from lsrl.frontend import syntax
 from lsrl.frontend.elaborate.context import Context
 from lsrl.frontend.elaborate.values import Data, Problem, StateSlot, Static, TypeValue, words_for
-from lsrl.types import BOOL, BYTE, INT, REAL, Bool, Int, Real, Record, Symbols, Type, Value, Vector, quote_symbol
+from lsrl.types import BOOL, BYTE, INT, REAL, Int, Real, Record, Symbols, Type, Value, Vector, quote_symbol
 
 __all__ = ["BUILTIN_TYPES", "ELEMENT_LIMIT", "exact_type", "fits", "join", "match_type", "plain", "resolve_type",
            "same_kind", "static_type", "type_of_argument"]
@@ -109,13 +109,13 @@ def fits(t: Type, declared: Type) -> bool:
             real = _as_real(t)
             if not _inside(real.lo, real.hi, declared.lo, declared.hi):
                 return False
-            return declared.grid is None or real.grid is not None and (real.grid / declared.grid).denominator == 1
+            return declared.grid is None or (real.grid is not None and (real.grid / declared.grid).denominator == 1)
         case _:
             return True
 
 
 def _inside(lo: _N | None, hi: _N | None, low: _N | None, high: _N | None) -> bool:
-    return (low is None or lo is not None and lo >= low) and (high is None or hi is not None and hi <= high)
+    return (low is None or (lo is not None and lo >= low)) and (high is None or (hi is not None and hi <= high))
 
 
 # ---------------------------------------------------------------- from text
@@ -284,8 +284,8 @@ def type_of_argument(ctx: Context, arg: syntax.Expr | syntax.TypeExpr) -> Type |
         case syntax.Field(value=syntax.Name() as module, name=name):
             dotted = syntax.Name(f"{module.id}.{name.id}", arg.span)
             entity = ctx.frame.module.look_up(dotted.id)
-            found = None if entity is None else look_up(ctx, dotted)
-            return found.type if isinstance(found, TypeValue) else None
+            imported = None if entity is None else look_up(ctx, dotted)
+            return imported.type if isinstance(imported, TypeValue) else None
         case syntax.Subscript(value=syntax.Name() as base, indices=indices):
             elem = type_of_argument(ctx, base)
             if elem is None or any(isinstance(i, syntax.Range) for i in indices):
