@@ -205,6 +205,10 @@ class Builder:
     def return_record(self, c: Children) -> s.Return:
         return s.Return(c[1], _span(c))
 
+    def let_(self, c: Children) -> s.Bind:
+        self.wrong("L011", "`let` is reserved for later", c[0].span, "leave it out: `x = …` names a value")
+        return self.bind(c[1:])
+
     def record(self, c: Children) -> s.RecordLiteral:
         return s.RecordLiteral(tuple((f.name, self.value(f.value)) for f in _nodes(c)), _span(c))
 

@@ -333,8 +333,8 @@ def _complain(reader: _Reader, kind: str, span: Span) -> None:
     elif kind == "quote":
         reader.wrong("L013", "strings stand between double quotes", start, end,
                      f'write "{text[1:-1]}"' if len(text) > 2 and text.endswith("'") and '"' not in text else "")
-    elif text == "\0":
-        reader.wrong("L001", "a NUL byte stands here: this is no text", start, end)
+    elif text[0] == "\0":
+        reader.wrong("L001", "a NUL byte stands here: this is no text", start, start + 1)
     elif kind == "foreign" and text.endswith("=") and text not in _FOREIGN:
         reader.wrong("L013", f"the language has no `{text}`", start, end, f"write `s := s {text[:-1]} …`")
     elif text in _FOREIGN:

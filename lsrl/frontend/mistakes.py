@@ -9,10 +9,10 @@ from lsrl.diagnostics import Diagnostic, Span
 from lsrl.frontend.layout import DEDENT, INDENT, NEWLINE, Token
 from lsrl.frontend.tables import END
 
-__all__ = ["LINE_EDGES", "line_of", "mistake"]
+__all__ = ["LINE_EDGES", "STATEMENT_STARTS", "line_of", "mistake"]
 
 LINE_EDGES = frozenset({NEWLINE, INDENT, DEDENT})
-_STATEMENTS = frozenset({"STATE", "PARAM", "IF", "FOR", "ASSERT", "ASSUME", "RETURN"})
+STATEMENT_STARTS = frozenset({"NAME", "STATE", "PARAM", "IF", "FOR", "ASSERT", "ASSUME", "RETURN"})
 _DEFINITIONS = frozenset({"PROGRAM", "DEF", "TYPE", "CONST", "IMPORT", "FROM"})
 _VALUES = frozenset({"NAME", "INT", "REAL", "STRING", "LPAR", "LSQB", "MATCH", "TRUE", "FALSE"})
 _BINARY = frozenset({"PLUS", "MINUS", "STAR", "MUL_OP", "POWER", "COMPARE", "AND", "OR", "IF", "DOT", "LPAR", "LSQB"})
@@ -98,10 +98,11 @@ def mistake(tokens: Sequence[Token], index: int, expected: frozenset[str]) -> Di
     place = _Place(tokens, index, expected)
     if place.expected == {INDENT}:
         return _missing_block(place)
-    found = _at_line_start(place) if place.starts_line else None
-    for explain in (_equals, _words, _numbers_and_signs, _line_ends, _brackets_and_commas):
-        found = found or explain(place)
-    return found or place.diagnostic("L010", f"expected {_expected(place)}, but {_found(place.token)}")
+    for explain in (_at_line_start, _equals, _words, _numbers_and_signs, _line_ends, _brackets_and_commas):
+        found = explain(place)
+        if found is not None:
+            return found
+    return place.diagnostic("L010", f"expected {_expected(place)}, but {_found(place.token)}")
 
 
 def _missing_block(place: _Place) -> Diagnostic:
@@ -115,24 +116,24 @@ def _missing_block(place: _Place) -> Diagnostic:
 
 
 def _at_line_start(place: _Place) -> Diagnostic | None:
-    """Mistakes that show in the first token of a line."""
-    token, kind = place.token, place.token.type
+    """Mistakes that show in how a line starts."""
+    token, kind, first = place.token, place.token.type, place.first
     inside = place.index > 0
+    if place.before in (None, first) and first.type == "NAME" and first.text in _FOREIGN_STATEMENTS:
+        return place.diagnostic("L013", f"the language has no `{first.text}`", _FOREIGN_STATEMENTS[first.text], first.span)
+    if not place.starts_line:
+        return None
     if kind == INDENT:
         return place.diagnostic("L008", "this line is indented for no reason",
                                 help="only a line that ends in `:` has a deeper block under it")
     if kind in ("ELSE", "ELIF"):
         return place.diagnostic("L010", f"this `{token.text}` belongs to no `if`",
                                 help="it stands right after the block of its `if`, indented like it")
-    if kind == "LET":
-        return place.diagnostic("L011", "`let` is reserved for later", help="a value is named by `x = …` alone")
     if kind == "DOCSTRING":
         return place.diagnostic("L018", "a docstring stands first in a file or a definition", help="write a # comment")
-    if kind == "NAME" and token.text in _FOREIGN_STATEMENTS:
-        return place.diagnostic("L013", f"the language has no `{token.text}`", help=_FOREIGN_STATEMENTS[token.text])
     if "THEN" in place.expected or ("UNDERSCORE" in place.expected and inside):
         return None
-    if not inside and kind in _STATEMENTS:
+    if not inside and kind in STATEMENT_STARTS - {"NAME"}:
         return place.diagnostic("L010", f"`{token.text}` stands inside a program or a def, not at the top of a file")
     if not inside:
         help = f"write `const {token.text} = …`" if kind == "NAME" and place.after == "EQUAL" else ""
@@ -189,9 +190,21 @@ def _words(place: _Place) -> Diagnostic | None:
         return place.diagnostic("L013", "`|` joins patterns and alphabets", help="write `or`")
     if kind == "UNDERSCORE":
         return place.diagnostic("L010", "`_` stands only as the pattern for all that is left")
-    if kind == "LET" or (kind.isalpha() and token.text.isalpha() and token.text == kind.lower() and "NAME" in place.expected):
-        return place.diagnostic("L011", f"`{token.text}` is a reserved word", help=f"use another name, such as `{token.text}_`")
-    return None
+    if kind in ("EQUAL", "ASSIGN") and before is place.first and before is not None and _is_word(before):
+        return _reserved(before)
+    if kind == "STRING" or not _is_word(token) or "NAME" not in place.expected:
+        return None
+    return _reserved(token)
+
+
+def _is_word(token: Token) -> bool:
+    """Whether a token is a reserved word."""
+    return token.text.isalpha() and token.text.upper() == token.type
+
+
+def _reserved(token: Token) -> Diagnostic:
+    return Diagnostic("L011", f"`{token.text}` is a reserved word", token.span,
+                      help=f"use another name, such as `{token.text}_`")
 
 
 def _numbers_and_signs(place: _Place) -> Diagnostic | None:
@@ -241,9 +254,13 @@ def _brackets_and_commas(place: _Place) -> Diagnostic | None:
         return place.diagnostic("L010", "`return` gives one value", help="write `return (a = …, b = …)`, or a vector [a, b]")
     if kind == "COMMA" and "RPAR" in place.expected:
         return place.diagnostic("L010", "there are no tuples", help="write a vector, [a, b], or a record, `return (x = a, y = b)`")
-    if kind in ("COMMA", "RPAR", "RSQB") and "THEN" in place.expected:
+    if "THEN" in place.expected:
+        ended = kind in ("COMMA", "RPAR", "RSQB")
         return place.diagnostic("L010", f"expected `=>` after the pattern, but {_found(token)}",
-                                help="a `match` reaches as far right as it can: put it in parentheses to end it")
+                                "a `match` reaches as far right as it can: put it in parentheses to end it" if ended else "")
+    if kind == "NAME" and place.expected == {"STRING"}:
+        return place.diagnostic("L010", f"expected a path between double quotes, but {_found(token)}",
+                                f'write "{token.text}.lsrl"')
     return None
 
 
@@ -277,8 +294,9 @@ def _expected(place: _Place) -> str:
         parts.append("a pattern" if is_pattern else "a type" if is_type and "MINUS" not in expected else "a value")
         expected = expected & {"RPAR", "RSQB"}
     elif "COMPARE" in expected or {"LPAR", "LSQB", "DOT"} <= expected:
-        expected = expected - _BINARY - {"BY", "THEN", "BAR"} | expected & {"THEN"}
+        expected = expected - _BINARY - {"BY", "BAR", "FOR"}
         parts.append("an operator")
+    expected = expected - {"LET"}
     order = [*_SHOWN, *sorted(expected - _SHOWN.keys())]
     parts += [_SHOWN.get(kind, f"`{kind.lower()}`") for kind in order if kind in expected]
     if len(parts) == 1:

@@ -14,11 +14,12 @@ from lsrl.diagnostics import Diagnostic, LsrlError, Source
 from lsrl.frontend import syntax
 from lsrl.frontend.build import Builder, FileDoc
 from lsrl.frontend.layout import DEDENT, ERROR, INDENT, MAX_ERRORS, MAX_NESTING, NEWLINE, Lexicon, Token, read_layout
-from lsrl.frontend.mistakes import LINE_EDGES, line_of, mistake
-from lsrl.frontend.tables import END, Machine, Run, UnexpectedTokenError, load_grammar
+from lsrl.frontend.mistakes import LINE_EDGES, STATEMENT_STARTS, line_of, mistake
+from lsrl.frontend.reading import read_source
+from lsrl.frontend.tables import END, Machine, Run, UnexpectedTokenError, expected_after, load_grammar
 from lsrl.frontend.walk import deepest
 
-__all__ = ["parse"]
+__all__ = ["parse", "read_source"]
 
 _lock = Lock()  # the builder, which all parses share, keeps the mistakes of the one under way
 
@@ -45,7 +46,11 @@ def _parse(source: Source) -> syntax.File:
     builder.errors = list(layout.diagnostics)
     doc: syntax.String | None = None
     items: list[syntax.Item] = []
+    bodiless = False  # the definition above has its body at the top of the file
     for number, group in enumerate(layout.groups):
+        if bodiless and group[0].type in STATEMENT_STARTS:
+            continue
+        before = len(builder.errors)
         item = _ItemParser(machine, group, builder.errors).parse()
         if isinstance(item, FileDoc):
             if number:
@@ -54,23 +59,34 @@ def _parse(source: Source) -> syntax.File:
             doc = item.text
         elif item is not None:
             items.append(item)
+        bodiless = any(e.code == "L008" for e in builder.errors[before:]) and group[-1].type != DEDENT
         if len(builder.errors) >= MAX_ERRORS:
             break
     if builder.errors:
-        raise LsrlError(sorted(_without_echoes(builder.errors), key=lambda d: d.span.start)[:MAX_ERRORS])
+        raise LsrlError(_without_echoes(builder.errors)[:MAX_ERRORS])
     return syntax.File(source, doc, tuple(items), layout.comments)
 
 
 def _without_echoes(errors: Sequence[Diagnostic]) -> list[Diagnostic]:
-    """The errors without those about blocks, if the indentation itself is wrong."""
-    codes = {e.code for e in errors}
-    return [e for e in errors if e.code != "L008" or not codes & {"L006", "L007"}]
+    """The errors without those that follow from tabs and spaces being mixed, or from a block that is missing."""
+    bad_dedent = any(e.code == "L007" for e in errors)
+    # A mistake is noted twice if the parser comes back to before the line that it stands in was reduced.
+    unique = {(e.span.start, e.span.end, e.code, e.message): e for e in errors}
+    out: list[Diagnostic] = []
+    for _, error in sorted(unique.items(), key=lambda item: item[0]):
+        if error.code == "L008" and bad_dedent:
+            continue
+        out.append(error)
+        if error.code == "L006":
+            break
+    return out
 
 
 class _ItemParser:
     """Parses one top-level item, and goes on after mistakes to find more of them."""
 
     def __init__(self, machine: Machine, group: Sequence[Token], errors: list[Diagnostic]) -> None:
+        self.grammar = machine.grammar
         self.run = Run(machine)
         self.tokens = (*group, Token(END, "", group[-1].span))
         self.errors = errors
@@ -89,7 +105,7 @@ class _ItemParser:
                 i += 1
             except UnexpectedTokenError:
                 failed = True
-                self.report(i)
+                self.report(i, start, at_start[0])
                 go_on = self.recover(i, start, at_start)
                 if go_on is None or len(self.errors) >= MAX_ERRORS:
                     return None
@@ -104,12 +120,19 @@ class _ItemParser:
                                               help="give a part of it a name on a line of its own"))
         return item
 
-    def report(self, i: int) -> None:
-        """Say what is wrong with token i, unless layout has complained about its line already."""
-        start = line_of(self.tokens, i)
-        line = self.tokens[start : self.line_end(i)]
+    def report(self, i: int, start: int, states: list[int]) -> None:
+        """Say what is wrong with token i, unless layout has complained about its line already.
+
+        `states` are the machine's before token `start`. From there, as the tables reduce before they see that a
+        token does not fit, which makes fewer others seem to fit than do.
+        """
+        line = self.tokens[line_of(self.tokens, i) : self.line_end(i)]
         if all(t.type != ERROR for t in line) and self.tokens[i].type != ERROR:
-            self.errors.append(mistake(self.tokens, i, self.run.expected()))
+            kinds = (t.type for t in self.tokens[start:i])
+            self.errors.append(mistake(self.tokens, i, expected_after(self.grammar, states, kinds)))
+
+    def expected(self) -> frozenset[str]:
+        return expected_after(self.grammar, self.run.states, ())
 
     def recover(self, i: int, start: int, at_start: tuple[list[int], list[object]]) -> int | None:
         """Put the machine where it can go on after a mistake at token i, in the line that starts at token `start`.
@@ -117,7 +140,7 @@ class _ItemParser:
         The index of the token to go on with; None to give the item up.
         """
         run, tokens = self.run, self.tokens
-        if run.expected() == {INDENT}:  # a block is missing
+        if self.expected() == {INDENT}:  # a block is missing
             return i if self.pretend(_STATEMENT_BLOCK) or self.pretend(_ARM_BLOCK) else None
         if tokens[i].type == INDENT:
             return self.block_end(i)
@@ -127,9 +150,9 @@ class _ItemParser:
         end = self.line_end(i)
         after = self.block_end(end) if tokens[end].type == INDENT else end
         first = tokens[start].type
-        if first in ("ELIF", "ELSE") and "STATE" in run.expected():
+        if first in ("ELIF", "ELSE") and first in self.expected():
             return after
-        while first == "IF" and tokens[after].type in ("ELIF", "ELSE"):
+        while first in ("IF", "ELIF", "ELSE") and tokens[after].type in ("ELIF", "ELSE"):
             end = self.line_end(after)
             after = self.block_end(end) if tokens[end].type == INDENT else end
         return after if self.pretend(_STATEMENT) or self.pretend(_ARM) else None

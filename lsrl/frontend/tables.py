@@ -9,7 +9,7 @@ the grammar in `lsrl.tables.json`, with a hash of it: a table of another grammar
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from lsrl.frontend.layout import Token
 
 __all__ = ["END", "Grammar", "Machine", "Rule", "Run", "Terminal", "UnexpectedTokenError", "build_grammar",
-           "load_grammar"]
+           "expected_after", "load_grammar"]
 
 END = "$END"
 _GRAMMAR = Path(__file__).parent.parent / "grammar" / "lsrl.lark"
@@ -235,7 +235,7 @@ class Run:
         states, values, actions, kind = self.states, self.values, self.machine.actions, token.type
         while True:
             action = actions[states[-1]].get(kind)
-            if type(action) is int:
+            if isinstance(action, int):
                 states.append(action)
                 values.append(token)
                 return
@@ -266,22 +266,27 @@ class Run:
     def restore(self, saved: tuple[list[int], list[Any]]) -> None:
         self.states, self.values = saved[0].copy(), saved[1].copy()
 
-    def expected(self) -> frozenset[str]:
-        """The types of token that may stand next."""
-        row = self.machine.grammar.actions[self.states[-1]]
-        return frozenset(kind for kind in row if self._accepts(kind))
 
-    def _accepts(self, kind: str) -> bool:
-        grammar, states = self.machine.grammar, self.states.copy()
-        while True:
-            action = grammar.actions[states[-1]].get(kind)
-            if action is None:
-                return kind == END and states[-1] == grammar.end
-            if action >= 0:
-                return True
-            rule = grammar.rules[~action]
-            del states[len(states) - rule.size :]
-            states.append(grammar.gotos[states[-1]][rule.origin])
+def expected_after(grammar: Grammar, states: Sequence[int], kinds: Iterable[str]) -> frozenset[str]:
+    """The types of token that may stand after tokens of these types, which fit, in a run with these states."""
+    states = list(states)
+    for kind in kinds:
+        _step(grammar, states, kind)
+    return frozenset(kind for kind in grammar.actions[states[-1]] if _step(grammar, states.copy(), kind))
+
+
+def _step(grammar: Grammar, states: list[int], kind: str) -> bool:
+    """Take a token of a type; whether it fits."""
+    while True:
+        action = grammar.actions[states[-1]].get(kind)
+        if action is None:
+            return kind == END and states[-1] == grammar.end
+        if action >= 0:
+            states.append(action)
+            return True
+        rule = grammar.rules[~action]
+        del states[len(states) - rule.size :]
+        states.append(grammar.gotos[states[-1]][rule.origin])
 
 
 def _write() -> None:
