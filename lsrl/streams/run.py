@@ -122,7 +122,8 @@ def run_stream(graph: Graph, source: Reader, target: Writer, *, last: bool = Fal
 
     last: write the outputs of the last token alone. state: what to start from, the initial state if None.
     progress: called now and then with the tokens done and the part of the input read (None if not known).
-    The reader is closed in the end. Memory does not grow with the input. Raises LsrlError: L204, L501 and L601 where a check fails, L6xx for bad
+    The reader is closed in the end. Memory does not grow with the input.
+    Raises LsrlError: L204, L501 and L601 where a check fails, L6xx for bad
     input; outputs of the tokens before have then been given to the writer. L611 for last on an empty input.
     """
     step = compile_step(graph, params)

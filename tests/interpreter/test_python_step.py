@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
@@ -20,7 +21,8 @@ from lsrl.types import BOOL, INT, REAL, Int, Value, Vector
 from tests.random_graphs import graphs, rows
 
 Step = Callable[[Mapping[str, Value], Mapping[str, object], int], tuple[dict[str, Value], dict[str, Value]]]
-MANY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+EXAMPLES = int(os.environ.get("LSRL_EXAMPLES", "60"))
+MANY = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def trace(step: Step, state: dict[str, Value], inputs: list[dict[str, Value]]) -> list[Any]:
