@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 from lsrl.analysis.automaton import Automaton
 from lsrl.analysis.classify import classify
+from lsrl.analysis.counters import Users
 from lsrl.analysis.details import Detail
 from lsrl.analysis.expressions import Expressions
 from lsrl.analysis.interval import Range
 from lsrl.analysis.ranges import analyse
 from lsrl.analysis.structure import Region, find_regions
-from lsrl.ir.graph import Graph, reachable
-from lsrl.ir.nodes import Node, Read
+from lsrl.ir.graph import Graph
+from lsrl.ir.nodes import Node, Read, operands
 
 __all__ = ["Cell", "find_cells"]
 
@@ -52,21 +53,29 @@ def find_cells(graph: Graph, ranges: Mapping[Node, Range] | None = None) -> tupl
     """The cells of a scalarised graph, each after those that it depends on; every state is in exactly one."""
     known = analyse(graph) if ranges is None else ranges
     make = Expressions(graph, known)
+    users = Users(graph)
     regions = find_regions(graph)
-    reached = _reads_below(graph)
     owner = {name: i for i, r in enumerate(regions) for name in r.states}
+    reached = _owners_below(graph, owner)
     cells: list[Cell] = []
-    for region in regions:
-        names = dict.fromkeys(s for n in region.nexts for s in reached[n])
-        needs = sorted({owner[s] for s in names if s not in region.states})
-        layer = max((cells[i].layer + 1 for i in needs), default=0)
-        found, reason = classify(graph, region, known, make)
+    for i, region in enumerate(regions):
+        bits = 0
+        for n in region.nexts:
+            bits |= reached[n]
+        needs = [j for j in range(len(regions)) if bits >> j & 1 and j != i]
+        layer = max((cells[j].layer + 1 for j in needs), default=0)
+        found, reason = classify(graph, region, known, make, users)
         cells.append(Cell(region.states, region.members, region.reads, region.inside, region.boundary,
                           tuple(found), found, reason, layer, tuple(needs)))
     return tuple(cells)
 
 
-def _reads_below(graph: Graph) -> dict[Node, tuple[str, ...]]:
-    """For the next value of each state, the states whose old values it needs at the same token."""
-    return {s.next: tuple(dict.fromkeys(n.state for n in reachable([s.next]) if isinstance(n, Read)))
-            for s in graph.states}
+def _owners_below(graph: Graph, owner: Mapping[str, int]) -> dict[Node, int]:
+    """For each node the regions whose old values it needs at the same token, as bits."""
+    out: dict[Node, int] = {}
+    for n in graph.nodes:
+        bits = 1 << owner[n.state] if isinstance(n, Read) else 0
+        for x in operands(n):
+            bits |= out[x]
+        out[n] = bits
+    return out

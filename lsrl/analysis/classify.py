@@ -12,9 +12,9 @@ from itertools import chain
 from lsrl.analysis import details as d
 from lsrl.analysis.arrays import evaluate_columns, python_values, value_column
 from lsrl.analysis.automaton import NotFinite, explore
-from lsrl.analysis.counters import find_counters
+from lsrl.analysis.counters import Users, find_counters
 from lsrl.analysis.expressions import Expressions
-from lsrl.analysis.forms import Linear, clamp_forms, dependent, latch_forms, linear_forms
+from lsrl.analysis.forms import Linear, clamp_forms, latch_forms, linear_forms
 from lsrl.analysis.interval import Range
 from lsrl.analysis.letters import find_letters
 from lsrl.analysis.spectrum import spectrum
@@ -30,7 +30,7 @@ CLASSES = ("delay", "latch", "counter", "accumulator", "affine", "gated", "affin
 
 
 def classify(graph: Graph, region: Region, ranges: Mapping[Node, Range],
-             make: Expressions) -> tuple[dict[str, d.Detail | None], str]:
+             make: Expressions, users: Users) -> tuple[dict[str, d.Detail | None], str]:
     """The classes of a cell, the most specific first, with their details (None for piecewise and smooth); and why it
     is no automaton, empty if it is one."""
     found: dict[str, d.Detail | None] = {}
@@ -40,27 +40,27 @@ def classify(graph: Graph, region: Region, ranges: Mapping[Node, Range],
         _latch(region, make, found)
         _linear(graph, region, make, found)
         _tropical(region, make, found)
+    counters = find_counters(graph, region, ranges, make, users) if region.feedback else None
+    if counters is not None and counters.tests:
+        found["counter-machine"] = counters
+    elif counters is not None and counters.seen is not None:
+        found["counter"] = counters
     endless = next((r.state for r in region.reads if ranges[r].count is None), None)
-    automaton = (NotFinite(f"`{endless}` has no bound") if endless is not None and "accumulator" in found
+    plain = "accumulator" in found or "counter" in found
+    automaton = (NotFinite(f"`{endless}` has no bound") if endless is not None and plain
                  else explore(graph, region, ranges))
     reason = automaton.reason if isinstance(automaton, NotFinite) else ""
     if not isinstance(automaton, NotFinite):
         found["automaton"] = automaton
-    if region.feedback:
-        counters = find_counters(graph, region, ranges, make)
-        if counters is not None and counters.tests:
-            found["counter-machine"] = counters
-        elif counters is not None and counters.seen is not None:
-            found["counter"] = counters
-        if not found:
-            found["smooth" if _is_smooth(region) else "piecewise"] = None
+    if not found:
+        found["smooth" if _is_smooth(region) else "piecewise"] = None
     return {name: found[name] for name in CLASSES if name in found}, reason
 
 
 def _latch(region: Region, make: Expressions, found: dict[str, d.Detail | None]) -> None:
     if len(region.members) != 1 or not region.reads:
         return
-    write = latch_forms(reachable(region.nexts), region.reads[0], make).get(region.nexts[0])
+    write = latch_forms([*region.reads, *region.inside], region.reads[0], make).get(region.nexts[0])
     if write is not None:
         found["latch"] = d.Latch(write.condition, write.value)
 
@@ -70,13 +70,13 @@ def _linear(graph: Graph, region: Region, make: Expressions, found: dict[str, d.
     names = region.states
     if not all(isinstance(s.type, Int | Real) for s in region.members):
         return
-    nodes = reachable(region.nexts)
-    table = linear_forms(nodes, set(names), make)
-    forms = [f for f in (table[n] for n in region.nexts) if f is not None]
+    own = [*region.reads, *region.inside]
+    table = linear_forms(own, {r: r.state for r in region.reads}, make)
+    forms = [f for f in (table.get(n, Linear({}, n)) for n in region.nexts) if f is not None]
     if len(forms) < len(names):
         return
     parts = [*chain(*(f.gains.values() for f in forms)), *(f.offset for f in forms)]
-    if dependent(reachable(parts), set(names)):
+    if make.depends(parts, table):
         return
     if len(names) == 1:
         _single(forms[0], names[0], make, found)
@@ -113,7 +113,9 @@ def _structure(matrix: tuple[tuple[Node, ...], ...], make: Expressions) -> tuple
         out.append("diagonal")
     moving = list(dict.fromkeys(g for row in matrix for g in row if make.number(g) is None))
     sources = list(dict.fromkeys(x for g in moving for x in _conditions(g)))
-    ranges = make.ranges(moving)
+    for g in moving:
+        make.range(g)
+    ranges = make.ranges()
     letters = find_letters(sources, ranges)
     if isinstance(letters, NotFinite):
         return tuple(out)
@@ -176,10 +178,10 @@ def _update_rank_one(m: list[list[Fraction]], n: int) -> bool:
 def _tropical(region: Region, make: Expressions, found: dict[str, d.Detail | None]) -> None:
     if len(region.members) != 1 or not isinstance(region.members[0].type, Int | Real):
         return
-    form = clamp_forms(reachable(region.nexts), region.reads[0], make).get(region.nexts[0])
+    form = clamp_forms([*region.reads, *region.inside], region.reads[0], make).get(region.nexts[0])
     if form is None or (form.lo is None and form.hi is None):
         return
-    found["tropical"] = d.Tropical(form.u, form.lo, form.hi)
+    found["tropical"] = d.Tropical(form.u, form.lo, form.hi, form.reset, form.value)
 
 
 def _is_smooth(region: Region) -> bool:

@@ -9,45 +9,72 @@ from lsrl.analysis.details import Counters, Test
 from lsrl.analysis.expressions import Expressions
 from lsrl.analysis.forms import Linear, dependent, linear_forms
 from lsrl.analysis.interval import Range
-from lsrl.analysis.structure import Region
-from lsrl.ir.graph import Graph, reachable
+from lsrl.analysis.structure import Region, output_nodes
+from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Affine as AffineNode
 from lsrl.ir.nodes import Compare, Logic, Mux, Node, Pack, Read, Table, operands
 from lsrl.types import Int, Real, Vector
 
-__all__ = ["find_counters"]
+__all__ = ["Users", "find_counters"]
 
 _SMALL = 64  # states of at most so many values are control, not registers
 
 
-def find_counters(graph: Graph, region: Region, ranges: Mapping[Node, Range], make: Expressions) -> Counters | None:
+def find_counters(graph: Graph, region: Region, ranges: Mapping[Node, Range], make: Expressions,
+                  users: Users) -> Counters | None:
     """The cell as counters under finite control, None if it is not of that form."""
     registers = [s for s in region.members if isinstance(s.type, Int | Real) and not _few(region, s.name, ranges)]
     names = {s.name for s in registers}
     control = {s.name: s.next for s in region.members if s.name not in names}
     if not registers or (graph.numeric and any(isinstance(s.type, Real) for s in registers)):
         return None
-    if any(isinstance(n.type, Vector) or _control_is_large(n, names, ranges) for n in (*region.reads,)):
+    if any(isinstance(r.type, Vector) or (r.state in control and ranges[r].count is None) for r in region.reads):
         return None
-    nodes = reachable(region.nexts)
-    forms = linear_forms(nodes, names, make)
+    own = dependent([*region.reads, *region.inside], names)
+    reads: dict[Node, str] = {n: n.state for n in own if isinstance(n, Read)}
+    forms = linear_forms(own, reads, make)
     keep: dict[str, Node] = {}
     add: dict[str, Node] = {}
     for s in registers:
-        form = forms.get(s.next)
+        form = forms.get(s.next, Linear({}, s.next))
         if form is None or any(t != s.name for t in form.gains):
             return None
         keep[s.name] = form.gains.get(s.name, make.zero)
         add[s.name] = form.offset
-        gate, step = make.range(keep[s.name]), make.range(form.offset)
-        if not _is_bit(gate) or step.count is None:
+        if not _is_bit(make.range(keep[s.name])) or make.range(form.offset).count is None:
             return None
-    tests = _tests([*keep.values(), *add.values(), *control.values()], names, make)
+    tests = _tests([*keep.values(), *add.values(), *control.values()], forms, {}, make)
     if tests is None or any(not t.bounded for t in tests):
         return None
-    users = [n for _, n in graph.outputs]
-    users += [s.next for s in graph.states if s.name not in region.states]
-    return Counters(tuple(s.name for s in registers), keep, add, control, tests, _tests(users, names, make))
+    above = users.above(reads)
+    new = {s.next: s.name for s in registers}
+    outside = [n for _, n in graph.outputs] + [s.next for s in graph.states if s.name not in region.states]
+    fresh = [n for n in above if not isinstance(n, Read) or n not in reads]
+    seen = _tests([n for n in dict.fromkeys(outside) if n in above], linear_forms(list(above), reads, make),
+                  linear_forms([*reads, *fresh], new, make), make)
+    return Counters(tuple(s.name for s in registers), keep, add, control, tests, seen)
+
+
+class Users:
+    """Who uses a node, among all that outputs and states need."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._users: dict[Node, list[Node]] = {}
+        self._place = {n: i for i, n in enumerate(output_nodes(graph))}
+        for n in self._place:
+            for x in operands(n):
+                self._users.setdefault(x, []).append(n)
+
+    def above(self, nodes: Iterable[Node]) -> dict[Node, None]:
+        """The nodes and all that need them at the same token, operands first."""
+        found = {n for n in nodes if n in self._place}
+        stack = list(found)
+        while stack:
+            for user in self._users.get(stack.pop(), []):
+                if user not in found:
+                    found.add(user)
+                    stack.append(user)
+        return dict.fromkeys(sorted(found, key=self._place.__getitem__))
 
 
 def _few(region: Region, name: str, ranges: Mapping[Node, Range]) -> bool:
@@ -55,50 +82,40 @@ def _few(region: Region, name: str, ranges: Mapping[Node, Range]) -> bool:
     return all(c is not None and c <= _SMALL for c in counts)
 
 
-def _control_is_large(read: Read, registers: set[str], ranges: Mapping[Node, Range]) -> bool:
-    return read.state not in registers and ranges[read].count is None
-
-
 def _is_bit(r: Range) -> bool:
     return r.lo is not None and r.hi is not None and r.lo >= 0 and r.hi <= 1 and r.count is not None and r.count <= 2
 
 
-def _tests(roots: Iterable[Node], names: set[str], make: Expressions) -> tuple[Test, ...] | None:
-    """The comparisons through which some nodes see the registers; None if one sees them otherwise."""
-    forms: dict[Node, Linear | None] = {}
-    needs: set[Node] = set()
+def _tests(roots: Iterable[Node], old: Mapping[Node, Linear | None], new: Mapping[Node, Linear | None],
+           make: Expressions) -> tuple[Test, ...] | None:
+    """The comparisons through which some nodes see the registers; None if one sees them otherwise.
+
+    old, new: forms of all that depends on registers, in their old values, and in their new ones, which go first.
+    """
     tests: dict[Node, Test] = {}
-    stack: list[Node] = []
-
-    def look(at: Iterable[Node]) -> None:
-        nodes = reachable(at)
-        needs.update(dependent(nodes, names))
-        forms.update(linear_forms(nodes, names, make))
-        stack.extend(n for n in at if n in needs)
-
-    look(list(roots))
     seen: set[Node] = set()
+    stack = list(roots)
     while stack:
         n = stack.pop()
-        if n in seen:
+        if n in seen or (n not in old and not make.is_made(n)):
             continue
         seen.add(n)
-        test = _test(n, forms, make)
+        test = _test(n, new, True, make) or _test(n, old, False, make)
         if test is not None:
             tests[n] = test
-            look([test.rest])
-        elif isinstance(n, Compare | Logic | Mux | Table | AffineNode | Pack):
-            stack += [x for x in operands(n) if x in needs]
+            stack.append(test.rest)
+        elif make.is_made(n) or isinstance(n, Compare | Logic | Mux | Table | AffineNode | Pack):
+            stack += operands(n)
         else:
             return None
     return tuple(tests.values())
 
 
-def _test(n: Node, forms: Mapping[Node, Linear | None], make: Expressions) -> Test | None:
+def _test(n: Node, forms: Mapping[Node, Linear | None], new: bool, make: Expressions) -> Test | None:
     """A comparison as one of a weighted sum of registers with something that does not depend on them."""
     if not isinstance(n, Compare) or not isinstance(n.a.type, Int | Real):
         return None
-    a, b = forms[n.a], forms[n.b]
+    a, b = forms.get(n.a, Linear({}, n.a)), forms.get(n.b, Linear({}, n.b))
     if a is None or b is None:
         return None
     weights: dict[str, Fraction] = {}
@@ -109,8 +126,7 @@ def _test(n: Node, forms: Mapping[Node, Linear | None], make: Expressions) -> Te
                 return None
             weights[s] = weights.get(s, Fraction(0)) + sign * value
     weights = {s: w for s, w in weights.items() if w}
-    rest = make.affine([(1, a.offset), (-1, b.offset)], 0)
     if not weights:
         return None
-    return Test(n, n.op, weights, rest, make.range(rest).count is not None)
-
+    rest = make.affine([(1, a.offset), (-1, b.offset)], 0)
+    return Test(n, n.op, new, weights, rest, make.range(rest).count is not None)

@@ -69,22 +69,28 @@ class AffineDense:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tropical:
-    """s := min(max(s + u, lo), hi), all from outside the cell; None is no bound."""
+    """s := value where `reset` holds, else min(max(s + u, lo), hi), all from outside the cell.
+
+    lo, hi: None is no bound. reset, value: None where there is no such case."""
 
     u: Node
     lo: Node | None
     hi: Node | None
+    reset: Node | None
+    value: Node | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Test:
-    """The comparison `node`: Σ weight · (old value of a register) + rest  op  0.
+    """The comparison `node`: Σ weight · register + rest  op  0, over the new values of registers if `new`, else over
+    the old ones.
 
     rest depends on no register of the cell, but through other tests; bounded: it has finitely many values.
     """
 
     node: Compare
     op: str
+    new: bool
     weights: dict[str, Fraction]
     rest: Node
     bounded: bool
@@ -97,7 +103,8 @@ class Counters:
     keep[r], add[r]: register r becomes keep · r + add, keep being 0 or 1 and add one of finitely many integers.
     control[s]: the next value of the other states. These depend on what is outside the cell, on the control and on
     the nodes of `tests` only, never on a register otherwise. seen: the comparisons through which all else sees the
-    registers; None if something sees the values of registers themselves.
+    registers; None if something sees the values of registers themselves. `tests` look at old values; `seen` at new
+    values where it can.
     """
 
     registers: tuple[str, ...]

@@ -5,14 +5,14 @@ They are new nodes over old ones, simplified as they are made; equal ones are on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from fractions import Fraction
 
 from lsrl.analysis.interval import Range
 from lsrl.analysis.refine import Evaluator
 from lsrl.diagnostics import NOWHERE
-from lsrl.ir.graph import Graph, GraphBuilder, reachable
-from lsrl.ir.nodes import Affine, Compare, Const, Logic, MinMax, Mul, Mux, Node
+from lsrl.ir.graph import Graph, GraphBuilder
+from lsrl.ir.nodes import Affine, Compare, Const, Logic, MinMax, Mul, Mux, Node, operands
 from lsrl.types import BOOL, INT, REAL, Bool, Int, Real, Type
 
 __all__ = ["Expressions"]
@@ -26,6 +26,7 @@ class Expressions:
         for n in graph.nodes:
             self._builder.add(n)
         self._graph = graph
+        self._graph_nodes = set(graph.nodes)
         self._evaluator = Evaluator(graph)
         self._evaluator.ranges.update(ranges)
         self.zero = self.const(0)
@@ -144,18 +145,39 @@ class Expressions:
     def range(self, node: Node) -> Range:
         """The range of a made node."""
         known = self._evaluator.ranges
-        if node not in known:
-            for n in reachable([node]):
-                if n not in known:
-                    known[n] = self._evaluator.value(n)
+        for n in self._made([node], known):
+            known[n] = self._evaluator.value(n)
         return known[node]
 
-    def ranges(self, nodes: Iterable[Node]) -> dict[Node, Range]:
-        """The ranges of everything that some nodes need."""
-        out: dict[Node, Range] = {}
-        for n in reachable(nodes):
-            out[n] = self.range(n)
-        return out
+    def ranges(self) -> Mapping[Node, Range]:
+        """The ranges of all nodes of the graph, and of those made so far that were asked for."""
+        return self._evaluator.ranges
+
+    def depends(self, roots: Iterable[Node], own: Container[Node]) -> bool:
+        """Whether a made node needs one of some nodes of the graph; `own` must hold all that depend on them."""
+        roots = list(roots)
+        return any(x in own for n in [*roots, *self._made(roots, self._graph_nodes)] for x in (n, *operands(n)))
+
+    def is_made(self, node: Node) -> bool:
+        """Whether a node is none of the graph's."""
+        return node not in self._graph_nodes
+
+    @staticmethod
+    def _made(roots: Iterable[Node], known: Container[Node]) -> list[Node]:
+        """What the roots need and is not known, operands first."""
+        order: list[Node] = []
+        entered: set[Node] = set()
+        for root in roots:
+            stack = [(root, False)]
+            while stack:
+                node, ready = stack.pop()
+                if ready:
+                    order.append(node)
+                elif node not in known and node not in entered:
+                    entered.add(node)
+                    stack.append((node, True))
+                    stack.extend((x, False) for x in operands(node))
+        return order
 
 
 def _plain(x: Fraction) -> int | Fraction:

@@ -6,7 +6,7 @@ between two forms chooses between their parts, so an `if` inside an update needs
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from lsrl.analysis.expressions import Expressions
@@ -26,11 +26,13 @@ class Linear:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clamp:
-    """min(max(state + u, lo), hi); None is no bound."""
+    """`value` where `reset` holds, else min(max(state + u, lo), hi); None is no bound, and no reset."""
 
     u: Node
     lo: Node | None
     hi: Node | None
+    reset: Node | None = None
+    value: Node | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,25 +43,24 @@ class Write:
     value: Node
 
 
-def dependent(nodes: Sequence[Node], names: set[str]) -> set[Node]:
-    """The nodes among `nodes` (operands first) that depend on the old value of a state of these names."""
-    out: set[Node] = set()
+def dependent(nodes: Sequence[Node], names: Container[str]) -> list[Node]:
+    """Those of the nodes (operands first) that depend on the old value of a state of these names, in order."""
+    out: dict[Node, None] = {}
     for n in nodes:
         if (isinstance(n, Read) and n.state in names) or any(x in out for x in operands(n)):
-            out.add(n)
-    return out
+            out[n] = None
+    return list(out)
 
 
-def linear_forms(nodes: Sequence[Node], names: set[str], make: Expressions) -> dict[Node, Linear | None]:
-    """For every node (operands first) its form in the states of these names, None for one that has none.
+def linear_forms(nodes: Sequence[Node], variables: Mapping[Node, str], make: Expressions) -> dict[Node, Linear | None]:
+    """The form of each node (operands first) in some variables, which stand for states; None for one that has none.
 
-    A bool that depends on the states counts as an offset: whether an offset holds conditions on them is for the
-    caller to look at.
+    nodes: all that depend on the variables, and nothing else; what is not among them counts as an offset, and so does
+    a bool among them: whether an offset holds conditions on the variables is for the caller to look at.
     """
     forms: dict[Node, Linear | None] = {}
-    needs = dependent(nodes, names)
     for n in nodes:
-        forms[n] = _linear(n, forms, make) if n in needs else Linear({}, n)
+        forms[n] = Linear({variables[n]: make.one}, make.zero) if n in variables else _linear(n, forms, make)
     return forms
 
 
@@ -70,9 +71,7 @@ def _linear(n: Node, forms: Mapping[Node, Linear | None], make: Expressions) -> 
         return None
     parts = [forms.get(x, Linear({}, x)) for x in operands(n)]
     known = [p for p in parts if p is not None]
-    if isinstance(n, Read):
-        return Linear({n.state: make.one}, make.zero)
-    if len(known) < len(parts):
+    if isinstance(n, Read) or len(known) < len(parts):
         return None
     match n:
         case Affine():
@@ -111,14 +110,12 @@ def _choose(condition: Node, a: Linear, b: Linear, make: Expressions) -> Linear:
 
 
 def latch_forms(nodes: Sequence[Node], read: Node, make: Expressions) -> dict[Node, Write | None]:
-    """For nodes (operands first) of the type of one state: when they take another value than the state's old one."""
+    """When the nodes that depend on one state (operands first) take another value than the state's old one."""
     forms: dict[Node, Write | None] = {}
-    needs = dependent(nodes, {read.state} if isinstance(read, Read) else set())
+    needs = set(nodes)
     for n in nodes:
         if n is read:
             forms[n] = Write(make.truth(False), n)
-        elif n not in needs:
-            forms[n] = Write(make.truth(True), n)
         elif isinstance(n, Mux) and n.condition not in needs:
             forms[n] = _write(n, _form(forms, n.then, make), _form(forms, n.other, make), make)
         elif isinstance(n.type, Bool):
@@ -161,14 +158,11 @@ def _bool_write(n: Node, forms: Mapping[Node, Write | None], needs: set[Node], m
 
 
 def clamp_forms(nodes: Sequence[Node], read: Node, make: Expressions) -> dict[Node, Clamp | None]:
-    """For number nodes (operands first) that depend on one state: their form min(max(state + u, lo), hi)."""
+    """The forms of the nodes that depend on one state of numbers (operands first)."""
+    needs = set(nodes)
     forms: dict[Node, Clamp | None] = {}
-    needs = dependent(nodes, {read.state} if isinstance(read, Read) else set())
     for n in nodes:
-        if n is read:
-            forms[n] = Clamp(make.zero, None, None)
-        elif n in needs:
-            forms[n] = _clamp(n, forms, needs, make)
+        forms[n] = Clamp(make.zero, None, None) if n is read else _clamp(n, forms, needs, make)
     return forms
 
 
@@ -190,38 +184,52 @@ def _clamp(n: Node, forms: Mapping[Node, Clamp | None], needs: set[Node], make: 
             args = (test.a, test.b)
             return _bound("max" if n.then is test.b else "min", [x for x in args if x in needs],
                           [x for x in args if x not in needs], forms, make)
-        case Mux() if n.condition not in needs and n.then in needs and n.other in needs:
-            return _either(n.condition, forms.get(n.then), forms.get(n.other), n, make)
+        case Mux() if n.condition not in needs:
+            return _either(n.condition, _clamp_or_value(n.then, forms, needs, make),
+                           _clamp_or_value(n.other, forms, needs, make), n, make)
         case _:
             return None
+
+
+def _clamp_or_value(n: Node, forms: Mapping[Node, Clamp | None], needs: set[Node], make: Expressions) -> Clamp | None:
+    return forms.get(n) if n in needs else Clamp(make.zero, None, None, make.truth(True), n)
 
 
 def _shift(f: Clamp, add: Node, make: Expressions) -> Clamp:
     def moved(x: Node | None) -> Node | None:
         return None if x is None else make.affine([(1, x), (1, add)], 0)
 
-    return Clamp(make.affine([(1, f.u), (1, add)], 0), moved(f.lo), moved(f.hi))
+    return Clamp(make.affine([(1, f.u), (1, add)], 0), moved(f.lo), moved(f.hi), f.reset, moved(f.value))
 
 
 def _bound(op: str, held: Sequence[Node], others: Sequence[Node], forms: Mapping[Node, Clamp | None],
            make: Expressions) -> Clamp | None:
+    """A clamp under another bound: min and max keep the form."""
     f = forms.get(held[0]) if len(held) == 1 else None
     if f is None:
         return None
-    lo, hi = f.lo, f.hi
+    lo, hi, value = f.lo, f.hi, f.value
     for v in others:
+        value = None if value is None else make.extreme(op, value, v)
         if op == "max":
             lo = v if lo is None else make.extreme("max", lo, v)
             hi = None if hi is None else make.extreme("max", hi, v)
         else:
             hi = v if hi is None else make.extreme("min", hi, v)
-    return Clamp(f.u, lo, hi)
+    return Clamp(f.u, lo, hi, f.reset, value)
 
 
 def _either(condition: Node, a: Clamp | None, b: Clamp | None, n: Node, make: Expressions) -> Clamp | None:
     """One of two clamps; where only one has a bound, the least or greatest value of the node stands for none."""
     if a is None or b is None:
         return None
+    reset, value = a.reset, a.value
+    if a.reset is not None or b.reset is not None:
+        reset = make.mux(condition, a.reset or make.truth(False), b.reset or make.truth(False))
+        value = b.value if a.value is None else a.value if b.value is None else make.mux(condition, a.value, b.value)
+        for always, form in ((a, b), (b, a)):
+            if always.reset is not None and make.number(always.reset) == 1:
+                return Clamp(form.u, form.lo, form.hi, reset, value)
     r = make.range(n)
     bounds: list[Node | None] = []
     for x, y, end in ((a.lo, b.lo, r.lo), (a.hi, b.hi, r.hi)):
@@ -234,5 +242,5 @@ def _either(condition: Node, a: Clamp | None, b: Clamp | None, n: Node, make: Ex
         else:
             far = make.const(end)
             bounds.append(make.mux(condition, far if x is None else x, far if y is None else y))
-    return Clamp(make.mux(condition, a.u, b.u), bounds[0], bounds[1])
+    return Clamp(make.mux(condition, a.u, b.u), bounds[0], bounds[1], reset, value)
 

@@ -165,6 +165,8 @@ def join_all(ranges: Iterable[Range]) -> Range:
 
 def meet(a: Range, b: Range) -> Range | None:
     """The values in both, None if there are none."""
+    if a == b:
+        return a
     if a is b or a == b:
         return a
     lo = a.lo if b.lo is None else b.lo if a.lo is None else max(a.lo, b.lo)

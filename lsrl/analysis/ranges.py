@@ -24,7 +24,7 @@ _PLAIN_STEPS = 3  # joins before widening starts
 _SLOW_JUMPS = 24  # threshold after threshold; then each jump skips twice as many
 _GRID_CHANGES = 24  # refinements of a state's grid before it is given up
 _NARROWINGS = 6
-_LANDMARKS = [Fraction(sign * 2**k) for sign in (1, -1) for k in (0, 4, 8, 16, 32)]
+_LANDMARKS = [Fraction(sign * 2**k) for sign in (1, -1) for k in (0, 8, 32)]
 
 
 def analyse(graph: Graph) -> dict[Node, Range]:

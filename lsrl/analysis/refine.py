@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import TypeAlias
 
 import numpy as np
 
@@ -22,11 +21,22 @@ from lsrl.types import Int, Real
 
 __all__ = ["Evaluator", "Facts"]
 
-Facts: TypeAlias = dict[Node, Range]
+
+class Facts(dict[Node, Range]):
+    """Tighter ranges of some nodes, that hold together. mask: a bit for each node that was cut."""
+
+    mask: int = 0
+
+    def copy(self) -> Facts:
+        out = Facts(self)
+        out.mask = self.mask
+        return out
+
 
 _DEPTH = 8
 _FUEL = 64
 _MANY_ARGS = 8
+_MANY_NODES = 10_000  # beyond, what a node depends on is not kept
 _WORK = 200_000  # node visits under conditions in one pass over a component
 _FLIPPED = {"<": "<=", "<=": "<", "==": "!=", "!=": "=="}
 
@@ -38,7 +48,8 @@ class Evaluator:
         self.ranges: dict[Node, Range] = {}
         self.transfer = Transfer(graph.numeric)
         self._numeric = graph.numeric
-        self._place = {n: i for i, n in enumerate(graph.nodes)}
+        self._below = _bits_below(graph)
+        self._bit = {n: 1 << i for i, n in enumerate(graph.nodes)} if self._below else {}
         self._fuel = _FUEL
 
     def spend(self, size: int) -> None:
@@ -47,7 +58,7 @@ class Evaluator:
 
     def value(self, node: Node) -> Range:
         """The range of a node whose operands have theirs."""
-        return self._evaluate(node, {}, [self._fuel], _DEPTH)
+        return self._evaluate(node, Facts(), [self._fuel], _DEPTH)
 
     def _evaluate(self, node: Node, facts: Facts, fuel: list[int], depth: int) -> Range:
         get = (lambda n: self._under(n, facts, fuel, depth)) if facts else self.ranges.__getitem__
@@ -94,9 +105,7 @@ class Evaluator:
         if node in facts:
             return facts[node]
         known = self.ranges[node]
-        first = min((self._place.get(n, 0) for n in facts), default=math.inf)
-        if known.constant is not None or depth == 0 or fuel[0] <= 0 or not operands(node) \
-                or self._place.get(node, math.inf) < first:
+        if depth == 0 or fuel[0] <= 0 or not self._below.get(node, -1) & facts.mask or known.constant is not None:
             return known
         fuel[0] -= 1
         narrowed = meet(known, self._evaluate(node, facts, fuel, depth - 1))
@@ -107,7 +116,7 @@ class Evaluator:
 
     def refine(self, condition: Node, truth: bool, facts: Facts) -> Facts | None:
         """The facts and what follows from the condition's truth; None if both cannot be."""
-        out = dict(facts)
+        out = facts.copy()
         return out if self._learn(condition, truth, out, _DEPTH) else None
 
     def _now(self, node: Node, facts: Facts) -> Range:
@@ -115,10 +124,14 @@ class Evaluator:
 
     def _narrow(self, node: Node, to: Range, facts: Facts) -> bool:
         """Cuts a node's range; False if nothing is left."""
-        r = meet(self._now(node, facts), to)
-        if r is not None:
+        now = self._now(node, facts)
+        r = meet(now, to)
+        if r is None:
+            return False
+        if r != now:
             facts[node] = r
-        return r is not None
+            facts.mask |= self._bit.get(node, -1)
+        return True
 
     def _learn(self, condition: Node, truth: bool, facts: Facts, depth: int) -> bool:
         if not self._narrow(condition, constant(truth), facts):
@@ -143,7 +156,7 @@ class Evaluator:
         """One of the arguments has this truth: what all the ways have in common."""
         ways: list[Facts] = []
         for x in args:
-            way = dict(facts)
+            way = facts.copy()
             if self._learn(x, truth, way, depth):
                 ways.append(way)
         if not ways:
@@ -193,7 +206,7 @@ class Evaluator:
         """From the range of a sum to those of its terms, in exact arithmetic."""
         if not isinstance(node, Affine) or (self._numeric and isinstance(node.type, Real)):
             return True
-        total = facts[node]
+        total = self._now(node, facts)
         terms = [(Fraction(c), x) for c, x in node.terms if c]
         if len(terms) > _MANY_ARGS or len({x for _, x in terms}) < len(terms):
             return True
@@ -221,6 +234,19 @@ class Evaluator:
             if not self._narrow(x, cut, facts):
                 return False
         return True
+
+
+def _bits_below(graph: Graph) -> dict[Node, int]:
+    """For each node the set of nodes that its value comes from at the same token, as bits; empty for huge graphs."""
+    if len(graph.nodes) > _MANY_NODES:
+        return {}
+    out: dict[Node, int] = {}
+    for i, n in enumerate(graph.nodes):
+        bits = 1 << i
+        for x in operands(n):
+            bits |= out[x]
+        out[n] = bits
+    return out
 
 
 def _strictly_below(r: Range, bound: Fraction | None) -> Range:
