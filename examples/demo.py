@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import lsrl
-from lsrl.streams import run_text
+from lsrl.streams import open_input, open_output, run_stream
 
 PROGRAM = Path(__file__).parent / "text" / "balanced.lsrl"
 STEPS = 4096  # characters that the model reads at once, its state carried on
@@ -41,6 +41,15 @@ def sources(limit: int) -> list[Path]:
             break
         chosen.append(path)
     return chosen
+
+
+def run_program(program: lsrl.Program, path: Path, folder: Path) -> dict[str, np.ndarray]:
+    """The interpreter's outputs over a text file, one array a name, by the way that `lsrl run` takes."""
+    out = folder / "outputs.npz"
+    with open_output(program.graph, out) as target:
+        run_stream(program.graph, open_input(program.graph, path), target)
+    with np.load(out) as arrays:
+        return dict(arrays)
 
 
 def codes_of(program: lsrl.Program, text: str) -> np.ndarray:
@@ -71,14 +80,20 @@ def place(text: str, offset: int) -> str:
     return f"line {line}, column {offset - text.rfind(chr(10), 0, offset)}"
 
 
-def agree_on_real_text(program: lsrl.Program, model: torch.nn.Module, characters: int) -> list[tuple[Path, str, bool]]:
+def read(path: Path) -> str:
+    with path.open(encoding="utf-8", newline="") as file:
+        return file.read()
+
+
+def agree_on_real_text(program: lsrl.Program, model: torch.nn.Module, characters: int,
+                       folder: Path) -> list[tuple[Path, str, bool]]:
     """Compares interpreter and model on every character. Gives each file, its text, and whether it ends balanced."""
     files = sources(characters)
-    texts = [p.read_text(encoding="utf-8", errors="replace") for p in files]
+    texts = [read(p) for p in files]
     total = sum(map(len, texts))
     print(f"\ninterpreter and LSTM over {len(files)} source files of Python's standard library, {total:,} characters")
     began = time.monotonic()
-    expected = [run_text(program.graph, text) for text in texts]
+    expected = [run_program(program, path, folder) for path in files]
     middle = time.monotonic()
     actual = model_outputs(model, [codes_of(program, t) for t in texts])
     end = time.monotonic()
@@ -97,7 +112,8 @@ def agree_on_real_text(program: lsrl.Program, model: torch.nn.Module, characters
     return [(p, t, bool(e["ok"][-1])) for p, t, e in zip(files, texts, expected, strict=True) if len(t)]
 
 
-def find_the_damage(program: lsrl.Program, model: torch.nn.Module, results: list[tuple[Path, str, bool]]) -> None:
+def find_the_damage(program: lsrl.Program, model: torch.nn.Module, results: list[tuple[Path, str, bool]],
+                    folder: Path) -> None:
     """Turns one closing bracket of a balanced file into another kind, and shows where both see the break."""
     balanced = [(p, t) for p, t, ok in results if ok and t.count(")") > 20]
     print(f"  {sum(ok for *_, ok in results)} of {len(results)} files end balanced (brackets in strings count, too)")
@@ -105,7 +121,9 @@ def find_the_damage(program: lsrl.Program, model: torch.nn.Module, results: list
     at = [i for i, c in enumerate(text) if c == ")"][text.count(")") // 2]
     damaged = text[:at] + "]" + text[at + 1 :]
     print(f"\na damaged copy of {path.name}: the `)` at {place(text, at)} has become `]`")
-    seen = {"interpreter": np.asarray(run_text(program.graph, damaged)["broken"]),
+    copy = folder / path.name
+    copy.write_text(damaged, encoding="utf-8", newline="")
+    seen = {"interpreter": run_program(program, copy, folder)["broken"],
             "LSTM": model_outputs(model, [codes_of(program, damaged)])[0]["broken"]}
     for name, broken in seen.items():
         first = int(np.flatnonzero(broken)[0])
@@ -128,8 +146,8 @@ def main() -> None:
         command("verify", str(PROGRAM), "--model", saved)
         program = lsrl.load(PROGRAM)
         model = lsrl.load_model(saved, program=program)
-    results = agree_on_real_text(program, model, characters)
-    find_the_damage(program, model, results)
+        results = agree_on_real_text(program, model, characters, Path(folder))
+        find_the_damage(program, model, results, Path(folder))
     print(f"\ndone in {time.monotonic() - began:.0f} s")
 
 

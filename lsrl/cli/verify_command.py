@@ -56,9 +56,9 @@ def run(options: argparse.Namespace) -> int:
 
         model = program.compile(options.target, dtype=getattr(torch, options.dtype))
     elif options.model is not None:
-        from lsrl.backends.files import load
+        from lsrl.program import load_model
 
-        model = load(options.model, program=program)
+        model = load_model(options.model, program)
     elif options.against is not None:
         from lsrl.program import load as load_other
 
