@@ -240,8 +240,9 @@ class Writer:
             lo, hi = interval(name.type)
             assert lo is not None and hi is not None
             return name.text, [str(lo), *([f"{lo + 1}..{hi}"] if hi > lo else [])]
-        x = self.fit(self.number(False, depth - 1), Int(0, 3))
-        return x.text, self.pick([["0", "1..2", "_"], ["0 | 2", "_"], ["3", "1", "_"]])
+        x = self.number(False, depth - 1)  # + 0 takes its range away
+        patterns = [["0", "1..2", "_"], ["0 | 2", "_"], ["3", "1", "_"]]  # a constant may stand there
+        return f"clamp({x.at(SUM)} + 0, 0, 3)", self.pick(patterns)
 
     # ---- bools
 
@@ -251,20 +252,29 @@ class Writer:
 
         return self.choose(depth, [
             *[lambda: self.name(is_bool)] * 6,
+            *[lambda: self.test()] * 4,
             lambda: Expr(self.pick(["false", "true"]), BOOL),
         ], [
-            lambda: self.comparison(depth),
+            *[lambda: self.comparison(depth)] * 2,
             lambda: Expr(f"not {self.truth(depth - 1).at(NOT)}", BOOL, NOT),
             lambda: self.joined("and", AND, depth),
             lambda: self.joined("or", OR, depth),
             lambda: self.symbol_test(depth),
-            lambda: self.call(is_bool, depth),
-            lambda: self.bool_library(depth),
-            lambda: self.remembered(BOOL, depth),
+            *[lambda: self.call(is_bool, depth)] * 3,
+            *[lambda: self.bool_library(depth)] * 3,
+            *[lambda: self.remembered(BOOL, depth)] * 2,
             lambda: self.conditional(BOOL, depth),
             lambda: self.reduced_bool(depth),
             lambda: self.element(is_bool, depth),
         ])
+
+    def test(self) -> Expr | None:
+        """A name compared with a constant."""
+        name = self.name(lambda t: isinstance(t, Int | Real | Symbols))
+        if name is None:
+            return None
+        ops = ["==", "!="] if isinstance(name.type, Symbols) else ["<=", ">", "=="]
+        return Expr(f"{name.text} {self.pick(ops)} {self.constant(name.type)}", BOOL, COMPARE)
 
     def joined(self, op: str, level: int, depth: int) -> Expr:
         parts = [self.truth(depth - 1).at(level + 1) for _ in range(self.draw_int(2, 3))]
@@ -313,7 +323,7 @@ class Writer:
             *[lambda: self.name(lambda u: u == t)] * 4,
             lambda: Expr(quote_symbol(self.pick(t.names)), t),
         ], [
-            lambda: self.remembered_symbol(t, depth),
+            *[lambda: self.remembered_symbol(t, depth)] * 2,
             lambda: self.call(lambda u: u == t, depth),
         ])
 
@@ -345,6 +355,7 @@ class Writer:
 
         return self.cut(self.choose(depth, [
             *[lambda: self.name(wanted)] * 6,
+            *[lambda: self.coded(real)] * 4,
             lambda: self.literal(real),
         ], [
             lambda: self.added(real, depth),
@@ -355,12 +366,12 @@ class Writer:
             lambda: self.negated(real, depth),
             lambda: self.product(real, depth),
             lambda: self.conditional(number(-2, 3, real), depth),
-            lambda: self.call(wanted, depth),
-            lambda: self.remembered(number(-2, 2, real), depth),
+            *[lambda: self.call(wanted, depth)] * 3,
+            *[lambda: self.remembered(number(-2, 2, real), depth)] * 2,
             lambda: self.element(wanted, depth),
             lambda: self.converted(real, depth),
             lambda: self.remainder(real, depth),
-            lambda: self.int_library(depth) if not real else None,
+            *[lambda: None if real else self.int_library(depth)] * 4,
             lambda: self.reduced(real, depth),
             lambda: self.transcendental(depth) if real and self.numeric else None,
         ]))
@@ -456,15 +467,20 @@ class Writer:
                 return Expr(f"real({text})" if real else text, number(-sign, 1, real))
 
     def converted(self, real: bool, depth: int) -> Expr | None:
-        if real:
-            e = self.number(False, depth - 1)
-            return Expr(f"real({e.text})", number(*interval(e.type), real=True))
-        name = self.name(lambda t: isinstance(t, Symbols))
+        if not real:
+            return self.coded(real)
+        e = self.number(False, depth - 1)
+        return Expr(f"real({e.text})", number(*interval(e.type), real=True))
+
+    def coded(self, real: bool) -> Expr | None:
+        """The number that a bool or a symbol stands for."""
+        name = self.name(lambda t: isinstance(t, Symbols | Bool))
         if name is None:
             return None
         count = size(name.type)
         assert count is not None
-        return Expr(f"code({name.text})", number(0, count - 1, False))
+        text = f"int({name.text})" if isinstance(name.type, Bool) else f"code({name.text})"
+        return Expr(f"real({text})" if real else text, number(0, count - 1, real))
 
     def remainder(self, real: bool, depth: int) -> Expr:
         e, k = self.number(real, depth - 1), self.draw_int(2, 5)

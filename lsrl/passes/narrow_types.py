@@ -130,9 +130,16 @@ def _smaller_table(node: Table, ranges: list[Range]) -> Table:
         last = los[k] + sizes[k] - 1
         lo, hi = (min(max(int(end), los[k]), last) for end in (r.lo, r.hi))
         los[k], sizes[k] = lo, hi - lo + 1
-    if (*los, *sizes) == (*node.los, *node.sizes):
-        return node
     places = [0]
     for lo, size, new_lo, new_size in zip(node.los, node.sizes, los, sizes, strict=True):
         places = [p * size + new_lo - lo + i for p in places for i in range(new_size)]
-    return replace(node, los=tuple(los), sizes=tuple(sizes), entries=tuple(node.entries[p] for p in places))
+    entries = tuple(_nearest(node.entries[p], node.type) for p in places)
+    return replace(node, los=tuple(los), sizes=tuple(sizes), entries=entries)
+
+
+def _nearest(value: Value, t: Type) -> Value:
+    """The value of the type nearest to an entry; one outside is never reached."""
+    if not isinstance(t, Int | Real) or isinstance(value, float | tuple):
+        return value
+    value = value if t.lo is None else max(value, t.lo)
+    return value if t.hi is None else min(value, t.hi)

@@ -17,7 +17,7 @@ from lsrl.frontend.elaborate.context import CALL_LIMIT, Context, Frame
 from lsrl.frontend.elaborate.conversion import convert, convert_record
 from lsrl.frontend.elaborate.expressions import expression, handles
 from lsrl.frontend.elaborate.scope import DefEntity, suggestion
-from lsrl.frontend.elaborate.types import match_type, resolve_type, static_type
+from lsrl.frontend.elaborate.types import match_type, plain, resolve_type, static_type
 from lsrl.frontend.elaborate.values import POISON, Data, Poison, Poisoned, Problem, Static
 from lsrl.types import Record, Type
 
@@ -201,7 +201,8 @@ def _bind_generics(ctx: Context, d: syntax.Definition, given: dict[str, syntax.E
     for constants in (False, True):
         for pattern, value in typed:
             if isinstance(value, Data) and value.constant == constants:
-                match_type(ctx, pattern, static_type(value), free, constants)
+                ranged = value.type != plain(value.type)  # a constant that was declared with a range keeps it
+                match_type(ctx, pattern, value.type if ranged else static_type(value), free, constants and not ranged)
     for name, found in free.items():
         if found is None:
             shown = ", ".join(given[p.name.id].span.text for p in d.parameters)
