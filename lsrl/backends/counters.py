@@ -45,7 +45,7 @@ def largest_step(steps: Sequence[Step]) -> int:
 
 
 def needs_remainder(steps: Sequence[Step], levels: Sequence[int], start: int) -> int:
-    """The divisor D that keeps every step within 1 and every reset within 1 of every register's zero; 1 if none is needed.
+    """The divisor D that keeps steps within 1 and resets within 1 of every register's zero; 1 if none is needed.
 
     Raises ValueError if none up to the limit does.
     """
@@ -56,7 +56,7 @@ def needs_remainder(steps: Sequence[Step], levels: Sequence[int], start: int) ->
 
 
 def _offsets(levels: Sequence[int], divisor: int) -> set[int]:
-    """Where registers of the quotient Q have their zero: F ≥ k is Q ≥ ⌈(k − r)/D⌉, read as Q − q + 1 > 0 or Q − q < 0."""
+    """Where registers of the quotient Q have their zero: F ≥ k is Q ≥ q = ⌈(k − r)/D⌉: Q − q + 1 > 0 or Q − q < 0."""
     quotients = {-((r - k) // divisor) for k in levels for r in range(divisor)}
     return quotients | {q - 1 for q in quotients}
 

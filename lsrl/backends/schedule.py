@@ -7,7 +7,7 @@ layer only the sources that something below still reads, and of their values onl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TypeAlias
@@ -184,7 +184,7 @@ class OutputPlan:
 class Schedule:
     """Assigns layers and builds the units. `stages` in topological order; sources know what is asked of them."""
 
-    def __init__(self, name: str, sources: Sequence[Source], stages: Sequence[Stage],
+    def __init__(self, name: str, sources: Mapping[int, Source], stages: Sequence[Stage],
                  outputs: Sequence[OutputPlan]) -> None:
         self.name, self.sources, self.stages, self.outputs = name, sources, stages, outputs
         self._needed: dict[int, list[tuple[int, list[frozenset[int]]]]] = {}
@@ -212,12 +212,13 @@ class Schedule:
         outputs = tuple(Output(o.name, o.type, tuple(
             Form.total([self._number(v, numbers, last) for v, numbers in terms], bias) for terms, bias in o.scalars))
             for o in self.outputs)
-        layers = tuple(tuple(u for u in layer if u is not None) for layer in self._layers)
+        idle = Bit(ZERO, ZERO, Symbol("idle"))
+        layers = tuple(tuple(u for u in layer if u is not None) or (idle,) for layer in self._layers)
         return Circuit(self.name, tuple(self._columns), layers, outputs, tuple(self._placements),
                        quantities=tuple(self._quantities()))
 
     def _assign_layers(self) -> int:
-        last = 1
+        last = 0
         for stage in self.stages:
             if isinstance(stage, MachineStage):
                 stage.clean = any(self._signs(c) > MOST_SIGNS for c in stage.cover.cubes)

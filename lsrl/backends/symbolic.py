@@ -8,7 +8,7 @@ variable [F ≥ k], where F is the combination in lowest terms.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
@@ -91,10 +91,10 @@ class Variables:
 
     def __init__(self, diagrams: Diagrams) -> None:
         self.diagrams = diagrams
-        self.domains: list[tuple[Value, ...]] = []
+        self.domains: list[tuple[Hashable, ...]] = []
         self.thresholds: dict[Combination, dict[int, int]] = {}
 
-    def add(self, domain: tuple[Value, ...]) -> int:
+    def add(self, domain: tuple[Hashable, ...]) -> int:
         """A new variable with those values."""
         self.domains.append(domain)
         return self.diagrams.variable(len(domain))
@@ -186,7 +186,11 @@ class Evaluator:
 
     def _variable(self, variable: int) -> _Found:
         place = self._point.get(variable)
-        return _Need(variable) if place is None else self._variables.domains[variable][place]
+        if place is None:
+            return _Need(variable)
+        value = self._variables.domains[variable][place]
+        assert isinstance(value, int | Fraction)
+        return value
 
     def _steps(self, node: Node) -> Generator[Node, _Found, _Found]:
         if isinstance(node, Read) and node.state in self._own:

@@ -1,0 +1,67 @@
+"""Why a target does not host a program: one diagnostic that names the cell, the place, the class and the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lsrl.diagnostics import Diagnostic, LsrlError
+from lsrl.ir.graph import Graph
+from lsrl.ir.nodes import Divide, Input, Node, Param, Read, Unary, operands
+
+__all__ = ["RefusalError", "refuse", "refuse_numeric"]
+
+
+class RefusalError(LsrlError):
+    """An L4xx error; `reason` is why, as half a sentence."""
+
+    def __init__(self, diagnostic: Diagnostic, reason: str) -> None:
+        super().__init__(diagnostic)
+        self.reason = reason
+
+    def hosted_by(self, targets: Sequence[str]) -> RefusalError:
+        """The same with the targets that would take the program in its help line."""
+        help = f"{' and '.join(f'`{t}`' for t in targets)} can host it" if targets else "no target can host it"
+        return RefusalError(replace(self.diagnostics[0], help=help), self.reason)
+
+
+def refuse(graph: Graph, target: str, code: str, node: Node, reason: str, cell: str = "") -> RefusalError:
+    """The refusal of a program because of one node.
+
+    code: L402 the cell's class, L403 an unbounded number as output, L404 a real without a grid, L406 too large.
+    """
+    states = _states_of(node)
+    what = f"`{', '.join(states[:4])}`" if states else f"`{graph.name}`"
+    kind = f" ({cell})" if cell else ""
+    return RefusalError(Diagnostic(code, f"`{target}` cannot host {what}{kind}: {reason}", node.span), reason)
+
+
+def refuse_numeric(graph: Graph, target: str) -> RefusalError | None:
+    """The refusal of a program with floating reference values, None if it has none."""
+    for node in graph.nodes:
+        match node:
+            case Unary(function=name):
+                reason = f"`{name}` has floating reference values, which exact weights cannot equal"
+            case Divide():
+                reason = "a division by a stream has floating reference values, which exact weights cannot equal"
+            case Param(name=name):
+                reason = f"`{name}` is a learnable constant; a learnable cell becomes a kernel, not constructed weights"
+            case _:
+                continue
+        return refuse(graph, target, "L405", node, reason)
+    return None
+
+
+def _states_of(node: Node) -> list[str]:
+    """The states whose values a node reads at this token, nearest first; without recursion."""
+    seen: set[Node] = {node}
+    queue = [node]
+    names: dict[str, None] = {}
+    for n in queue:
+        if isinstance(n, Read):
+            names[n.state] = None
+        for x in operands(n):
+            if x not in seen and not isinstance(x, Input):
+                seen.add(x)
+                queue.append(x)
+    return list(names)

@@ -1,0 +1,130 @@
+"""The weight targets, a row each: adding one is a file with its emitter and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from lsrl.backends import lstm, rnn_relu
+from lsrl.backends.circuit import Circuit
+from lsrl.backends.emission import Emission, Emitter, Technology
+from lsrl.backends.lower import bits_circuit, threshold_circuit
+from lsrl.backends.model import CompiledModel, assemble
+from lsrl.backends.refusal import RefusalError
+from lsrl.diagnostics import LsrlError, did_you_mean
+from lsrl.ir.graph import Graph
+from lsrl.passes import run_pipeline
+
+__all__ = ["TARGETS", "Target", "TargetRow", "compile_graph", "explain_targets", "find_target", "render_targets",
+           "technology_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """lower: a scalarised graph and the target's name → circuit, or RefusalError. emit: circuit → parameters."""
+
+    name: str
+    summary: str
+    lower: Callable[[Graph, str], Circuit]
+    emit: Emitter
+    technology: Technology
+
+
+TARGETS: dict[str, Target] = {t.name: t for t in (
+    Target("lstm", "torch.nn.LSTM: automata, latches, counters, counter machines one level deep",
+           threshold_circuit, lstm.emit, lstm.TECHNOLOGY),
+    Target("rnn_relu", "torch.nn.RNN(nonlinearity='relu'): also accumulators, delays, running maxima, sums of numbers",
+           bits_circuit, rnn_relu.emit, rnn_relu.TECHNOLOGY),
+)}
+
+
+def find_target(name: str) -> Target:
+    """The target of a name. Raises LsrlError (L401) for an unknown one."""
+    if name not in TARGETS:
+        raise LsrlError.of("L401", f"there is no target `{name}`",
+                           help=did_you_mean(name, TARGETS) or f"targets: {', '.join(TARGETS)}")
+    return TARGETS[name]
+
+
+def technology_of(name: str) -> Technology:
+    """How a target's modules hold their contents. Raises LsrlError (L401) for an unknown one."""
+    return find_target(name).technology
+
+
+def compile_graph(graph: Graph, target: str, dtype: torch.dtype = torch.float32,
+                  uniform: bool = False) -> CompiledModel:
+    """The program as weights of the target's torch layers.
+
+    uniform: pad all layers to one width, so that they are a single torch module. Raises LsrlError: L401 for an unknown
+    target, L402 to L407 with the place and the reason where the target cannot host the program.
+    """
+    row = find_target(target)
+    scalar = run_pipeline(graph)
+    try:
+        circuit, emission = _lower(row, scalar, dtype)
+    except RefusalError as error:
+        hosts = [t.name for t in TARGETS.values() if t is not row and not isinstance(_try(t, scalar, dtype), LsrlError)]
+        raise error.hosted_by(hosts) from None
+    return assemble(graph, scalar, circuit, emission, target, dtype, uniform)
+
+
+def _lower(row: Target, scalar: Graph, dtype: torch.dtype) -> tuple[Circuit, Emission]:
+    circuit = row.lower(scalar, row.name)
+    return circuit, row.emit(circuit, dtype)
+
+
+def _try(row: Target, scalar: Graph, dtype: torch.dtype) -> tuple[Circuit, Emission] | LsrlError:
+    try:
+        return _lower(row, scalar, dtype)
+    except LsrlError as error:
+        return error
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRow:
+    """What one target makes of a program. params: weights and biases; horizon: tokens, None for any number."""
+
+    target: str
+    hosts: bool
+    width: int = 0
+    layers: int = 0
+    params: int = 0
+    baseline: int | None = None
+    horizon: int | None = None
+    reason: str = ""
+
+
+def explain_targets(graph: Graph, dtype: torch.dtype = torch.float32) -> list[TargetRow]:
+    """For every target whether it hosts the program, at what size, or why not."""
+    scalar = run_pipeline(graph)
+    rows: list[TargetRow] = []
+    for target in TARGETS.values():
+        result = _try(target, scalar, dtype)
+        if isinstance(result, LsrlError):
+            why = result.reason if isinstance(result, RefusalError) else result.diagnostics[0].message
+            rows.append(TargetRow(target.name, False, reason=why))
+            continue
+        certificate = assemble(graph, scalar, *result, target.name, dtype).certificate
+        rows.append(TargetRow(target.name, True, sum(certificate.widths), len(certificate.widths),
+                              certificate.parameters, certificate.baseline, certificate.horizon))
+    return rows
+
+
+def render_targets(graph: Graph) -> str:
+    """`explain_targets` as a table."""
+    head = ("target", "hosts it", "units", "layers", "weights", "n·k", "exact for")
+    table: list[tuple[str, ...]] = [head]
+    reasons: list[str] = []
+    for r in explain_targets(graph):
+        if r.hosts:
+            length = "any length" if r.horizon is None else f"{r.horizon:,} tokens"
+            table.append((r.target, "yes", str(r.width), str(r.layers), f"{r.params:,}",
+                          "-" if r.baseline is None else str(r.baseline), length))
+        else:
+            table.append((r.target, "no", "", "", "", "", ""))
+            reasons.append(f"{r.target}: {r.reason}")
+    widths = [max(len(row[i]) for row in table) for i in range(len(head))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
+    return "\n".join([*lines, *reasons])

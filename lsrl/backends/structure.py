@@ -1,0 +1,149 @@
+"""Which cell knows which value: the cells of a graph as a threshold circuit sees them, and the home of every node.
+
+A node has a home if it is finite and a function of one cell's old state and of what that cell reads anyway. Then the
+cell's own units observe it, and consumers need not take it apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lsrl.analysis.components import strongly_connected
+from lsrl.analysis.interval import Range
+from lsrl.diagnostics import NOWHERE, Span
+from lsrl.ir.graph import Graph, State
+from lsrl.ir.nodes import Const, Index, Input, Node, Read, operands
+from lsrl.types import Bool, Int, Symbols, Value, is_scalar, values
+
+__all__ = ["InputScalar", "Structure", "StateCell", "input_scalar"]
+
+_MOST_VALUES = 1024
+
+
+@dataclass(eq=False)
+class StateCell:
+    """States that depend on each other. free: one register whose steps do not depend on its own comparisons."""
+
+    number: int
+    states: tuple[State, ...]
+    registers: tuple[str, ...] = ()
+    free: bool = False
+    reads: int = 0
+
+    @property
+    def span(self) -> Span:
+        return self.states[0].span if self.states else NOWHERE
+
+    @property
+    def finite(self) -> tuple[State, ...]:
+        return tuple(s for s in self.states if s.name not in self.registers)
+
+
+InputScalar = tuple[str, int | None]
+
+
+def input_scalar(node: Node) -> InputScalar | None:
+    """The input and row-major element that a node is, if it is a scalar of an input."""
+    indices: list[int] = []
+    sizes: list[int] = []
+    at = node
+    while isinstance(at, Index) and isinstance(at.index, Const):
+        assert isinstance(at.index.value, int)
+        size = getattr(at.vector.type, "size", 1)
+        indices.append(min(max(at.index.value, 0), size - 1))
+        sizes.append(size)
+        at = at.vector
+    if not isinstance(at, Input) or not is_scalar(node.type):
+        return None
+    if not indices:
+        return at.name, None
+    place = 0
+    for i, n in zip(reversed(indices), reversed(sizes), strict=True):
+        place = place * n + i
+    return at.name, place
+
+
+@dataclass
+class Structure:
+    """cells in topological order; `deps` are bit sets: bit c for cell c, above them one for each input scalar."""
+
+    graph: Graph
+    ranges: Mapping[Node, Range]
+    cells: list[StateCell] = field(default_factory=list)
+    deps: dict[Node, int] = field(default_factory=dict)
+    cell_of: dict[str, StateCell] = field(default_factory=dict)
+    next_of: dict[Node, list[State]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, graph: Graph, ranges: Mapping[Node, Range], registers: frozenset[str], joint: bool) -> Structure:
+        """registers: the states that are to be counted. joint: all other states are one cell."""
+        self = cls(graph, ranges)
+        for s in graph.states:
+            self.next_of.setdefault(s.next, []).append(s)
+        needs = _state_needs(graph)
+        finite = [s.name for s in graph.states if s.name not in registers]
+        if joint and finite:
+            together = frozenset(finite)
+            needs = {n: (needs[n] if n not in together else
+                         list(dict.fromkeys([*needs[n], finite[(finite.index(n) + 1) % len(finite)]]))) for n in needs}
+        for names in strongly_connected([s.name for s in graph.states], needs.__getitem__):
+            order = [s for s in graph.states if s.name in names]
+            cell = StateCell(len(self.cells), tuple(order), tuple(s.name for s in order if s.name in registers))
+            self.cells.append(cell)
+            self.cell_of.update((s.name, cell) for s in order)
+        self._find_deps()
+        return self
+
+    def _find_deps(self) -> None:
+        places: dict[InputScalar, int] = {}
+        for node in self.graph.nodes:
+            scalar = input_scalar(node)
+            if scalar is not None:
+                found = 1 << (len(self.cells) + places.setdefault(scalar, len(places)))
+            elif isinstance(node, Read):
+                found = 1 << self.cell_of[node.state].number
+            else:
+                found = 0
+                for x in operands(node):
+                    found |= self.deps[x]
+            for state in self.next_of.get(node, ()):
+                cell = self.cell_of[state.name]
+                own = 1 << cell.number
+                cell.reads |= found & ~own
+                if found & own:
+                    found = own
+            self.deps[node] = found
+
+    def home(self, node: Node) -> StateCell | None:
+        """The cell that observes a node, None if the node has to be taken apart."""
+        deps = self.deps[node]
+        mine = deps & ((1 << len(self.cells)) - 1)
+        if not mine:
+            return None
+        cell = self.cells[mine.bit_length() - 1]
+        if cell.free or deps & ~cell.reads & ~(1 << cell.number) or self.domain(node) is None:
+            return None
+        return cell
+
+    def domain(self, node: Node) -> tuple[Value, ...] | None:
+        """The values a scalar node can have, None if they are not finitely many or too many."""
+        t = node.type
+        if isinstance(t, Bool | Symbols):
+            return tuple(values(t))
+        r = self.ranges[node]
+        if not is_scalar(t) or r.count is None or r.count > _MOST_VALUES:
+            return None
+        return tuple(int(x) if isinstance(t, Int) else x for x in r.values())
+
+
+def _state_needs(graph: Graph) -> dict[str, list[str]]:
+    """For each state, the states that its next value reads at the same token."""
+    bit = {s.name: 1 << i for i, s in enumerate(graph.states)}
+    reads: dict[Node, int] = {}
+    for node in graph.nodes:
+        found = bit[node.state] if isinstance(node, Read) else 0
+        for x in operands(node):
+            found |= reads[x]
+        reads[node] = found
+    return {s.name: [t.name for t in graph.states if reads[s.next] & bit[t.name]] for s in graph.states}

@@ -1,0 +1,597 @@
+"""Programs as circuits of threshold bits and registers: technology T, and the finite part of technology R.
+
+From the outputs back to the inputs: each consumer is evaluated over the variables it asks for, so that every producer
+is built knowing exactly what of it is observed. Then `Schedule` lays the stages out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from lsrl.analysis.interval import Range
+from lsrl.arithmetic import apply, convert
+from lsrl.backends.circuit import CellReport, Circuit, Rational
+from lsrl.backends.counters import (
+    Tracker,
+    largest_step,
+    needs_remainder,
+    remainder_machine,
+    saturate,
+    threshold_map,
+)
+from lsrl.backends.cubes import Diagrams, TooLargeError
+from lsrl.backends.finite import Leaf, Machine, Step, cover, explore, letters, minimise, restrict
+from lsrl.backends.schedule import (
+    MachineStage,
+    OutputPlan,
+    RegisterStage,
+    Schedule,
+    Source,
+    Stage,
+    Tracked,
+)
+from lsrl.backends.structure import InputScalar, StateCell, Structure, input_scalar
+from lsrl.backends.symbolic import (
+    Atom,
+    Combination,
+    Evaluator,
+    Linear,
+    NotHostedError,
+    Result,
+    Variables,
+    linear,
+)
+from lsrl.backends.symbolic import Leaf as VariableLeaf
+from lsrl.diagnostics import Span
+from lsrl.ir.graph import Graph, State
+from lsrl.ir.nodes import Affine, Const, Node, Pack, Read, operands
+from lsrl.types import Int, Real, Value, is_scalar
+
+__all__ = ["Planner"]
+
+class Planner:
+    """One way to lay a scalarised graph out; `circuit` builds it.
+
+    registers: the states to be counted instead of enumerated. joint: enumerate all other states together.
+    Raises NotHostedError for what the technology cannot do, TooLargeError beyond limits.
+    """
+
+    def __init__(self, graph: Graph, ranges: Mapping[Node, Range], registers: frozenset[str], joint: bool,
+                 limit: int = 4096) -> None:
+        self.graph, self.ranges, self._limit = graph, ranges, limit
+        self.structure = Structure.of(graph, ranges, registers, joint)
+        self.next_node = {s.name: s.next for s in graph.states}
+        self.reads = {n.state: n for n in graph.nodes if isinstance(n, Read)}
+        self.diagrams = Diagrams()
+        self.variables = Variables(self.diagrams)
+        self.sources: dict[int, Source] = {}
+        self._inputs: dict[InputScalar, int] = {}
+        self._nodes: dict[Node, int] = {}
+        self._observed: dict[int, list[Node]] = {}
+        self._trackers: dict[tuple[tuple[int, str], ...], Tracker] = {}
+        self._stages: list[Stage] = []
+        self._maps: dict[int, int] = {}
+        self._reports: list[tuple[Stage, tuple[str, ...], str, int | None, str]] = []
+        self._users: dict[Node, list[Node]] = {}
+        for node in graph.nodes:
+            for x in operands(node):
+                self._users.setdefault(x, []).append(node)
+        self._find_free_registers()
+
+    def circuit(self) -> Circuit:
+        """The circuit of the whole program."""
+        outputs = [self._output(name, node) for name, node in self.graph.outputs]
+        for cell in reversed(self.structure.cells):
+            self._finish_trackers(cell.number)
+            if self._observed.get(cell.number):
+                self._machine_cell(cell)
+        schedule = Schedule(self.graph.name, self.sources, self._stages[::-1], outputs)
+        built = schedule.circuit()
+        cells = tuple(CellReport(states, kind, stage.layer, stage.width, baseline, stage.span, note)
+                      for stage, states, kind, baseline, note in reversed(self._reports))
+        known = [c.baseline for c in cells]
+        total = None if None in known else sum(b for b in known if b is not None)
+        return replace(built, cells=cells, baseline=total, relays=schedule.relays)
+
+    # Variables
+
+    def _input(self, scalar: InputScalar, node: Node) -> int:
+        """The variable of an input scalar: its values, those that act alike everywhere taken together."""
+        if scalar in self._inputs:
+            return self._inputs[scalar]
+        domain = self.structure.domain(node)
+        if domain is None:
+            raise NotHostedError(node, f"`{scalar[0]}` is a number without small bounds; a threshold layer sees bits only")
+        groups = _alike(node, domain, self._users.get(node, []))
+        name = scalar[0] if scalar[1] is None else f"{scalar[0]}[{scalar[1]}]"
+        variable = self.variables.add(tuple(g[0] for g in groups))
+        self._inputs[scalar] = variable
+        self.sources[variable] = Source(name, self.variables.domains[variable], "input", node.span, scalar[0],
+                                        scalar[1], tuple(groups))
+        return variable
+
+    def _node(self, node: Node, cell: StateCell) -> int:
+        """The variable of a node that a cell observes."""
+        if node not in self._nodes:
+            domain = self.structure.domain(node)
+            assert domain is not None
+            variable = self.variables.add(domain)
+            self._nodes[node] = variable
+            observed = self._observed.setdefault(cell.number, [])
+            self.sources[variable] = Source(self._name(node), domain, "observed", node.span, slot=len(observed))
+            observed.append(node)
+        return self._nodes[node]
+
+    def _name(self, node: Node) -> str:
+        if isinstance(node, Read):
+            return f"old {node.state}"
+        states = self.structure.next_of.get(node)
+        if states:
+            return states[0].name
+        named = next((n for n, x in self.graph.names if x is node), None)
+        return named or " ".join(node.span.text.split())[:40] or type(node).__name__.lower()
+
+    def _leaf(self, me: StateCell | None) -> Callable[[Node], Result | VariableLeaf | None]:
+        """What a node is to the evaluation of cell `me` (None: of an output)."""
+
+        def leaf(node: Node) -> Result | VariableLeaf | None:
+            scalar = input_scalar(node)
+            if scalar is not None:
+                return VariableLeaf(self._input(scalar, node))
+            if isinstance(node, Const):
+                return None
+            home = self.structure.home(node)
+            if home is not None and home is not me:
+                return VariableLeaf(self._node(node, home))
+            for state in self.structure.next_of.get(node, ()):
+                cell = self.structure.cell_of[state.name]
+                if cell.free and cell is not me:
+                    return self._atom(state.name, "new")
+            if isinstance(node, Read):
+                return self._atom(node.state, "old")
+            return None
+
+        return leaf
+
+    def _grid(self, state: str) -> Fraction:
+        grid = self.ranges[self.reads[state]].grid if state in self.reads else Fraction(1)
+        if grid is None:
+            raise NotHostedError(self.next_node[state], f"`{state}` is a real without a grid: comparing it has no margin")
+        return grid or Fraction(1)
+
+    def _atom(self, state: str, age: str) -> Linear:
+        return Linear(((self._grid(state), (state, age)),), Fraction(0))
+
+    def _bounds(self, atom: Atom) -> tuple[Fraction | None, Fraction | None]:
+        state, age = atom
+        node: Node = self.reads[state] if age == "old" else self.next_node[state]
+        r, grid = self.ranges[node], self._grid(state)
+        return None if r.lo is None else r.lo / grid, None if r.hi is None else r.hi / grid
+
+    def _function(self, roots: Sequence[Node], own: dict[str, Result], me: StateCell | None) -> int:
+        """The diagram of nodes' values; thresholds of free registers that it asked for become sources."""
+        f = Evaluator(self.variables, self._leaf(me), self._bounds).function(roots, own)
+        for combination, levels in list(self.variables.thresholds.items()):
+            for k, variable in list(levels.items()):
+                if variable not in self.sources:
+                    self._threshold(combination, k, variable, me, roots[0])
+        return f
+
+    def _threshold(self, combination: Combination, k: int, variable: int, me: StateCell | None, node: Node) -> None:
+        ages = {age for _, (_, age) in combination}
+        cells = [self.structure.cell_of[s] for _, (s, _) in combination]
+        if me is not None and any(c is me for c in cells):
+            if not all(c is me for c in cells):
+                raise NotHostedError(node, "a number of this cell is compared with one outside")
+            name = Tracker(tuple((c, s) for c, (s, _) in combination)).name
+            self.sources[variable] = Source(f"old {name} ≥ {k}", (False, True), "own", cells[0].span)
+            return
+        if len(ages) > 1:
+            raise NotHostedError(node, "a new value is compared with an old one")
+        registers = tuple((c, s) for c, (s, _) in combination)
+        tracker = self._trackers.setdefault(registers, Tracker(registers))
+        new = "new" in ages
+        (tracker.after if new else tracker.before)[k] = variable
+        name = tracker.name if new else f"old {tracker.name}"
+        kind = "sign" if new else "was"
+        self.sources[variable] = Source(f"{name} ≥ {k}", (False, True), kind, cells[0].span, level=k)
+
+    # Consumers, from the last to the first
+
+    def _output(self, name: str, node: Node) -> OutputPlan:
+        scalars: list[Node] = []
+        stack = [node]
+        while stack:
+            n = stack.pop()
+            if isinstance(n, Pack):
+                stack.extend(reversed(n.elements))
+            elif is_scalar(n.type):
+                scalars.append(n)
+            else:
+                raise NotHostedError(n, "a vector output is not made of scalars")
+        plan = OutputPlan(name, node.type, tuple(self._scalar(n) for n in scalars))
+        for v, sets in plan.needs().items():
+            self.sources[v].ask(sets)
+        return plan
+
+    def _scalar(self, node: Node) -> tuple[tuple[tuple[int, tuple[Rational, ...]], ...], Rational]:
+        """An output as Σ numbers of variables: sums are left to the read-out, the rest becomes one variable."""
+        terms: dict[int, list[Rational]] = {}
+        bias: Rational = 0
+        stack: list[tuple[Rational, Node]] = [(1, node)]
+        while stack:
+            c, n = stack.pop()
+            if isinstance(n, Const):
+                bias += c * _number(n.value)
+                continue
+            scalar = input_scalar(n)
+            if isinstance(n, Affine) and scalar is None and self.structure.home(n) is None:
+                bias += c * n.bias
+                stack.extend((c * a, x) for a, x in n.terms)
+                continue
+            variable, numbers = self._one_variable(n)
+            if variable is None:
+                bias += c * numbers[0]
+                continue
+            old = terms.setdefault(variable, [0] * len(numbers))
+            terms[variable] = [a + c * b for a, b in zip(old, numbers, strict=True)]
+        return tuple((v, tuple(numbers)) for v, numbers in terms.items()), bias
+
+    def _one_variable(self, node: Node) -> tuple[int | None, tuple[Rational, ...]]:
+        """A variable and a number for each of its places, that give a finite node's value."""
+        f = self._function((node,), {}, None)
+        support = self.diagrams.support(f)
+        for value in self.diagrams.leaves(f):
+            assert isinstance(value, tuple)
+            if isinstance(value[0], Linear):
+                raise NotHostedError(node, "its value has no bounds, and an LSTM shows the sign of a register only")
+        if not support:
+            return None, (_first(self.diagrams.value(f)),)
+        if len(support) == 1:
+            size = self.diagrams.sizes[support[0]]
+            point = [0] * len(self.diagrams.sizes)
+            numbers: list[Rational] = []
+            for place in range(size):
+                point[support[0]] = place
+                numbers.append(_first(self.diagrams.evaluate(f, point)))
+            return support[0], tuple(numbers)
+        variable = self._map(self._name(node), self.diagrams.map(f, _first), node.span)
+        return variable, tuple(_number(x) for x in self.variables.domains[variable])
+
+    def _map(self, name: str, f: int, span: Span) -> int:
+        """A function of several variables as a variable: a machine without memory computes it."""
+        if f in self._maps:
+            return self._maps[f]
+        domain = tuple(self.diagrams.leaves(f))
+        variable = self._maps[f] = self.variables.add(domain)
+        self.sources[variable] = Source(name, domain, "observed", span)
+        self._map_stage(name, f, variable, span)
+        return variable
+
+    def _map_stage(self, name: str, f: int, variable: int, span: Span) -> None:
+        """A stage without memory that computes `f`, whose values are those of `variable`."""
+        source = self.sources[variable]
+        places = {x: i for i, x in enumerate(source.domain)}
+        machine = Machine(self.diagrams, (self.diagrams.map(f, lambda x: Leaf(0, (), (places[x],))),), 0, (((),),))
+        stage = MachineStage(name, cover(machine), (variable,), span=span)
+        source.home, source.kind, source.slot = stage, "observed", 0
+        self._append(stage, (), "map", len(source.domain))
+
+    def _append(self, stage: Stage, states: tuple[str, ...], kind: str, baseline: int | None, note: str = "") -> None:
+        self._stages.append(stage)
+        self._reports.append((stage, states, kind, baseline, note))
+        for v, sets in stage.needs().items():
+            self.sources[v].ask(sets)
+
+    def _machine_cell(self, cell: StateCell) -> None:
+        """The machine of a cell, as far as its consumers observe it."""
+        finite, registers = cell.finite, cell.registers
+        observed = self._observed[cell.number]
+        roots = (*(s.next for s in finite), *(self.next_node[r] for r in registers), *observed)
+        counted: dict[str, Result] = {r: self._atom(r, "old") for r in registers}
+        places = [{x: i for i, x in enumerate(self.sources[self._nodes[n]].domain)} for n in observed]
+        nf, nr = len(finite), len(registers)
+
+        def function(joint: tuple[Value, ...]) -> int:
+            return self._function(roots, {**counted, **dict(zip((s.name for s in finite), joint, strict=True))}, cell)
+
+        def outcome(value: Hashable) -> tuple[tuple[Value, ...], tuple[Step, ...], tuple[Hashable, ...]]:
+            assert isinstance(value, tuple)
+            joint = tuple(_held(x, s) for x, s in zip(value[:nf], finite, strict=True))
+            seen = tuple(p.get(x) for p, x in zip(places, value[nf + nr :], strict=True))
+            return joint, (), (*value[nf : nf + nr], *seen)
+
+        start = tuple(convert(s.init, s.type) for s in finite)
+        machine = explore(self.diagrams, start, function, outcome, self._limit)
+        tracked = self._own_trackers(cell)
+        machine = self._with_steps(machine, cell, tracked)
+        variables = tuple(self._nodes[n] for n in observed)
+        machine = minimise(restrict(machine, [_class_of(self.sources[v]) for v in variables]))
+        k = letters(machine)
+        names = tuple(s.name for s in cell.states)
+        stage = MachineStage(_joined(names), cover(machine), variables, names, tuple(t for _, t in tracked), cell.span)
+        letter_map = self._lettered(machine, stage) if not tracked else None
+        for v in variables:
+            self.sources[v].home = stage
+        note = f"{machine.size} states" + (f", {k} letters" if k else "")
+        if tracked:
+            self._append(stage, names, "counter-machine", None, note)
+        else:
+            self._append(stage, names, "automaton", machine.size * k if k else None, note)
+        if letter_map is not None:
+            self._map_stage(f"letter of {stage.name}", *letter_map, cell.span)
+
+    def _own_trackers(self, cell: StateCell) -> list[tuple[Combination, Tracked]]:
+        """The combinations of a cell's own registers that it compares."""
+        out: list[tuple[Combination, Tracked]] = []
+        for combination, levels in self.variables.thresholds.items():
+            if all(self.structure.cell_of[s] is cell and not cell.free for _, (s, _) in combination):
+                registers = tuple((c, s) for c, (s, _) in combination)
+                alone = registers[0][1] if len(registers) == 1 else None
+                out.append((combination, Tracked(Tracker(registers).name, self._start(registers),
+                                                 {v: k for k, v in levels.items()}, alone,
+                                                 self._grid(alone) if alone else 1)))
+        return out
+
+    def _with_steps(self, machine: Machine, cell: StateCell, tracked: Sequence[tuple[Combination, Tracked]]) -> Machine:
+        """The machine with the registers' new values, which stand before its observations, turned into steps."""
+        place = {r: i for i, r in enumerate(cell.registers)}
+
+        def change(leaf: Hashable) -> Leaf:
+            assert isinstance(leaf, Leaf)
+            steps = tuple(self._step([(c, s, _result(leaf.observed[place[s]])) for c, (s, _) in combination])
+                          for combination, _ in tracked)
+            for t in steps:
+                if abs(t.by) > 1 and not t.sets:
+                    node = self.next_node[cell.registers[0]]
+                    raise NotHostedError(node, f"a number moves by {t.by} at once, and its own comparisons decide when")
+            return Leaf(leaf.next, steps, leaf.observed[len(place):])
+
+        return replace(machine, functions=tuple(self.diagrams.map(f, change) for f in machine.functions))
+
+    def _step(self, parts: Sequence[tuple[int, str, Result]]) -> Step:
+        """What a combination of registers does, from the registers' new values: coefficient, register, value."""
+        new = linear([(c / self._grid(s), x) for c, s, x in parts], 0)
+        old = linear([(1, Linear(((Fraction(c), (s, "old")),), Fraction(0))) for c, s, _ in parts], 0)
+        change = linear([(1, new), (-1, old)], 0)
+        if not isinstance(change, Linear):
+            return Step(int(_number(change)))
+        if not isinstance(new, Linear):
+            return Step(int(_number(new)), True)
+        raise NotHostedError(self.next_node[parts[0][1]], "a number takes the value of another, or a multiple of its "
+                                                          "own; a register can be kept, stepped or set")
+
+    def _start(self, registers: Sequence[tuple[int, str]]) -> int:
+        total = Fraction(0)
+        for c, s in registers:
+            total += c * Fraction(_number(self.graph.state[s].init)) / self._grid(s)
+        return int(total)
+
+    def _lettered(self, machine: Machine, stage: MachineStage) -> tuple[int, int] | None:
+        """Makes the cover of a machine one over a single letter, if that and the map that makes letters are smaller.
+
+        Returns the diagram of the letter and its variable, or None.
+        """
+        variables = {v for f in machine.functions for v in self.diagrams.support(f)}
+        if len(variables) < 2:
+            return None
+        try:
+            joint = self.diagrams.combine(machine.functions)
+        except TooLargeError:
+            return None
+        rows = self.diagrams.leaves(joint)
+        if len(rows) * machine.size > 4 * len(stage.cover.cubes) + 64:
+            return None
+        letter = self.variables.add(tuple(range(len(rows))))
+        places = {row: i for i, row in enumerate(rows)}
+        columns = list(zip(*(row for row in rows if isinstance(row, tuple)), strict=True))
+        functions = tuple(self.diagrams.case(letter, [self.diagrams.leaf(x) for x in column]) for column in columns)
+        smaller = cover(replace(machine, functions=functions))
+        f = self.diagrams.map(joint, lambda row: places[row])
+        as_leaf = self.diagrams.map(f, lambda x: Leaf(0, (), (x,)))
+        spent = len(cover(Machine(self.diagrams, (as_leaf,), 0, (((),),))).cubes)
+        if len(smaller.cubes) + spent >= len(stage.cover.cubes):
+            return None
+        self.sources[letter] = Source(f"letter of {stage.name}", tuple(range(len(rows))), "observed", stage.span)
+        stage.cover = smaller
+        return f, letter
+
+    # Registers without feedback
+
+    def _finish_trackers(self, number: int) -> None:
+        """Builds the combinations whose last register belongs to cell `number`."""
+        for tracker in list(self._trackers.values()):
+            if max(self.structure.cell_of[s].number for _, s in tracker.registers) == number:
+                self._tracker(tracker)
+
+    def _tracker(self, tracker: Tracker) -> None:
+        functions = []
+        for _, s in tracker.registers:
+            cell = self.structure.cell_of[s]
+            functions.append(self._function((self.next_node[s],), {s: self._atom(s, "old")}, cell))
+
+        def outcome(values: Hashable) -> Step:
+            assert isinstance(values, tuple)
+            return self._step([(c, s, v[0]) for (c, s), v in zip(tracker.registers, values, strict=True)])
+
+        f = self.diagrams.map(self.diagrams.combine(functions), outcome)
+        steps = [s for s in self.diagrams.leaves(f) if isinstance(s, Step)]
+        start = self._start(tracker.registers)
+        span = self.structure.cell_of[tracker.registers[0][1]].span
+        states = tuple(s for _, s in tracker.registers)
+        if any(s.sets for s in steps) or largest_step(steps) > 1:
+            machine = saturate(self.diagrams, f, tracker, start)
+            if machine is not None:
+                self._saturated(tracker, machine, states, span)
+                return
+        try:
+            divisor = needs_remainder(steps, tracker.levels, start)
+        except ValueError:
+            reason = f"`{tracker.name}` moves or is set too far for registers that move by 1"
+            raise NotHostedError(self.next_node[states[0]], reason) from None
+        if divisor == 1:
+            thresholds = {v: k for levels in (tracker.after, tracker.before) for k, v in levels.items()}
+            self._register(tracker, f, start, thresholds, states, span)
+        else:
+            self._quotient(tracker, f, start, divisor, states, span)
+
+    def _saturated(self, tracker: Tracker, machine: Machine, states: tuple[str, ...], span: Span) -> None:
+        variables = (*tracker.after.values(), *tracker.before.values())
+        for slot, v in enumerate(variables):
+            self.sources[v].kind, self.sources[v].slot = "observed", slot
+
+        def place(x: Hashable) -> Hashable:
+            return int(bool(x))
+
+        machine = minimise(restrict(machine, [place for _ in variables]))
+        k = letters(machine)
+        stage = MachineStage(tracker.name, cover(machine), variables, states if len(states) == 1 else (), span=span)
+        for v in variables:
+            self.sources[v].home = stage
+        self._append(stage, states, "automaton", machine.size * k if k else None,
+                     f"saturating counter, {machine.size} states")
+
+    def _steps_source(self, f: int, name: str, span: Span) -> tuple[int | None, tuple[Step, ...]]:
+        """The variable that decides the steps, and the step at each of its places."""
+        support = self.diagrams.support(f)
+        if not support:
+            step = self.diagrams.value(f)
+            assert isinstance(step, Step)
+            return None, (step,)
+        if len(support) == 1:
+            point = [0] * len(self.diagrams.sizes)
+            steps: list[Step] = []
+            for place in range(self.diagrams.sizes[support[0]]):
+                point[support[0]] = place
+                step = self.diagrams.evaluate(f, point)
+                assert isinstance(step, Step)
+                steps.append(step)
+            return support[0], tuple(steps)
+        variable = self._new(f"step of {name}", tuple(self.diagrams.leaves(f)), span)
+        domain = self.sources[variable].domain
+        return variable, tuple(s for s in domain if isinstance(s, Step))
+
+    def _new(self, name: str, domain: tuple[Hashable, ...], span: Span) -> int:
+        variable = self.variables.add(domain)
+        self.sources[variable] = Source(name, domain, "observed", span)
+        return variable
+
+    def _register(self, tracker: Tracker, f: int, start: int, thresholds: dict[int, int], states: tuple[str, ...],
+                  span: Span) -> None:
+        """One register per threshold."""
+        variable, steps = self._steps_source(f, tracker.name, span)
+        alone = states[0] if len(states) == 1 else None
+        stage = RegisterStage(tracker.name, start, variable, steps, thresholds, span, alone,
+                              self._grid(alone) if alone else 1)
+        for v in thresholds:
+            self.sources[v].home = stage
+        self._append(stage, states, "counter", None, f"steps of {sorted({s.by for s in steps})}")
+        if variable is not None and self.sources[variable].home is None and self.sources[variable].kind == "observed" \
+                and len(self.diagrams.support(f)) > 1:
+            self._map_stage(self.sources[variable].name, f, variable, span)
+
+    def _quotient(self, tracker: Tracker, f: int, start: int, divisor: int, states: tuple[str, ...],
+                  span: Span) -> None:
+        """A register of the quotient by `divisor` and a machine for the remainder; thresholds are maps of both."""
+        machine = remainder_machine(self.diagrams, f, divisor, start)
+        carries = list(dict.fromkeys(leaf.observed[0] for g in machine.functions for leaf in self.diagrams.leaves(g)
+                                     if isinstance(leaf, Leaf)))
+        name = tracker.name
+        carry = self._new(f"step of {name} // {divisor}", tuple(carries), span)
+        after = self._new(f"{name} % {divisor}", tuple(range(divisor)), span)
+        before = self._new(f"old {name} % {divisor}", tuple(range(divisor)), span)
+        thresholds: dict[int, int] = {}
+        for levels, remainder, kind in ((tracker.after, after, "sign"), (tracker.before, before, "was")):
+            quotient: dict[int, int] = {}
+            for k, v in levels.items():
+                for r in range(divisor):
+                    q = -((r - k) // divisor)
+                    if q not in quotient:
+                        quotient[q] = self._new(f"{name} // {divisor} ≥ {q}", (False, True), span)
+                        self.sources[quotient[q]].kind, self.sources[quotient[q]].level = kind, q
+                        thresholds[quotient[q]] = q
+                self._map_stage(self.sources[v].name, threshold_map(self.diagrams, k, divisor, remainder, quotient), v,
+                                span)
+        steps = tuple(s for s in carries if isinstance(s, Step))
+        stage = RegisterStage(f"{name} // {divisor}", start // divisor, carry, steps, thresholds, span)
+        for v in thresholds:
+            self.sources[v].home = stage
+        self._append(stage, states, "counter", None, f"with a remainder by {divisor}")
+        variables = (carry, after, before)
+        places = {s: i for i, s in enumerate(carries)}
+        keep: list[Callable[[Hashable], Hashable]] = [
+            lambda s: _class_of(self.sources[carry])(places[s]), _class_of(self.sources[after]),
+            _class_of(self.sources[before])]
+        machine = minimise(restrict(machine, keep))
+        k_letters = letters(machine)
+        remainder_stage = MachineStage(f"{name} % {divisor}", cover(machine), variables, span=span)
+        for slot, v in enumerate(variables):
+            self.sources[v].home, self.sources[v].slot = remainder_stage, slot
+        self._append(remainder_stage, (), "automaton", machine.size * k_letters if k_letters else None, "remainder")
+
+    def _find_free_registers(self) -> None:
+        """Marks the cells of one register whose steps ask for no comparison of it."""
+        for cell in self.structure.cells:
+            if len(cell.states) != 1 or not cell.registers:
+                continue
+            name = cell.registers[0]
+            if self.ranges[self.next_node[name]].grid is None:
+                self._grid(name)
+            saved = (self.diagrams, self.variables, self.sources, self._inputs, self._nodes, self._observed,
+                     self._trackers)
+            self.diagrams = Diagrams()
+            self.variables = Variables(self.diagrams)
+            self.sources, self._inputs, self._nodes, self._observed, self._trackers = {}, {}, {}, {}, {}
+            self._function((self.next_node[name],), {name: self._atom(name, "old")}, cell)
+            cell.free = not any(s == name for combination in self.variables.thresholds for _, (s, _) in combination)
+            (self.diagrams, self.variables, self.sources, self._inputs, self._nodes, self._observed,
+             self._trackers) = saved
+
+
+def _class_of(source: Source) -> Callable[[Hashable], Hashable]:
+    """Place of a value → the first place that no reader tells apart from it; None stays."""
+    first = {place: min(c) for c in source.classes() for place in c}
+    return lambda place: first.get(place) if isinstance(place, int) else None
+
+
+def _alike(node: Node, domain: tuple[Value, ...], users: Sequence[Node]) -> list[tuple[Value, ...]]:
+    """The values of an input that no node using it tells apart, if every user looks at it alone."""
+    if any(not all(x is node or isinstance(x, Const) for x in operands(u)) for u in users):
+        return [(x,) for x in domain]
+    groups: dict[tuple[Value, ...], list[Value]] = {}
+    for value in domain:
+        key = tuple(apply(u, [x.value if isinstance(x, Const) else value for x in operands(u)]) for u in users)
+        groups.setdefault(key, []).append(value)
+    return [tuple(g) for g in groups.values()]
+
+
+def _held(x: Value | Linear, state: State) -> Value:
+    """A next value as the state holds it; outside its declared range, which a check forbids, the nearest inside."""
+    if isinstance(x, Linear):
+        raise NotHostedError(state.next, f"`{state.name}` takes the value of an unbounded number")
+    t = state.type
+    if isinstance(t, Int | Real) and isinstance(x, int | Fraction):
+        x = x if t.lo is None else max(x, t.lo)
+        x = x if t.hi is None else min(x, t.hi)
+    return convert(x, t)
+
+
+def _joined(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def _first(values: Hashable) -> Rational:
+    assert isinstance(values, tuple)
+    return _number(values[0])
+
+
+def _number(x: Hashable) -> Rational:
+    assert isinstance(x, int | Fraction)
+    return x
+
+
+def _result(x: Hashable) -> Result:
+    assert isinstance(x, Linear | int | Fraction)
+    return x
