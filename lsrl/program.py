@@ -67,9 +67,9 @@ class Program:
         """The value of every state before the first token."""
         return self._interpreter.initial_state()
 
-    def compile(self, target: str, dtype: torch.dtype | None = None) -> CompiledModel:
+    def compile(self, target: str, dtype: torch.dtype | None = None, uniform: bool = False) -> CompiledModel:
         """The program as weights of a torch module. Raises LsrlError (L4xx) where the target cannot host it."""
-        return compile(self, target, dtype)
+        return compile(self, target, dtype, uniform)
 
     def _row(self, x: Any) -> Mapping[str, object]:
         if isinstance(x, Mapping):
@@ -119,16 +119,18 @@ def _program(module: Module, name: str | None, sizes: Mapping[str, int | str | T
     return Program(module.elaborate(name, known), module.source.text)
 
 
-def compile(program: Program | Graph, target: str = "lstm", dtype: torch.dtype | None = None) -> CompiledModel:
+def compile(program: Program | Graph, target: str = "lstm", dtype: torch.dtype | None = None,
+            uniform: bool = False) -> CompiledModel:
     """A program as weights of a torch module (`lsrl targets` lists the targets); float32 unless said otherwise.
 
+    uniform: pad all layers to one width, so that they are a single torch module.
     Raises LsrlError (L4xx) with the place and the reason where the target cannot host the program.
     """
     import torch
 
     from lsrl.backends.registry import compile_graph
 
-    return compile_graph(_graph(program), target, torch.float32 if dtype is None else dtype)
+    return compile_graph(_graph(program), target, torch.float32 if dtype is None else dtype, uniform)
 
 
 def load_model(path: str | Path, program: Program | Graph | None = None) -> CompiledModel:

@@ -216,13 +216,17 @@ def quote_symbol(symbol: str) -> str:
     ) + '"'
 
 
+def _follows(a: str, b: str) -> bool:
+    return len(a) == len(b) == 1 and ord(b) == ord(a) + 1
+
+
 def _ranges(names: tuple[str, ...]) -> list[str]:
     """The names, with runs of four or more neighbouring characters written `"a".."z"`."""
     out: list[str] = []
     i = 0
     while i < len(names):
         j = i
-        while j + 1 < len(names) and len(names[i]) == len(names[j]) == len(names[j + 1]) == 1 and ord(names[j + 1]) == ord(names[j]) + 1:
+        while j + 1 < len(names) and _follows(names[j], names[j + 1]):
             j += 1
         if j - i >= 3:
             out.append(f"{quote_symbol(names[i])}..{quote_symbol(names[j])}")

@@ -19,7 +19,8 @@ def expected() -> set[str]:
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as out:
-        subprocess.run([sys.executable, "-m", "build", "--outdir", out, str(ROOT)], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, "-m", "build", "--outdir", out, str(ROOT)], check=True,
+                       stdout=subprocess.DEVNULL)
         [wheel] = Path(out).glob("*.whl")
         names = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
         if names != expected():
@@ -31,7 +32,8 @@ def main() -> int:
                        check=True)
         program = Path(out) / "p.lsrl"
         program.write_text("program twice(x: bool) -> int:\n    return count(x)\n")
-        code = f"import sys; sys.path.insert(0, {str(target)!r}); import lsrl; print(lsrl.__file__, lsrl.load({str(program)!r}).name)"
+        code = (f"import sys; sys.path.insert(0, {str(target)!r}); import lsrl; "
+                f"print(lsrl.__file__, lsrl.load({str(program)!r}).name)")
         ran = subprocess.run([sys.executable, "-I", "-c", code], cwd=out, check=True, capture_output=True, text=True)
         if not ran.stdout.startswith(str(target)) or "twice" not in ran.stdout:
             print("the installed wheel does not run:", ran.stdout, ran.stderr)

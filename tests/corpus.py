@@ -15,7 +15,7 @@ from typing import Any
 from lsrl.types import Bool, Int, Real, Symbols, Type, Value
 from tests.oracles import ORACLES, OTHER, Oracle
 
-__all__ = ["CORPUS", "Case", "ROOT"]
+__all__ = ["CORPUS", "OTHER", "ROOT", "Case", "decoded"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PROVED, EXHAUSTED, TESTED = "PROVED", "EXHAUSTED", "TESTED"

@@ -77,7 +77,8 @@ def test_examples_of_a_page(page: Path, tmp_path: Path, monkeypatch: pytest.Monk
             exec(compile(text, where, "exec"), namespace)
         else:
             for command, shown in sessions(text):
-                ran = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=120)
+                ran = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True,
+                                     timeout=120)
                 real = ran.stdout + ran.stderr
                 assert matches(shown, real), f"{where}: `{command}` printed\n{real}\ninstead of\n{shown}"
 

@@ -39,6 +39,6 @@ def run(options: argparse.Namespace) -> int:
     model = program.compile(options.target, dtype=getattr(torch, options.dtype), uniform=options.uniform)
     seconds = time.monotonic() - began
     model.save(path)
-    print(model.certificate.render())
+    print(model.certificate.table())
     print(f"\nsaved {path} ({path.stat().st_size:,} bytes), compiled in {seconds:.2f} s")
     return 0

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from lsrl.diagnostics import LsrlError, Source, did_you_mean
 from lsrl.interpreter import Interpreter, RunError, read_inputs
@@ -47,9 +48,9 @@ class Session:
     folder: Path = field(default_factory=Path.cwd)
     items: list[str] = field(default_factory=list)
     statements: list[str] = field(default_factory=list)
-    inputs: dict[str, tuple[str, list[Value]]] = field(default_factory=dict)
+    inputs: dict[str, tuple[str, list[Any]]] = field(default_factory=dict)
     using: str | None = None
-    _past: list[tuple[list[str], list[str], dict[str, tuple[str, list[Value]]], str | None]] = \
+    _past: list[tuple[list[str], list[str], dict[str, tuple[str, list[Any]]], str | None]] = \
         field(default_factory=list)
 
     def enter(self, text: str) -> str:
@@ -118,7 +119,7 @@ class Session:
             return streams, str(stop)
         return streams, ""
 
-    def _rows(self, graph: Graph) -> list[dict[str, Value]]:
+    def _rows(self, graph: Graph) -> list[dict[str, Any]]:
         wanted = [i.name for i in graph.inputs]
         if wanted == ["tick"] and "tick" not in self.inputs:
             return [{"tick": True}] * 8
@@ -135,7 +136,7 @@ class Session:
             return ""
         streams, stopped = self._streams(graph, names)
         types: dict[str, Type] = {**{i.name: i.type for i in graph.inputs}, **{n: x.type for n, x in graph.names}}
-        rows: list[tuple[str, Type, list[Value]]] = []
+        rows: list[tuple[str, Type, list[Any]]] = []
         for i in graph.inputs:
             if i.name in self.inputs and i.name not in names:
                 rows.append((i.name, i.type, self.inputs[i.name][1]))
@@ -150,10 +151,11 @@ class Session:
 
     def _command(self, text: str) -> str:
         name, _, rest = text[1:].partition(" ")
-        commands = {"input": self._input, "type": self._type, "show": self._show, "explain": self._explain,
-                    "graph": self._graph, "targets": self._targets, "source": lambda _: self.source().rstrip(),
-                    "load": self._load, "use": self._use, "undo": self._undo, "clear": self._clear,
-                    "help": lambda _: HELP.rstrip()}
+        commands: dict[str, Callable[[str], str]] = {
+            "input": self._input, "type": self._type, "show": self._show, "explain": self._explain,
+            "graph": self._graph, "targets": self._targets, "source": lambda _: self.source().rstrip(),
+            "load": self._load, "use": self._use, "undo": self._undo, "clear": self._clear,
+            "help": lambda _: HELP.rstrip()}
         if name not in commands:
             raise LsrlError.of("L107", f"there is no command `:{name}`",
                                help=did_you_mean(name, commands) or "`:help` lists them")
@@ -250,15 +252,15 @@ class Session:
         self.items, self.statements, self.inputs, self.using = [], [], {}, None
         return ""
 
-    def _kept(self) -> tuple[list[str], list[str], dict[str, tuple[str, list[Value]]], str | None]:
+    def _kept(self) -> tuple[list[str], list[str], dict[str, tuple[str, list[Any]]], str | None]:
         return list(self.items), list(self.statements), dict(self.inputs), self.using
 
-    def _restore(self, kept: tuple[list[str], list[str], dict[str, tuple[str, list[Value]]], str | None]) -> None:
+    def _restore(self, kept: tuple[list[str], list[str], dict[str, tuple[str, list[Any]]], str | None]) -> None:
         self.items, self.statements, self.inputs, self.using = \
             list(kept[0]), list(kept[1]), dict(kept[2]), kept[3]
 
 
-def _example(text: str) -> list[Value]:
+def _example(text: str) -> list[Any]:
     try:
         value = ast.literal_eval(text.replace("true", "True").replace("false", "False"))
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -268,7 +270,7 @@ def _example(text: str) -> list[Value]:
     return [Fraction(str(v)) if isinstance(v, float) else v for v in value]
 
 
-def _type_of(values: Sequence[Value]) -> str:
+def _type_of(values: Sequence[Any]) -> str:
     """The type of an example: bools, ints (0 and 1 alone are bools), reals, or the alphabet of its symbols."""
     if all(isinstance(v, bool) or v in (0, 1) for v in values):
         return "bool"

@@ -18,20 +18,20 @@ from typing import ClassVar, TypeAlias
 from lsrl.diagnostics import Span
 from lsrl.types import Bool, Int, Real, Symbols, Type, Value, Vector, is_number, scalar_of, shape
 
-__all__ = ["Affine", "Compare", "Const", "Divide", "FloorDiv", "IllTyped", "Index", "Input", "Logic", "MatMul",
+__all__ = ["Affine", "Compare", "Const", "Divide", "FloorDiv", "IllTypedError", "Index", "Input", "Logic", "MatMul",
            "MinMax", "Mul", "Mux", "Node", "Pack", "Param", "Read", "Slice", "Table", "Unary", "UNARY_FUNCTIONS",
            "map_operands", "operands"]
 
 UNARY_FUNCTIONS = ("exp", "log", "sqrt", "sigmoid", "tanh", "softplus", "silu", "sin", "cos")
 
 
-class IllTyped(TypeError):
+class IllTypedError(TypeError):
     """A node was built from operands that it cannot have: a fault of the compiler, never of a program."""
 
 
 def _require(ok: bool, node: object, why: str) -> None:
     if not ok:
-        raise IllTyped(f"{type(node).__name__}: {why}")
+        raise IllTypedError(f"{type(node).__name__}: {why}")
 
 
 def _require_spread(node: Node, *args: Node) -> None:

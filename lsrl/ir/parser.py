@@ -21,7 +21,7 @@ from lsrl.ir.nodes import (
     Const,
     Divide,
     FloorDiv,
-    IllTyped,
+    IllTypedError,
     Index,
     Input,
     Logic,
@@ -162,7 +162,7 @@ class _Parser(Cursor):
         node_type = self.read_type()
         try:
             node = build(node_type)
-        except IllTyped as bad:
+        except IllTypedError as bad:
             raise LsrlError.of("L091", f"%{ref} is not well typed: {bad}", self.span) from None
         self.defined[ref] = node
         if isinstance(node, Input):

@@ -140,7 +140,7 @@ def test_counterexamples_are_shortest_by_brute_force(limit: int) -> None:
 
     def differs(bits: tuple[bool, ...]) -> bool:
         mine = [r["out"] for r in Interpreter(graph).run([{"bit": b} for b in bits])]
-        return mine != model(torch.tensor([bits])).tolist()[0]
+        return bool(mine != model(torch.tensor([bits])).tolist()[0])
 
     shortest = next(n for n in range(1, 8) if any(map(differs, itertools.product((False, True), repeat=n))))
     assert verify(graph, model).first_wrong == shortest
@@ -155,7 +155,8 @@ def test_a_module_without_step_is_exhausted_over_all_words() -> None:
 
 
 def test_limits_stop_the_search_with_what_was_covered() -> None:
-    verdict = verify(graph_of(UNBOUNDED), Stepper(lambda b, h: h + 2 * b - 1 > 0, lambda b, h: h + 2 * b - 1), states=50)
+    walk = Stepper(lambda b, h: h + 2 * b - 1 > 0, lambda b, h: h + 2 * b - 1)
+    verdict = verify(graph_of(UNBOUNDED), walk, states=50)
     assert verdict.kind == "EXHAUSTED"
     assert verdict.stopped == "50 joint states reached"
     assert verdict.length == 24  # the walk reaches 2 n + 1 heights in n steps
@@ -170,7 +171,8 @@ def with_check(text: str, line: str) -> Graph:
 
 
 def test_asserts_are_proved_and_refuted_without_a_model() -> None:
-    holds = with_check(UP_TO_TWO.replace("%5 =", "%6 = compare %4 <= %3 : bool\n%5 ="), 'assert L501 %6 of %4 "at most 3"')
+    more = UP_TO_TWO.replace("%5 =", "%6 = compare %4 <= %3 : bool\n%5 =")
+    holds = with_check(more, 'assert L501 %6 of %4 "at most 3"')
     assert verify(holds).kind == "PROVED"
     breaks = with_check(UP_TO_TWO, 'assert L501 %5 of %4 "below 3"')
     verdict = verify(breaks)
