@@ -34,11 +34,12 @@ PIPELINE: tuple[Pass, ...] = (
     ("simplify_logic", simplify_logic),
     ("merge_affine", merge_affine),
     ("merge_equal", merge_equal),
-    ("drop_dead", drop_dead),
     ("merge_states", merge_states),
+    ("drop_dead", drop_dead),
     ("narrow_types", narrow_types),
     ("bool_mul_to_mux", bool_mul_to_mux),
     ("merge_tables", merge_tables),
+    ("merge_affine", merge_affine),
     ("drop_dead", drop_dead),
 )
 

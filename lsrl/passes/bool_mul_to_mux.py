@@ -7,8 +7,8 @@ from fractions import Fraction
 
 from lsrl.analysis.ranges import Range, analyse
 from lsrl.ir.graph import Graph
-from lsrl.ir.nodes import Affine, Compare, Const, Mul, Mux, Node, map_operands
-from lsrl.passes.rewrite import Emit, constant, is_exact, sweep
+from lsrl.ir.nodes import Affine, Compare, Mul, Mux, Node, map_operands
+from lsrl.passes.rewrite import Emit, constant, is_exact, kind_of, sweep
 from lsrl.passes.simplify_logic import simplify_node
 from lsrl.types import BOOL, Bool, Int, is_scalar
 
@@ -34,10 +34,10 @@ def bool_mul_to_mux(graph: Graph) -> Graph:
         switch, factor, x = wanted[node]
         condition = made[switch]
         if not isinstance(condition.type, Bool):
-            zero = emit(Const(0 if isinstance(condition.type, Int) else Fraction(0), condition.type, node.span))
+            zero = emit(constant(0, kind_of(condition.type), node.span))
             condition = simplify_node(emit(Compare("!=", condition, zero, BOOL, node.span)), numeric, emit)
         value = simplify_node(emit(Affine(((factor, made[x]),), 0, node.type, node.span)), numeric, emit)
-        nothing = emit(constant(0 if isinstance(node.type, Int) else Fraction(0), node.type, node.span))
+        nothing = emit(constant(0, kind_of(node.type), node.span))
         return simplify_node(emit(Mux(emit(condition), emit(value), nothing, node.type, node.span)), numeric, emit)
 
     return sweep(graph, rule)

@@ -14,6 +14,8 @@ from lsrl.types import shape
 
 __all__ = ["merge_affine"]
 
+_BITS = 4096
+
 
 def merge_affine(graph: Graph) -> Graph:
     """Puts each sum into its user's sum where that never costs more: it has no other user, or has one term at most.
@@ -37,8 +39,11 @@ def _joins(user: Node, x: Node, numeric: bool) -> bool:
     return isinstance(user, Affine) and isinstance(x, Affine) and is_exact(user, numeric) and is_exact(x, numeric)
 
 
-def _spread_out(node: Affine, made: Mapping[Node, Node], joined: set[Node], numeric: bool) -> Affine:
-    """The sum over the operands of all sums that are merged into it; terms in the order in which they first stand."""
+def _spread_out(node: Affine, made: Mapping[Node, Node], joined: set[Node], numeric: bool) -> Node:
+    """The sum over the operands of all sums that are merged into it; terms in the order in which they first stand.
+
+    A sum whose coefficients would have more than 4,096 bits stays as it is.
+    """
     total: dict[Node, int | Fraction] = {}
     bias: int | Fraction = node.bias
     stack: list[tuple[int | Fraction, Node]] = list(reversed(node.terms))
@@ -56,11 +61,17 @@ def _spread_out(node: Affine, made: Mapping[Node, Node], joined: set[Node], nume
             k, x = x.terms[0]
             c *= k
         total[x] = total.get(x, 0) + c
+    if any(_bits(c) > _BITS for c in (bias, *total.values())):
+        return map_operands(node, made.__getitem__)
     dims = shape(node.type)
     kept = [x for x, c in total.items() if c != 0]
     if dims and not any(shape(x.type) == dims for x in kept):  # one operand has to give the sum its shape
         kept.append(next(x for x in total if shape(x.type) == dims))
     return replace(node, terms=tuple((_tidy(total[x]), x) for x in kept), bias=_tidy(bias))
+
+
+def _bits(x: int | Fraction) -> int:
+    return max(x.numerator.bit_length(), x.denominator.bit_length())
 
 
 def _tidy(x: int | Fraction) -> int | Fraction:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from lsrl.ir.graph import Graph
-from lsrl.ir.nodes import Affine, Compare, Const, Logic, MinMax, Mul, Node, Param, Read
+from lsrl.ir.nodes import Affine, Compare, Logic, MinMax, Mul, Node
 from lsrl.passes.rewrite import Emit, is_exact, kind_of, rewrite
 
 __all__ = ["merge_equal"]
@@ -50,8 +50,6 @@ def _in_order(node: Node, place: dict[Node, int], numeric: bool) -> Node:
 def _key(node: Node) -> object:
     """What makes two nodes equal: all but the span and the range of the type."""
     parts: list[object] = [type(node).__name__, kind_of(node.type)]
-    if isinstance(node, Const | Param | Read):
-        parts.append(node.type)
     for f in fields(node):
         if f.name in ("span", "type"):
             continue

@@ -1,0 +1,124 @@
+"""What went wrong in the LSRL compiler's rewriting, and graphs that are deep: right, and in time that is linear."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+import lsrl
+from lsrl.interpreter import Interpreter
+from lsrl.ir.graph import Graph
+from lsrl.ir.nodes import Affine
+from lsrl.ir.parser import parse_graph
+from lsrl.ir.printer import print_graph
+from lsrl.ir.validate import validate
+from lsrl.passes import PASSES, run_pipeline
+from lsrl.passes.partition import coarsest_partition
+from lsrl.types import Value
+
+DEPTH = 10_000
+SECONDS = 60.0  # one pass over a deep graph; a quadratic one would take minutes
+
+
+def values_of(text: str, numbers: list[Fraction]) -> list[Value]:
+    """The output of a program of one real input `x` for each number, before and after the pipeline, which agree."""
+    graph = lsrl.parse(text).graph
+    after = run_pipeline(graph)
+    validate(after)
+    rows = [{"x": x} for x in numbers]
+    before = [row["out"] for row in Interpreter(graph).run(rows)]
+    assert [row["out"] for row in Interpreter(after).run(rows)] == before
+    return before
+
+
+NUMBERS = [Fraction(3), Fraction(-2), Fraction(1, 3), Fraction(0), Fraction(10**12)]
+
+
+def test_a_product_with_two_consumers_keeps_its_factor() -> None:
+    text = "program p(x: real) -> real[2]:\n    return concat([x * x], [10 * x])\n"
+    assert values_of(text, NUMBERS) == [(x * x, 10 * x) for x in NUMBERS]
+
+
+def test_nested_concatenation_terminates() -> None:
+    text = ("program p(x: real) -> real[3]:\n"
+            "    v = [x]\n"
+            "    return concat(concat(v, linear([[2]], v, [1])), relu(v))\n")
+    assert values_of(text, NUMBERS) == [(x, 2 * x + 1, max(x, Fraction(0))) for x in NUMBERS]
+
+
+def test_a_square_is_no_circle() -> None:
+    assert values_of("program p(x: real) -> real:\n    return x * x\n", NUMBERS) == [x * x for x in NUMBERS]
+
+
+def test_choices_are_exact_near_their_border_and_for_large_values() -> None:
+    text = "program p(x: real) -> real:\n    return ifelse(x > 0.5, 2e10, 0.1)\n"
+    near = [Fraction(1, 2), Fraction(1, 2) + Fraction(1, 10**12), Fraction(5005, 10000)]
+    assert values_of(text, near) == [Fraction(1, 10), 20_000_000_000, 20_000_000_000]
+
+
+def test_modulo_counter_past_71() -> None:
+    graph = lsrl.parse("program p(x: bool) -> int:\n    return modulo_counter(97)\n").graph
+    rows: list[dict[str, object]] = [{"x": True}] * 300
+    got = [row["out"] for row in Interpreter(run_pipeline(graph)).run(rows)]
+    assert got == [row["out"] for row in Interpreter(graph).run(rows)]
+    assert len(set(got)) == 97
+
+
+DEEP: dict[str, Callable[[int, int], str]] = {
+    "sums": lambda i, before: f"affine 1*%{before} + 1*%0 + 1 : int",
+    "doubling": lambda i, before: f"affine 2*%{before} + 1*%0 : int",
+    "minima": lambda i, before: f"{'max' if i % 2 else 'min'} %{before} %0 : int",
+    "maxima": lambda i, before: f"max %{before} %0 : int",
+    "choices": lambda i, before: f"mux %1 then %{before} else %0 : int",
+    "squares": lambda i, before: f"mul %{before} %{before} : int",
+    "remainders": lambda i, before: f"remainder %{before} by {i} : int",
+}
+
+
+def deep(name: str) -> Graph:
+    lines = ["graph deep", "%0 = input x : int", "%1 = input b : bool", "%2 = read s : int"]
+    lines += [f"%{i} = {DEEP[name](i, i - 1)}" for i in range(3, DEPTH)]
+    lines += [f"state s : int = 0 -> %{DEPTH - 1}", f"output out = %{DEPTH - 1}", ""]
+    return parse_graph("\n".join(lines))
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_deep_graphs_with_a_name_for_every_node(name: str) -> None:
+    graph = deep(name)
+    graph = replace(graph, names=tuple((f"n{i}", n) for i, n in enumerate(graph.nodes)))
+    for step_name, step in PASSES:
+        start = time.perf_counter()
+        graph = step(graph)
+        assert time.perf_counter() - start < SECONDS, step_name
+    validate(graph)
+    text = print_graph(graph)
+    assert print_graph(parse_graph(text)) == text
+
+
+def test_a_long_chain_of_states() -> None:
+    lines = ["graph delays", "%0 = input x : int", *(f"%{i} = read s{i} : int" for i in range(1, DEPTH)),
+             *(f"state s{i} : int = 0 -> %{i - 1}" for i in range(1, DEPTH)), f"output out = %{DEPTH - 1}", ""]
+    graph = parse_graph("\n".join(lines))
+    start = time.perf_counter()
+    assert len(run_pipeline(graph).states) == DEPTH - 1
+    assert time.perf_counter() - start < SECONDS
+
+
+def test_a_chain_of_sums_becomes_one_sum() -> None:
+    merged = run_pipeline(deep("sums"))
+    (state,) = merged.states
+    assert isinstance(state.next, Affine)
+    assert [c for c, _ in state.next.terms] == [DEPTH - 3, 1] and state.next.bias == DEPTH - 3
+
+
+def test_partition_tells_apart_what_only_a_long_word_tells_apart() -> None:
+    n = 2000
+    edges = [(i, "next", i + 1) for i in range(n)]
+    assert coarsest_partition(["inner"] * n + ["last"], edges) == list(range(n + 1))
+    assert coarsest_partition(["same"] * 4, [(0, "a", 1), (1, "a", 0), (2, "a", 3), (3, "a", 2)]) == [0, 0, 0, 0]
+    assert coarsest_partition(["same"] * 3, [(0, "a", 1), (1, "a", 0)]) == [0, 0, 1]
+    assert coarsest_partition([], []) == []
