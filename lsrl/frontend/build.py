@@ -138,9 +138,6 @@ class Builder:
     def generics(self, c: Children) -> _Group:
         return _Group(tuple(_name(t) for t in c if t is not None and t.type == "NAME"), _span(c))
 
-    def parameters(self, c: Children) -> _Group:
-        return _Group(_nodes(c), _span(c))
-
     def parameter(self, c: Children) -> s.Parameter:
         const, name, _, declared = c
         span = _span([x for x in c if x is not None])
@@ -149,6 +146,12 @@ class Builder:
     def body(self, c: Children) -> _Group:
         doc = None if c[2] is None else _docstring(c[2])
         return _Group((doc, _nodes(c)), _span(c))
+
+    def listed(self, c: Children) -> _Group:
+        return _Group(_nodes(c), _span(c))
+
+    def named(self, c: Children) -> _Named:
+        return _Named(_name(c[0]), c[2], _span(c))
 
     # ------------------------------------------------------------ statements
 
@@ -189,9 +192,6 @@ class Builder:
     def for_block(self, c: Children) -> s.For:
         return s.For(_name(c[1]), self.value(c[3]), c[5].items, _span(c))
 
-    def block(self, c: Children) -> _Group:
-        return _Group(_nodes(c), _span(c))
-
     def assert_(self, c: Children) -> s.Assert:
         _, condition, _, text, _ = c
         return s.Assert(self.value(condition), None if text is None else self.string([text]), _span(c))
@@ -212,9 +212,6 @@ class Builder:
     def record(self, c: Children) -> s.RecordLiteral:
         return s.RecordLiteral(tuple((f.name, self.value(f.value)) for f in _nodes(c)), _span(c))
 
-    def record_field(self, c: Children) -> _Named:
-        return _Named(_name(c[0]), c[2], _span(c))
-
     # ------------------------------------------------------------ types
 
     def type_union(self, c: Children) -> s.TypeExpr:
@@ -223,9 +220,6 @@ class Builder:
 
     def record_type(self, c: Children) -> s.RecordType:
         return s.RecordType(tuple((f.name, self.type(f.value)) for f in _nodes(c)), _span(c))
-
-    def field_type(self, c: Children) -> _Named:
-        return _Named(_name(c[0]), c[2], _span(c))
 
     def alphabet(self, c: Children) -> s.AlphabetType:
         items = tuple(group.items[0] for group in _nodes(c))
@@ -302,17 +296,8 @@ class Builder:
     def call_word(self, c: Children) -> s.Call:
         return self.make_call(_name(c[0]), c[1], _span(c))
 
-    def arguments(self, c: Children) -> _Group:
-        return _Group(_nodes(c), _span(c))
-
-    def named_argument(self, c: Children) -> _Named:
-        return _Named(_name(c[0]), c[2], _span(c))
-
     def operator(self, c: Children) -> s.Operator:
         return s.Operator(c[0].text, c[0].span)
-
-    def subscript(self, c: Children) -> _Group:
-        return _Group(_nodes(c), _span(c))
 
     def subscripted(self, c: Children) -> s.Subscript | s.RangeType | s.ArrayType:
         value, subscript = c

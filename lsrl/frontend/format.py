@@ -8,11 +8,11 @@ one at a time. Comments stay where they are, except that those inside a statemen
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import assert_never
+from collections.abc import Iterator, Sequence
+from typing import TypeVar, assert_never
 
 from lsrl.frontend import syntax as s
-from lsrl.frontend.format_expressions import arm_doc, block_match, expression, source_doc, type_doc, value_doc
+from lsrl.frontend.format_expressions import arm_doc, block_match, item_docs, source_doc, type_doc, value_doc
 from lsrl.frontend.pretty import INDENT, Broken, Doc, Group, Line, Nest, bracketed, render
 from lsrl.types import quote_symbol
 
@@ -27,13 +27,21 @@ def format_file(file: s.File) -> str:
     if file.doc is not None:
         printer.docstring(file.doc, 0)
         printer.empty = _ONE
-    for item, following in zip(file.items, [*(i.span.start for i in file.items[1:]), len(file.source.text)], strict=True):
+    for item, following in _with_next(file.items, len(file.source.text)):
         if isinstance(item, s.Definition) and printer.out:
             printer.empty = _ONE
         _item(printer, item, following)
         printer.empty = _ONE if isinstance(item, s.Definition) else _KEPT
     printer.comments_before(len(file.source.text) + 1, 0)
     return "".join(line + "\n" for line in printer.out)
+
+
+_Node = TypeVar("_Node", s.Item, s.Statement, s.Arm)
+
+
+def _with_next(nodes: Sequence[_Node], end: int) -> Iterator[tuple[_Node, int]]:
+    """Each node with the offset at which the next one starts; `end` for the last."""
+    return zip(nodes, [*(node.span.start for node in nodes[1:]), end], strict=False)
 
 
 _NONE, _KEPT, _ONE = range(3)  # empty lines before the next line: none, at most one of the source's, exactly one
@@ -129,7 +137,7 @@ def _definition(printer: _Printer, item: s.Definition, following: int) -> None:
 
 def _statements(printer: _Printer, body: Sequence[s.Statement], indent: int, following: int) -> None:
     """Print a block; what comes after it starts at offset `following`."""
-    for statement, after in zip(body, [*(x.span.start for x in body[1:]), following], strict=True):
+    for statement, after in _with_next(body, following):
         _statement(printer, statement, indent, after)
     printer.comments_before(following, indent, body[0].span.column)
 
@@ -144,7 +152,7 @@ def _statement(printer: _Printer, node: s.Statement, indent: int, following: int
             head: Doc = (name.id, "" if declared is None else (": ", type_doc(declared)), " = ")
             _with_value(printer, head, value, node, indent, following)
         case s.Assign(name=name, indices=indices, value=value):
-            place = bracketed("[", [source_doc(i) for i in indices], "]") if indices else ""
+            place = bracketed("[", item_docs(indices), "]") if indices else ""
             _with_value(printer, (name.id, place, " := "), value, node, indent, following)
         case s.If():
             _if(printer, node, indent, following)
@@ -152,10 +160,12 @@ def _statement(printer: _Printer, node: s.Statement, indent: int, following: int
             heading = (f"for {name.id} in ", source_doc(source, False), ":")
             _heading(printer, heading, indent, node.span.start, source.span.end)
             _statements(printer, body, indent + INDENT, following)
-        case s.Assert(condition=condition, text=None):
-            _with_value(printer, "assert ", condition, node, indent, following)
-        case s.Assert(condition=condition, text=s.String(value=text)):
-            _plain(printer, ("assert ", value_doc(condition, False), ", ", quote_symbol(text)), node, indent)
+        case s.Assert(condition=condition, text=text):
+            if text is None:
+                _with_value(printer, "assert ", condition, node, indent, following)
+            else:
+                doc = ("assert ", value_doc(condition, False), ", ", quote_symbol(text.value))
+                _plain(printer, doc, node, indent)
         case s.Assume(condition=condition):
             _with_value(printer, "assume ", condition, node, indent, following)
         case s.Return(value=value):
@@ -186,7 +196,7 @@ def _with_value(printer: _Printer, head: Doc, value: s.Expr, node: s.Item | s.St
 
 
 def _arms(printer: _Printer, node: s.Match, indent: int, following: int) -> None:
-    for arm, after in zip(node.arms, [*(a.span.start for a in node.arms[1:]), following], strict=True):
+    for arm, after in _with_next(node.arms, following):
         block = block_match(arm.value)
         if block is None:
             printer.line(render(arm_doc(arm), indent), indent, arm.span.start, arm.span.end)

@@ -12,7 +12,7 @@ from lsrl.frontend.literals import number_value
 from lsrl.frontend.pretty import Broken, Doc, Group, Line, Nest, bracketed
 from lsrl.types import quote_symbol
 
-__all__ = ["arm_doc", "block_match", "expression", "source_doc", "type_doc", "value_doc"]
+__all__ = ["arm_doc", "block_match", "expression", "item_docs", "source_doc", "type_doc", "value_doc"]
 
 # How tightly the operators bind, loosest first; an operand that binds less tightly than its place takes parentheses.
 _ANY, _OR, _AND, _NOT, _COMPARE, _SUM, _PRODUCT, _UNARY, _POWER, _POSTFIX, _ATOM = range(11)
@@ -92,8 +92,9 @@ def _bare(node: s.Expr, last: bool) -> Doc:
     match node:
         case s.IfElse(condition=condition, then=then, other=other):
             # A ladder of `else`s is broken everywhere or nowhere.
-            rest = _bare(other, last) if isinstance(other, s.IfElse) else expression(other, _ANY, last)
-            return (expression(then, _OR, False), Line(), "if ", expression(condition, _OR, False), Line(), "else ", rest)
+            ladder = isinstance(other, s.IfElse)
+            return (expression(then, _OR, False), Line(), "if ", expression(condition, _OR, False), Line(), "else ",
+                    _bare(other, last) if ladder else expression(other, _ANY, last))
         case s.BoolOp(op=op, args=args):
             return _chain(args[0], [(op, a) for a in args[1:]], _AND if op == "or" else _NOT, last)
         case s.Not(arg=arg):
@@ -128,11 +129,11 @@ def _operand(node: s.Expr) -> Doc:
         case s.Call(function=function, args=args, named=named):
             return (function.id, bracketed("(", _arguments(args, named), ")"))
         case s.Subscript(value=value, indices=indices):
-            return (expression(value, _POSTFIX, False), bracketed("[", _items(indices), "]"))
+            return (expression(value, _POSTFIX, False), bracketed("[", item_docs(indices), "]"))
         case s.Field(value=value, name=name):
             return (expression(value, _POSTFIX, False), ".", name.id)
         case s.VectorLiteral(elements=elements):
-            return bracketed("[", _items(elements), "]")
+            return bracketed("[", item_docs(elements), "]")
         case s.Comprehension(value=value, name=name, source=source):
             return Group(("[", Nest((Line(""), expression(value, _ANY, False), Line(), f"for {name.id} in ",
                                      source_doc(source))), Line(""), "]"))
@@ -149,7 +150,7 @@ def _chain(first: s.Expr, rest: Sequence[tuple[str, s.Expr]], level: int, last: 
     return out
 
 
-def _items(nodes: Sequence[s.Expr | s.Range]) -> list[Doc]:
+def item_docs(nodes: Sequence[s.Expr | s.Range]) -> list[Doc]:
     """The elements of a list with commas: a match may stand bare only at its end."""
     out: list[Doc] = []
     for i, node in enumerate(nodes, 1):
@@ -206,13 +207,17 @@ def _range(node: s.Range, last: bool = False) -> Doc:
 
 
 def _bound(node: s.Expr, last: bool) -> Doc:
-    """One end of a range: `n-1` is written without blanks there."""
-    if isinstance(node, s.Chain) and all(isinstance(x, s.Name | s.Number | s.Call) for x in _operands(node)):
+    """One end of a range, or its grid: `n-1` is written without blanks there."""
+    if isinstance(node, s.Chain) and all(_is_short(operand) for operand in _operands(node)):
         out = [expression(node.first)]
         for op, operand in node.rest:
             out += [op, expression(operand)]
         return out
     return expression(node, _SUM, last)
+
+
+def _is_short(node: s.Expr) -> bool:
+    return isinstance(node, s.Name | s.Number) or (isinstance(node, s.Call) and len(node.args) + len(node.named) <= 1)
 
 
 def _operands(node: s.Chain) -> Iterable[s.Expr]:
@@ -250,7 +255,7 @@ def type_doc(node: s.TypeExpr, postfix: bool = False) -> Doc:
         case s.TypeName(name=name):
             return name.id
         case s.RangeType(base=base, lo=lo, hi=hi, by=by):
-            step: Doc = "" if by is None else (" by ", expression(by, _ANY, False))
+            step: Doc = "" if by is None else (" by ", _bound(by, False))
             return (base, "[", _bound(lo, False), "..", _bound(hi, False), step, "]")
         case s.AlphabetType(items=items):
             return bracketed("{", (_symbol(i) for i in items), "}")
@@ -261,7 +266,7 @@ def type_doc(node: s.TypeExpr, postfix: bool = False) -> Doc:
                 union.append(type_doc(part, True))
             return ("(", union, ")") if postfix else union
         case s.ArrayType(elem=elem, dims=dims):
-            return (type_doc(elem, True), bracketed("[", _items(dims), "]"))
+            return (type_doc(elem, True), bracketed("[", item_docs(dims), "]"))
         case s.RecordType(fields=fields):
             return bracketed("(", ((name.id, ": ", type_doc(t)) for name, t in fields), ")")
     assert_never(node)

@@ -16,7 +16,8 @@ STATEMENT_STARTS = frozenset({"NAME", "STATE", "PARAM", "IF", "FOR", "ASSERT", "
 _DEFINITIONS = frozenset({"PROGRAM", "DEF", "TYPE", "CONST", "IMPORT", "FROM"})
 _VALUES = frozenset({"NAME", "INT", "REAL", "STRING", "LPAR", "LSQB", "MATCH", "TRUE", "FALSE"})
 _BINARY = frozenset({"PLUS", "MINUS", "STAR", "MUL_OP", "POWER", "COMPARE", "AND", "OR", "IF", "DOT", "LPAR", "LSQB"})
-_RIGHT_OF = frozenset({"PLUS", "MINUS", "STAR", "MUL_OP", "POWER", "COMPARE", "AND", "OR", "NOT", "EQUAL", "ASSIGN", "THEN"})
+_RIGHT_OF = frozenset({"PLUS", "MINUS", "STAR", "MUL_OP", "POWER", "COMPARE", "AND", "OR", "NOT", "EQUAL", "ASSIGN",
+                       "THEN"})
 
 _AFTER_HEADING = {
     "IF": "the condition",
@@ -30,7 +31,8 @@ _SHOWN = {
     "NAME": "a name", "INT": "a number", "STRING": "a string", "EQUAL": "`=`", "ASSIGN": "`:=`", "RANGE": "`..`",
     "THEN": "`=>`", "ARROW": "`->`", "COMMA": "`,`", "COLON": "`:`", "BAR": "`|`", "LPAR": "`(`", "RPAR": "`)`",
     "LSQB": "`[`", "RSQB": "`]`", "RBRACE": "`}`", "LBRACE": "`{`", "STAR": "`*`", "DOCSTRING": "a docstring",
-    NEWLINE: "the end of the line", INDENT: "an indented block", DEDENT: "the end of the block", END: "the end of the file",
+    NEWLINE: "the end of the line", INDENT: "an indented block", DEDENT: "the end of the block",
+    END: "the end of the file",
 }
 # Words that other languages start a statement with.
 _FOREIGN_STATEMENTS = {
@@ -120,7 +122,8 @@ def _at_line_start(place: _Place) -> Diagnostic | None:
     token, kind, first = place.token, place.token.type, place.first
     inside = place.index > 0
     if place.before in (None, first) and first.type == "NAME" and first.text in _FOREIGN_STATEMENTS:
-        return place.diagnostic("L013", f"the language has no `{first.text}`", _FOREIGN_STATEMENTS[first.text], first.span)
+        help = _FOREIGN_STATEMENTS[first.text]
+        return place.diagnostic("L013", f"the language has no `{first.text}`", help, first.span)
     if not place.starts_line:
         return None
     if kind == INDENT:
@@ -137,12 +140,13 @@ def _at_line_start(place: _Place) -> Diagnostic | None:
         return place.diagnostic("L010", f"`{token.text}` stands inside a program or a def, not at the top of a file")
     if not inside:
         help = f"write `const {token.text} = …`" if kind == "NAME" and place.after == "EQUAL" else ""
-        return place.diagnostic("L010", f"expected a program, def, type, const or import, but {_found(token)}", help=help)
+        return place.diagnostic("L010", f"expected a program, def, type, const or import, but {_found(token)}", help)
     if kind in _DEFINITIONS:
         return place.diagnostic("L010", f"`{token.text}` stands at the top of a file, not inside a definition",
                                 help="start the line at its first column")
     if kind == "MATCH":
-        return place.diagnostic("L010", "a `match` is a value, not a statement", help="write `x = match …`, or `s := match …`")
+        return place.diagnostic("L010", "a `match` is a value, not a statement",
+                                help="write `x = match …`, or `s := match …`")
     if "STATE" in place.expected:
         return place.diagnostic("L010", f"expected a statement, but {_found(token)}")
     return None
@@ -181,11 +185,12 @@ def _words(place: _Place) -> Diagnostic | None:
         return place.diagnostic("L013", "the language has no `else if`", help="write `elif`")
     if kind == "IN" and "COMPARE" in place.expected:
         return place.diagnostic("L013", "`in` stands in a `for` only",
-                                help='to test for one of several values, write `match x: "a" | "b" => true, _ => false`')
+                                help='to test for one of several values: `match x: "a" | "b" => true, _ => false`')
     if kind == "NOT" and place.after == "IN":
         return place.diagnostic("L013", "the language has no `not in`")
     if kind == "NOT" and place.wants_value:
-        return place.diagnostic("L010", "`not` binds looser than what stands before it", help="put `not …` in parentheses")
+        return place.diagnostic("L010", "`not` binds looser than what stands before it",
+                                help="put `not …` in parentheses")
     if kind == "BAR" and "OR" in place.expected:
         return place.diagnostic("L013", "`|` joins patterns and alphabets", help="write `or`")
     if kind == "UNDERSCORE":
@@ -234,6 +239,8 @@ def _line_ends(place: _Place) -> Diagnostic | None:
         return None
     if "COLON" in place.expected and any(t.type == "MATCH" for t in place.tokens[line_of(place.tokens, place.index) :]):
         return place.diagnostic("L010", "expected `:` after what `match` looks at, but the line ends")
+    if first.type in ("STATE", "PARAM") and "EQUAL" in place.expected:
+        return place.diagnostic("L010", f"this {first.text} has no first value", help="write `= …` after the type")
     if place.wants_value and before is not None and before.type in _RIGHT_OF:
         return place.diagnostic("L010", f"the line ends where a value belongs, after `{before.text}`",
                                 help="a bracket joins lines: put the expression in ( ) to go on in the next line")
@@ -251,13 +258,15 @@ def _brackets_and_commas(place: _Place) -> Diagnostic | None:
         return place.diagnostic("L010", "this line neither names a value nor sets a state",
                                 help="write `x = …` to name the value")
     if kind == "COMMA" and first.type == "RETURN" and NEWLINE in place.expected:
-        return place.diagnostic("L010", "`return` gives one value", help="write `return (a = …, b = …)`, or a vector [a, b]")
+        return place.diagnostic("L010", "`return` gives one value",
+                                help="write `return (a = …, b = …)`, or a vector [a, b]")
     if kind == "COMMA" and "RPAR" in place.expected:
-        return place.diagnostic("L010", "there are no tuples", help="write a vector, [a, b], or a record, `return (x = a, y = b)`")
+        return place.diagnostic("L010", "there are no tuples",
+                                help="write a vector, [a, b], or a record, `return (x = a, y = b)`")
     if "THEN" in place.expected:
         ended = kind in ("COMMA", "RPAR", "RSQB")
-        return place.diagnostic("L010", f"expected `=>` after the pattern, but {_found(token)}",
-                                "a `match` reaches as far right as it can: put it in parentheses to end it" if ended else "")
+        help = "a `match` reaches as far right as it can: put it in parentheses to end it" if ended else ""
+        return place.diagnostic("L010", f"expected `=>` after the pattern, but {_found(token)}", help)
     if kind == "NAME" and place.expected == {"STRING"}:
         return place.diagnostic("L010", f"expected a path between double quotes, but {_found(token)}",
                                 f'write "{token.text}.lsrl"')
@@ -286,16 +295,14 @@ def _found(token: Token) -> str:
 def _expected(place: _Place) -> str:
     """The types of token that can stand here, as a phrase."""
     expected = place.expected
-    before = place.before.type if place.before is not None else ""
     parts: list[str] = []
     if place.wants_value:
-        is_type = before == "ARROW" or (before == "COLON" and place.first.type in ("STATE", "PARAM", "NAME", "PROGRAM", "DEF"))
-        is_pattern = "UNDERSCORE" in expected
-        parts.append("a pattern" if is_pattern else "a type" if is_type and "MINUS" not in expected else "a value")
+        is_type = "MINUS" not in expected
+        parts.append("a pattern" if "UNDERSCORE" in expected else "a type" if is_type else "a value")
         expected = expected & {"RPAR", "RSQB"}
-    elif "COMPARE" in expected or {"LPAR", "LSQB", "DOT"} <= expected:
+    elif {"LPAR", "LSQB", "DOT"} <= expected:  # a value or a type could end here
+        parts += ["an operator"] if "COMPARE" in expected else []
         expected = expected - _BINARY - {"BY", "BAR", "FOR"}
-        parts.append("an operator")
     expected = expected - {"LET"}
     order = [*_SHOWN, *sorted(expected - _SHOWN.keys())]
     parts += [_SHOWN.get(kind, f"`{kind.lower()}`") for kind in order if kind in expected]

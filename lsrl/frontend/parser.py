@@ -54,8 +54,8 @@ def _parse(source: Source) -> syntax.File:
         item = _ItemParser(machine, group, builder.errors).parse()
         if isinstance(item, FileDoc):
             if number:
-                builder.errors.append(Diagnostic("L018", "a docstring stands first in a file or a definition", item.span,
-                                                 help="write a # comment"))
+                message = "a docstring stands first in a file or a definition"
+                builder.errors.append(Diagnostic("L018", message, item.span, help="write a # comment"))
             doc = item.text
         elif item is not None:
             items.append(item)

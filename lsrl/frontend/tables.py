@@ -75,7 +75,7 @@ def load_grammar() -> Grammar:
         raw = json.loads(_TABLES.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return build_grammar()
-    if raw.get("source") != _hash():
+    if not isinstance(raw, dict) or raw.get("source") != _hash():
         return build_grammar()
     return Grammar(
         raw["source"],

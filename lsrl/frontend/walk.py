@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from lsrl.frontend.syntax import File
+
 __all__ = ["children", "deepest", "same_tree"]
 
-_NOT_CHILDREN = frozenset({"span", "source", "comments"})
+_NOT_COMPARED = frozenset({"span"})
+_NOT_COMPARED_OF_FILE = frozenset({"source", "comments"})
 
 
 _names: dict[type, tuple[str, ...]] = {}
@@ -17,7 +20,8 @@ _names: dict[type, tuple[str, ...]] = {}
 def _field_names(node: Any) -> tuple[str, ...]:
     names = _names.get(type(node))
     if names is None:
-        names = _names[type(node)] = tuple(f.name for f in fields(node) if f.name not in _NOT_CHILDREN)
+        left_out = _NOT_COMPARED_OF_FILE if isinstance(node, File) else _NOT_COMPARED
+        names = _names[type(node)] = tuple(f.name for f in fields(node) if f.name not in left_out)
     return names
 
 
