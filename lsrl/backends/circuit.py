@@ -221,9 +221,8 @@ class Placement:
 
     layer: from 1. states: the finite ones; joint values of them are `values[k]`, in force iff `forms[k]` of the
     layer's contents is 1; `patterns[k]` are the units to be set to 1 for it, and all others of `units` to 0.
-    Where minimisation has merged joint values, `values[k]` is the first of them that occurs, and `merged[k]` tells
-    how many there are. numbers: unbounded states. Contents are 0/1 of a bit, the number of a `Number`, c of a
-    `Register`.
+    Where minimisation has merged joint values, `values[k]` is the first of them that occurs, and `merged[k]` are all
+    of them. numbers: unbounded states. Contents are 0/1 of a bit, the number of a `Number`, c of a `Register`.
     """
 
     layer: int
@@ -232,7 +231,7 @@ class Placement:
     forms: tuple[Form, ...] = ()
     patterns: tuple[tuple[int, ...], ...] = ()
     units: tuple[int, ...] = ()
-    merged: tuple[int, ...] = ()
+    merged: tuple[tuple[tuple[Value, ...], ...], ...] = ()
     numbers: tuple[tuple[str, Count], ...] = ()
 
     def decode(self, contents: Sequence[Rational]) -> dict[str, Value]:
@@ -245,19 +244,25 @@ class Placement:
             out[name] = count.form.value(contents)
         return out
 
+    def known(self, k: int, column: int) -> bool:
+        """Whether all joint values that class k stands for agree on one state."""
+        return not self.merged or len({joint[column] for joint in self.merged[k]}) == 1
+
     def encode(self, changes: Mapping[str, Value], contents: Sequence[Rational]) -> list[Rational]:
         """The contents with some states changed. Raises ValueError for a joint value that cannot occur."""
         wanted = {**self.decode(contents), **changes}
         out = list(contents)
         if self.values:
             joint = tuple(wanted[s] for s in self.states)
-            if joint not in self.values:
+            classes = self.merged or tuple((v,) for v in self.values)
+            chosen = next((k for k, members in enumerate(classes) if joint in members), None)
+            if chosen is None:
                 known = ", ".join(map(str, self.values[:8]))
                 raise ValueError(f"({', '.join(self.states)}) cannot be {joint}; it can be {known}"
                                  + (", …" if len(self.values) > 8 else ""))
             for u in self.units:
                 out[u] = 0
-            for u in self.patterns[self.values.index(joint)]:
+            for u in self.patterns[chosen]:
                 out[u] = 1
         for name, count in self.numbers:
             target = wanted[name]

@@ -368,7 +368,7 @@ class Schedule:
         self._placements.append(Placement(
             stage.layer, names, tuple(x[0] for x in cover.machine.labels),
             tuple(leaf_sum(stage, _coming_to(q)) for q in range(size)), tuple(patterns),
-            tuple(i for i, _ in stage.units), tuple(len(x) for x in cover.machine.labels), tuple(numbers)))
+            tuple(i for i, _ in stage.units), cover.machine.labels, tuple(numbers)))
 
     def _text(self, stage: MachineStage, cube: Cube) -> str:
         """A cube in the program's words."""
@@ -389,11 +389,10 @@ class Schedule:
         levels: dict[int, None] = {}
         for v, k in stage.thresholds.items():
             source = self.sources[v]
-            for places in source.sets:
-                if places == {1} or source.kind == "was":
-                    levels[k - 1] = None
-                elif places == {0}:
-                    levels[k] = None
+            for at, sets in self._needed.get(v, ()):
+                for places in sets:
+                    above = places == {1} or source.kind == "was" or at > stage.layer
+                    levels[k - 1 if above else k] = None
         for level in levels:
             _check_steps(stage.steps, level)
             gates = [self._gate(stage, stage.places(f)) for f in _gates(level)]

@@ -73,8 +73,13 @@ class Places:
         joint = _evaluate(p.forms, contents) == 1
         if bool((joint.sum(-1) != 1).any()):
             raise LsrlError.of("L408", f"this is no state of the model: it gives `{name}` no value")
-        column = torch.tensor([float(_number(row[p.states.index(name)])) for row in p.values], dtype=torch.float64)
-        return _typed(column.to(contents.device)[joint.double().argmax(-1)], t)
+        at, which = p.states.index(name), joint.double().argmax(-1)
+        for k in which.tolist():
+            if not p.known(k, at):
+                raise LsrlError.of("L408", f"the model does not keep `{name}` here: no output of the program depends "
+                                   "on which of several values it has")
+        column = torch.tensor([float(_number(row[at])) for row in p.values], dtype=torch.float64)
+        return _typed(column.to(contents.device)[which], t)
 
     def write(self, state: State, name: str, value: Any) -> State:
         """The state with one variable changed in every row; the other variables of its cell keep their values.
@@ -99,6 +104,8 @@ class Places:
                 row = p.encode({name: v}, [_exact(x) for x in contents[i].tolist()])
             except ValueError as error:
                 raise LsrlError.of("L408", f"the model has no state with this value of `{name}`: {error}") from None
+            if any(Fraction(x).denominator != 1 for x in row):
+                raise LsrlError.of("L408", f"the model has no state with this value of `{name}`: it is never reached")
             new[i] = torch.tensor([float(x) for x in row], dtype=torch.float64)
         out = list(state)
         at = self.per_layer * (p.layer - 1)
@@ -228,24 +235,33 @@ def placement_to_json(p: Placement) -> Any:
     """A placement as JSON values."""
     return {
         "layer": p.layer, "states": list(p.states),
-        "values": [[str(v) if isinstance(v, Fraction) else v for v in row] for row in p.values],
+        "values": [_row(row) for row in p.values],
         "forms": [form_to_json(f) for f in p.forms], "patterns": [list(x) for x in p.patterns],
-        "units": list(p.units), "merged": list(p.merged),
+        "units": list(p.units), "merged": [[_row(x) for x in members] for members in p.merged],
         "numbers": [[name, form_to_json(c.form), [[u, str(a), str(b), clip] for u, a, b, clip in c.units]]
                     for name, c in p.numbers],
     }
 
 
+def _row(row: tuple[Value, ...]) -> list[Any]:
+    return [str(v) if isinstance(v, Fraction) else v for v in row]
+
+
 def placement_from_json(data: Any, types: Mapping[str, Type]) -> Placement:
     """The placement that `placement_to_json` wrote. Raises ValueError, TypeError or KeyError for anything else."""
     states = tuple(map(str, data["states"]))
-    values = tuple(tuple(_value(v, types[n]) for v, n in zip(row, states, strict=True)) for row in data["values"])
+
+    def joint(row: Any) -> tuple[Value, ...]:
+        return tuple(_value(v, types[n]) for v, n in zip(row, states, strict=True))
+
+    values = tuple(joint(row) for row in data["values"])
+    merged = tuple(tuple(joint(row) for row in members) for members in data["merged"])
     numbers = tuple((str(name), Count(form_from_json(form), tuple(
         (int(u), _rational(a), _rational(b), bool(clip)) for u, a, b, clip in units)))
         for name, form, units in data["numbers"])
     return Placement(int(data["layer"]), states, values, tuple(map(form_from_json, data["forms"])),
                      tuple(tuple(map(int, x)) for x in data["patterns"]), tuple(map(int, data["units"])),
-                     tuple(map(int, data["merged"])), numbers)
+                     merged, numbers)
 
 
 def _value(v: Any, t: Type) -> Value:

@@ -1,0 +1,532 @@
+"""Technology R: maps on finite values and numbers, node by node, as levels of ReLU units.
+
+Every node gets a `Holding` when something asks for it. Functions of a few finite variables stay tables (`Fold`)
+until something reads them, so that a whole cone of logic costs one layer, and a function of a single variable none.
+With integers a, b, a bit c and ranges from the analysis: [a > k] = ReLU(a − k) − ReLU(a − k − 1),
+max(a, b) = b + ReLU(a − b), a if c else b = b + ReLU(a − b − lo + M(c − 1)) + lo·c with lo = min(a − b) and
+M = max(a − b) − lo.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeAlias
+
+from lsrl.analysis.interval import Range
+from lsrl.arithmetic import apply, convert
+from lsrl.backends.circuit import Column, Form, Rational, Symbol, constant
+from lsrl.backends.cubes import Diagrams, merge_cubes
+from lsrl.backends.structure import InputScalar, input_scalar
+from lsrl.backends.symbolic import NotHostedError
+from lsrl.backends.wiring import Choice, Quantum, Staircase, Wiring, gate_above
+from lsrl.ir.nodes import (
+    Affine,
+    Compare,
+    Const,
+    FloorDiv,
+    Index,
+    Input,
+    Logic,
+    MinMax,
+    Mul,
+    Mux,
+    Node,
+    Pack,
+    Param,
+    Table,
+    Unary,
+    operands,
+)
+from lsrl.types import Bool, Int, Real, Symbols, Type, Value
+
+__all__ = ["Fold", "Held", "Maps", "domain_of"]
+
+_JOINT = 1024  # joint values of the variables of one table
+_ONE_HOT = 256  # values of a variable that is held one-hot
+_STEPS = 64  # of a staircase in one layer; more are taken bit by bit
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """A function of finite variables that nothing has read yet: its value at every joint place, the last fastest."""
+
+    roots: tuple[Choice, ...]
+    table: tuple[Value, ...]
+
+
+Held: TypeAlias = "Choice | Quantum | Fold"
+
+
+def domain_of(node: Node, r: Range, most: int = _ONE_HOT) -> tuple[Value, ...] | None:
+    """The values that a scalar node can have, None if they are more than `most`."""
+    if r.count is None or r.count > most:
+        return None
+    return tuple(_typed(x, node.type) for x in r.values())
+
+
+def _typed(x: Fraction, t: Type) -> Value:
+    return bool(x) if isinstance(t, Bool) else x if isinstance(t, Real) else int(x)
+
+
+class Maps:
+    """Lowers nodes that look at the present only. `held` is what every node so far is held by."""
+
+    def __init__(self, wiring: Wiring, ranges: Mapping[Node, Range], names: Mapping[Node, str], mask: Fraction) -> None:
+        """mask: the size of gates over numbers without a bound, in units of their grid."""
+        self.wiring, self.ranges, self.names, self.mask = wiring, ranges, names, mask
+        self.held: dict[Node, Held] = {}
+        self._inputs: dict[InputScalar, Choice | Quantum] = {}
+        self._choices: dict[Node, Choice] = {}
+
+    # Reading what is held
+
+    def symbol(self, node: Node) -> Symbol:
+        text = self.names.get(node) or " ".join(node.span.text.split())[:60] or type(node).__name__.lower()
+        return Symbol(text, node.span)
+
+    def choice(self, node: Node) -> Choice:
+        """The node as a finite variable. Raises NotHostedError if it has too many values."""
+        if isinstance(node, Const):
+            return Choice(self.wiring, self.symbol(node), (node.value,), 0, lambda places: constant(1))
+        found = self._choices.get(node)
+        if found is None:
+            held = self.held[node]
+            if isinstance(held, Fold):
+                held = self.held[node] = self._unfold(held, self.symbol(node))
+            found = held if isinstance(held, Choice) else self._one_hot(node, held)
+            self._choices[node] = found
+        return found
+
+    def quantum(self, node: Node) -> Quantum:
+        """The node as a number; a bool as 0 and 1, a symbol as its code."""
+        if isinstance(node, Const):
+            value = Fraction(_rational(node.value))
+            return Quantum(self.wiring, self.symbol(node), 0, constant(value), value, value, abs(value) or Fraction(1))
+        held = self.held[node]
+        if isinstance(held, Quantum):
+            return held
+        c = self.choice(node)
+        numbers = [_rational(v) for v in c.domain]
+        grid = Fraction(0)
+        for x in numbers:
+            grid = _common(grid, Fraction(x))
+        return Quantum(self.wiring, c.name, c.layer, c.total(numbers, c.layer), Fraction(min(numbers)),
+                       Fraction(max(numbers)), grid or Fraction(1))
+
+    def bit(self, node: Node, layer: int) -> Form:
+        """A bool as a 0/1 form over a layer."""
+        c = self.choice(node)
+        return c.member(frozenset(i for i, v in enumerate(c.domain) if v), layer)
+
+    def level(self, node: Node) -> int:
+        """The first layer that shows the node."""
+        if isinstance(node, Const):
+            return 0
+        held = self.held[node]
+        if isinstance(held, Fold):
+            return max((r.layer for r in held.roots), default=0) + (len(held.roots) > 1)
+        return held.layer
+
+    def _one_hot(self, node: Node, q: Quantum) -> Choice:
+        """A number of few values as a one-hot variable, one layer on."""
+        domain = domain_of(node, self.ranges[node])
+        if domain is None:
+            raise NotHostedError(node, "it has too many values to be told apart one by one")
+        numbers = [Fraction(_rational(v)) for v in domain]
+        name = self.symbol(node)
+        return Choice(self.wiring, name, domain, q.layer + 1, lambda places: gate_above(
+            q, _samples([(x, Fraction(int(i in places))) for i, x in enumerate(numbers)]), name))
+
+    def _unfold(self, fold: Fold, name: Symbol) -> Choice:
+        """A table as a variable: free for one root, else a unit for each cube but those of the commonest value."""
+        domain = tuple(sorted(dict.fromkeys(fold.table), key=lambda v: _rational(v)))
+        place = {v: i for i, v in enumerate(domain)}
+        if not fold.roots:
+            return Choice(self.wiring, name, domain, 0, lambda places: constant(int(0 in places)))
+        if len(fold.roots) == 1:
+            root = fold.roots[0]
+            back = [place[v] for v in fold.table]
+            return Choice(self.wiring, name, domain, root.layer, lambda places: root.member(
+                frozenset(i for i, p in enumerate(back) if p in places), root.layer))
+        layer = 1 + max(r.layer for r in fold.roots)
+        diagrams = Diagrams()
+        sizes = [len(r.domain) for r in fold.roots]
+        for n in sizes:
+            diagrams.variable(n)
+        level = [diagrams.leaf(place[v]) for v in fold.table]
+        for variable in reversed(range(len(sizes))):
+            n = sizes[variable]
+            level = [diagrams.case(variable, level[i : i + n]) for i in range(0, len(level), n)]
+        cubes = merge_cubes(diagrams.cubes(level[0]), lambda v: sizes[v])
+        count: dict[object, int] = {}
+        for cube in cubes:
+            count[cube.leaf] = count.get(cube.leaf, 0) + 1
+        default = max(count, key=lambda leaf: count[leaf])
+
+        def unit(literals: Sequence[tuple[int, frozenset[int]]]) -> Form:
+            return self.wiring.all_of(layer, [fold.roots[v].member(s, layer - 1) for v, s in literals], name)
+
+        def home(places: frozenset[int]) -> Form:
+            if default in places:
+                return constant(1) - home(frozenset(range(len(domain))) - places)
+            return Form.total(unit(c.literals) for c in cubes if c.leaf in places)
+
+        return Choice(self.wiring, name, domain, layer, home)
+
+    # Lowering
+
+    def lower(self, node: Node) -> None:
+        """Decides how a node is held, all its operands being so. Raises NotHostedError."""
+        scalar = input_scalar(node)
+        if scalar is not None:
+            self.held[node] = self._input(scalar, node)
+            return
+        if isinstance(node, Const | Pack) or (isinstance(node, Input) and not isinstance(node.type, Bool | Int | Real
+                                                                                        | Symbols)):
+            return
+        if isinstance(node, Param | Unary):
+            raise NotHostedError(node, "it has no exact value on a grid")
+        self.held[node] = self._folded(node) or self._number(node)
+
+    def _input(self, scalar: InputScalar, node: Node) -> Choice | Quantum:
+        found = self._inputs.get(scalar)
+        if found is not None:
+            return found
+        name, element = scalar
+        symbol = Symbol(name if element is None else f"{name}[{element}]", node.span)
+        domain = domain_of(node, self.ranges[node])
+        if domain is not None:
+            found = Choice(self.wiring, symbol, domain, 0, lambda places: self.wiring.column(
+                Column(name, element, tuple(domain[p] for p in sorted(places)))))
+        else:
+            r = self.ranges[node]
+            if r.grid is None:
+                raise NotHostedError(node, f"`{symbol.text}` is a real without a grid, and exact weights need one: "
+                                           "declare real[lo..hi by g]")
+            size = None if r.magnitude is None else r.magnitude / r.grid
+            form = self.wiring.column(Column(name, element, None, r.grid, size))
+            found = Quantum(self.wiring, symbol, 0, form.scale(r.grid), r.lo, r.hi, r.grid)
+        self._inputs[scalar] = found
+        return found
+
+    def _folded(self, node: Node) -> Fold | None:
+        """The node as a table over finite variables, if its operands are finite and the table small."""
+        parts = operands(node)
+        if isinstance(node, Index) or not parts:
+            return None
+        live = [x for x in parts if not isinstance(x, Const)]
+        if any(isinstance(self.held[x], Quantum) for x in live):
+            return None
+        folds = {x: self._as_fold(x) for x in live}
+        roots = _union(f.roots for f in folds.values())
+        if math.prod(len(r.domain) for r in roots) > _JOINT:
+            folds = {x: Fold((self.choice(x),), self.choice(x).domain) for x in live}
+            roots = _union(f.roots for f in folds.values())
+            if math.prod(len(r.domain) for r in roots) > _JOINT:
+                return None
+        table: list[Value] = []
+        for place in itertools.product(*(range(len(r.domain)) for r in roots)):
+            at = dict(zip(roots, place, strict=True))
+            args = [x.value if isinstance(x, Const) else _look_up(folds[x], at) for x in parts]
+            table.append(convert(apply(node, args), node.type))
+        return Fold(roots, tuple(table))
+
+    def _as_fold(self, node: Node) -> Fold:
+        held = self.held[node]
+        if isinstance(held, Fold) and len(held.roots) > 1:
+            return held
+        c = self.choice(node)
+        return Fold((c,), c.domain)
+
+    def _number(self, node: Node) -> Choice | Quantum:
+        match node:
+            case Affine():
+                return self._sum(node, [(Fraction(c), self.quantum(x)) for c, x in node.terms], Fraction(node.bias))
+            case Compare():
+                return self._compare(node)
+            case Logic():
+                return self._logic(node)
+            case Mux():
+                return self._choose(node)
+            case MinMax():
+                return self._extreme(node)
+            case FloorDiv():
+                return self._divide(node)
+            case Mul():
+                return self._product(node)
+            case Table():
+                return self._table(node)
+            case Index():
+                return self._element(node)
+            case _:
+                raise NotHostedError(node, "no exact ReLU construction is known for it")
+
+    def _result(self, node: Node, layer: int, form: Form, lo: Fraction | None, hi: Fraction | None,
+                grid: Fraction) -> Quantum:
+        """A number within what the analysis knows of the node and what its construction shows."""
+        r = self.ranges[node]
+        low = r.lo if lo is None else lo if r.lo is None else max(lo, r.lo)
+        high = r.hi if hi is None else hi if r.hi is None else min(hi, r.hi)
+        return Quantum(self.wiring, self.symbol(node), layer, form, low, high, r.grid or grid)
+
+    def _sum(self, node: Node, terms: Sequence[tuple[Fraction, Quantum]], bias: Fraction) -> Quantum:
+        layer = max((q.layer for _, q in terms), default=0)
+        form = Form.total((q.at(layer).scale(c) for c, q in terms), bias)
+        grid, lo, hi = bias, bias, bias
+        low: Fraction | None = lo
+        high: Fraction | None = hi
+        for c, q in terms:
+            grid = _common(grid, c * q.grid)
+            a, b = (q.lo, q.hi) if c > 0 else (q.hi, q.lo)
+            low = None if low is None or a is None else low + c * a
+            high = None if high is None or b is None else high + c * b
+        return self._result(node, layer, form, low, high, abs(grid) or Fraction(1))
+
+    def _difference(self, node: Node, a: Node, b: Node) -> Quantum:
+        """a − b; `node` is what it is made for."""
+        x, y = self.quantum(a), self.quantum(b)
+        layer = max(x.layer, y.layer)
+        lo = None if x.lo is None or y.hi is None else x.lo - y.hi
+        hi = None if x.hi is None or y.lo is None else x.hi - y.lo
+        return Quantum(self.wiring, self.symbol(node), layer, x.at(layer) - y.at(layer), lo, hi,
+                       _common(x.grid, y.grid))
+
+    def _compare(self, node: Compare) -> Choice:
+        a, b = (node.b, node.a) if node.op in ("<", "<=") else (node.a, node.b)
+        d = self._difference(node, a, b)  # b − a for < and <=
+        g, one, zero = d.grid, Fraction(1), Fraction(0)
+        match node.op:
+            case "<":
+                stairs = Staircase(((zero, zero), (g, one)), zero, zero)
+            case "<=":
+                stairs = Staircase(((-g, zero), (zero, one)), zero, zero)
+            case _:
+                stairs = Staircase(((-g, zero), (zero, one), (g, zero)), zero, zero)
+        symbol = self.symbol(node)
+        if node.op == "!=":
+            return self._truth(node, d.layer + 1, lambda: constant(1) - gate_above(d, stairs, symbol))
+        return self._truth(node, d.layer + 1, lambda: gate_above(d, stairs, symbol))
+
+    def _truth(self, node: Node, layer: int, make: Callable[[], Form]) -> Choice:
+        """A bool whose form over `layer` is made when something reads it."""
+        return Choice(self.wiring, self.symbol(node), (False, True), layer,
+                      lambda places: make() if places == {1} else constant(1) - make())
+
+    def _logic(self, node: Logic) -> Choice:
+        layer = max(self.level(x) for x in node.args) + 1
+        symbol = self.symbol(node)
+
+        def make() -> Form:
+            bits = [self.bit(x, layer - 1) for x in node.args]
+            join = self.wiring.all_of if node.op == "and" else self.wiring.any_of
+            return join(layer, bits, symbol)
+
+        if node.op == "not":
+            return self._truth(node, layer - 1, lambda: constant(1) - self.bit(node.args[0], layer - 1))
+        return self._truth(node, layer, make)
+
+    def _choose(self, node: Mux) -> Choice | Quantum:
+        if isinstance(node.type, Bool):
+            layer = max(self.level(x) for x in (node.condition, node.then, node.other)) + 1
+
+            def make() -> Form:
+                c = self.bit(node.condition, layer - 1)
+                branches = ([c, self.bit(node.then, layer - 1)], [constant(1) - c, self.bit(node.other, layer - 1)])
+                return Form.total(self.wiring.all_of(layer, bits, self.symbol(node)) for bits in branches)
+
+            return self._truth(node, layer, make)
+        d, other = self._difference(node, node.then, node.other), self.quantum(node.other)
+        c_level = self.level(node.condition)
+        if d.form.is_constant:
+            layer = max(c_level, other.layer)
+            form = other.at(layer) + self.bit(node.condition, layer).scale(d.form.bias)
+            return self._result(node, layer, form, None, None, _common(other.grid, Fraction(d.form.bias)))
+        layer = max(c_level, d.layer, other.layer)
+        part = self.gated(d, self.bit(node.condition, layer), layer, self.symbol(node))
+        lifted = self.bit(node.condition, layer + 1).scale(d.lo) if d.lo else constant(0)
+        return self._result(node, layer + 1, other.at(layer + 1) + part + lifted, None, None,
+                            _common(d.grid, other.grid))
+
+    def gated(self, d: Quantum, c: Form, layer: int, what: Symbol) -> Form:
+        """c · (d − lo), or c · d if d has no lower bound, over layer + 1; c is a 0/1 form over `layer`."""
+        g = d.grid
+        if d.lo is not None:
+            if d.hi is not None:
+                span = (d.hi - d.lo) / g
+                below = (d.at(layer) - d.lo).scale(1 / g) + (c - 1).scale(span)
+                return self.wiring.relu(layer + 1, below, span, what).scale(g)
+            below = (d.at(layer) - d.lo).scale(1 / g) + (c - 1).scale(self.mask)
+            return self.wiring.relu(layer + 1, below, None, what, self.mask).scale(g)
+        shut = (c - 1).scale(self.mask)
+        up = self.wiring.relu(layer + 1, d.at(layer).scale(1 / g) + shut, None, what, self.mask)
+        down = self.wiring.relu(layer + 1, d.at(layer).scale(-1 / g) + shut, None, what, self.mask)
+        return (up - down).scale(g)
+
+    def _extreme(self, node: MinMax) -> Quantum:
+        sign = 1 if node.op == "max" else -1
+        best = self.quantum(node.args[0])
+        for x in node.args[1:]:
+            best = self._larger(node, best, self.quantum(x), sign)
+        return best
+
+    def _larger(self, node: Node, a: Quantum, b: Quantum, sign: int) -> Quantum:
+        """max(a, b) = b + ReLU(a − b), or min(a, b) = b − ReLU(b − a)."""
+        if a.form.is_constant:
+            a, b = b, a
+        layer = max(a.layer, b.layer)
+        g = _common(a.grid, b.grid)
+        d = (a.at(layer) - b.at(layer)).scale(sign / g)
+        ends = (a.hi, b.lo) if sign > 0 else (b.hi, a.lo)
+        reach = None if ends[0] is None or ends[1] is None else (ends[0] - ends[1]) / g
+        form = b.at(layer + 1) + self.wiring.relu(layer + 1, d, reach, self.symbol(node)).scale(sign * g)
+        if sign > 0:
+            lo = a.lo if b.lo is None else b.lo if a.lo is None else max(a.lo, b.lo)
+            hi = None if a.hi is None or b.hi is None else max(a.hi, b.hi)
+        else:
+            lo = None if a.lo is None or b.lo is None else min(a.lo, b.lo)
+            hi = a.hi if b.hi is None else b.hi if a.hi is None else min(a.hi, b.hi)
+        return Quantum(self.wiring, self.symbol(node), layer + 1, form, lo, hi, g)
+
+    def _divide(self, node: FloorDiv) -> Quantum:
+        x, d = self.quantum(node.x), Fraction(node.divisor)
+        if x.lo is None or x.hi is None:
+            raise NotHostedError(node, "a number without a bound is divided; ReLU layers divide within a range")
+        first, last = math.floor(x.lo / d), math.floor(x.hi / d)
+        if last - first > 2**40:
+            raise NotHostedError(node, "the quotient has too many values")
+        layer, rest, quotient, width = x.layer, x, constant(first), last - first
+        low = first * d
+        while width > 0:
+            # [rest ≥ low + k d] for a few k at once; what is left over is smaller
+            part = 1 if width < _STEPS else 2 ** max(0, (width + 1).bit_length() - 6)
+            steps = [k * part for k in range(1, width // part + 1)]
+            knots: list[tuple[Fraction, Fraction]] = []
+            for n, k in enumerate(steps):
+                edge = _on_grid(low + k * d, rest.grid)
+                knots += [(edge - rest.grid, Fraction(n)), (edge, Fraction(n + 1))]
+            q = gate_above(rest, Staircase(tuple(dict(knots).items()), Fraction(0), Fraction(0)), self.symbol(node))
+            layer = rest.layer + 1
+            quotient = self._carry(node, quotient, layer, last) + q.scale(part)
+            left = rest.at(layer) - q.scale(part * d)
+            high = low + part * d if rest.hi is None else min(rest.hi, low + part * d)
+            rest = Quantum(self.wiring, self.symbol(node), layer, left, low, high, _common(rest.grid, d))
+            width = part - 1
+        if node.op == "//":
+            return self._result(node, layer, quotient, Fraction(first), Fraction(last), Fraction(1))
+        return self._result(node, layer, rest.at(layer) - low, Fraction(0), d,
+                            _common(x.grid, d))
+
+    def _carry(self, node: Node, form: Form, layer: int, hi: int) -> Form:
+        """A whole number, at least its bias, as a form one layer on."""
+        low = form.bias
+        return self.wiring.relu(layer, form - low, hi - low, self.symbol(node)) + low
+
+    def _product(self, node: Mul) -> Quantum:
+        a, b = node.a, node.b
+        finite = [x for x in (a, b) if not isinstance(x, Const) and not isinstance(self.held[x], Quantum)]
+        if isinstance(a, Const) or isinstance(b, Const):
+            value, x = (a, b) if isinstance(a, Const) else (b, a)
+            assert isinstance(value, Const)
+            return self._sum(node, [(Fraction(_rational(value.value)), self.quantum(x))], Fraction(0))
+        small = [x for x in (a, b) if domain_of(x, self.ranges[x], _STEPS) is not None]
+        if not small:
+            raise NotHostedError(node, "two numbers of many values are multiplied")
+        by = (finite or small)[0] if (finite or small)[0] in small else small[0]
+        x = b if by is a else a
+        c, q = self.choice(by), self.quantum(x)
+        layer = max(c.layer, q.layer)
+        parts = [constant(0)]
+        for i, v in enumerate(c.domain):
+            if _rational(v):
+                here = frozenset({i})
+                parts.append(self.gated(q, c.member(here, layer), layer, self.symbol(node)).scale(_rational(v)))
+                parts.append(c.member(here, layer + 1).scale(_rational(v) * (q.lo or 0)))
+        return self._result(node, layer + 1, Form.total(parts), None, None, q.grid)
+
+    def _table(self, node: Table) -> Choice | Quantum:
+        live = [x for x in node.args if not isinstance(x, Const)]
+        if len(live) == 1 and isinstance(self.held[live[0]], Quantum):
+            at = node.args.index(live[0])
+            q = self.quantum(live[0])
+            knots: list[tuple[Fraction, Fraction]] = []
+            for i in range(node.sizes[at]):
+                args = [x.value if isinstance(x, Const) else node.los[at] + i for x in node.args]
+                knots.append((Fraction(node.los[at] + i), Fraction(_rational(convert(apply(node, args), node.type)))))
+            stairs = Staircase(tuple(knots), Fraction(0), Fraction(0))
+            if isinstance(node.type, Bool):
+                return self._truth(node, q.layer + 1, lambda: gate_above(q, stairs, self.symbol(node)))
+            values = [v for _, v in knots]
+            grid = Fraction(0)
+            for v in values:
+                grid = _common(grid, v)
+            return self._result(node, q.layer + 1, gate_above(q, stairs, self.symbol(node)), min(values), max(values),
+                                grid or Fraction(1))
+        # All arguments one-hot first, then a table of them.
+        for x in live:
+            self.choice(x)
+        folds = [Fold((self.choice(x),), self.choice(x).domain) for x in live]
+        roots = _union(f.roots for f in folds)
+        if math.prod(len(r.domain) for r in roots) > 64 * _JOINT:
+            raise NotHostedError(node, "a table of numbers has too many entries")
+        table: list[Value] = []
+        for place in itertools.product(*(range(len(r.domain)) for r in roots)):
+            spot = dict(zip(roots, place, strict=True))
+            known = dict(zip(live, (_look_up(f, spot) for f in folds), strict=True))
+            table.append(convert(apply(node, [x.value if isinstance(x, Const) else known[x] for x in node.args]),
+                                 node.type))
+        return self._unfold(Fold(roots, tuple(table)), self.symbol(node))
+
+    def _element(self, node: Index) -> Quantum:
+        if not isinstance(node.vector, Pack):
+            raise NotHostedError(node, "an element of a vector is chosen by a stream")
+        elements = node.vector.elements
+        c = self.choice(node.index)
+        parts = [self.quantum(e) for e in elements]
+        layer = max([c.layer, *(q.layer for q in parts)])
+        total, grid = [constant(0)], Fraction(0)
+        for k, q in enumerate(parts):
+            grid = _common(grid, q.grid)
+            here = frozenset(i for i, v in enumerate(c.domain) if min(max(int(_rational(v)), 0), len(parts) - 1) == k)
+            total.append(self.gated(q, c.member(here, layer), layer, self.symbol(node)))
+            total.append(c.member(here, layer + 1).scale(q.lo or 0))
+        return self._result(node, layer + 1, Form.total(total), None, None, grid or Fraction(1))
+
+
+def _samples(points: Sequence[tuple[Fraction, Fraction]]) -> Staircase:
+    return Staircase(tuple(points), Fraction(0), Fraction(0))
+
+
+def _look_up(fold: Fold, at: Mapping[Choice, int]) -> Value:
+    place = 0
+    for r in fold.roots:
+        place = place * len(r.domain) + at[r]
+    return fold.table[place]
+
+
+def _union(groups: Iterable[Sequence[Choice]]) -> tuple[Choice, ...]:
+    """Every variable once, in order."""
+    out: dict[Choice, None] = {}
+    for group in groups:
+        for r in group:
+            out[r] = None
+    return tuple(out)
+
+
+def _rational(v: Value) -> Rational:
+    assert isinstance(v, int | Fraction)
+    return v if isinstance(v, Fraction) else int(v)
+
+
+def _common(a: Fraction, b: Fraction) -> Fraction:
+    """The largest number of which both are multiples."""
+    under = math.lcm(a.denominator, b.denominator)
+    return Fraction(math.gcd(int(a * under), int(b * under)), under)
+
+
+def _on_grid(x: Fraction, g: Fraction) -> Fraction:
+    """The first multiple of g that is not less than x."""
+    return -((-x) // g) * g

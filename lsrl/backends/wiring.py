@@ -1,0 +1,304 @@
+"""Building ReLU circuits: units made on demand, each once, and values carried from layer to layer.
+
+A value of the program is held by one of two kinds of `Holding`: `Choice` (finitely many values, one-hot) and
+`Quantum` (a number on a grid). Both are read at any layer from their own on; what is asked for further down is passed
+along by identity units, made when asked for, so that nothing is carried that nobody reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TypeAlias
+
+from lsrl.backends.circuit import (
+    ZERO,
+    Bit,
+    Circuit,
+    Column,
+    Count,
+    Form,
+    Number,
+    Output,
+    Placement,
+    Rational,
+    Register,
+    Symbol,
+    Unit,
+    constant,
+    signal,
+)
+from lsrl.types import Value
+
+__all__ = ["Choice", "Holding", "Quantum", "Staircase", "Wiring", "gate_above", "pruned"]
+
+
+class Wiring:
+    """The units so far. Layer 0 are the columns; `layers[l - 1]` are the units of layer l."""
+
+    def __init__(self) -> None:
+        self.columns: list[Column] = []
+        self.layers: list[list[Unit]] = []
+        self._known: dict[Hashable, int] = {}
+
+    def column(self, column: Column) -> Form:
+        """A column as a form over layer 0."""
+        if column not in self.columns:
+            self.columns.append(column)
+        return signal(self.columns.index(column))
+
+    def units(self, layer: int) -> list[Unit]:
+        """The units of a layer so far, to read or to add to."""
+        while len(self.layers) < layer:
+            self.layers.append([])
+        return self.layers[layer - 1]
+
+    def add(self, layer: int, unit: Unit) -> int:
+        """The index of a unit in its layer; of units that always compute the same only one is made."""
+        units = self.units(layer)
+        if isinstance(unit, Register):
+            raise ValueError("a ReLU layer has no registers")
+        key = (layer, type(unit), unit.below, unit.own, unit.start)
+        if key not in self._known:
+            units.append(unit)
+            self._known[key] = len(units) - 1
+        return self._known[key]
+
+    def bit(self, layer: int, below: Form, what: Symbol) -> Form:
+        """[below = 1] of a sum that is whole and at most 1."""
+        if below.is_constant:
+            return constant(1 if below.bias >= 1 else 0)
+        return signal(self.add(layer, Bit(below, ZERO, what)))
+
+    def relu(self, layer: int, below: Form, hi: Rational | None, what: Symbol, cap: Rational | None = None) -> Form:
+        """max(0, below), at most `hi` if there is a bound; the sum must be whole."""
+        if below.is_constant:
+            return constant(max(0, below.bias))
+        if hi is not None and hi <= 0:
+            return ZERO
+        return signal(self.add(layer, Number(below, ZERO, what, 0, hi, cap)))
+
+    def all_of(self, layer: int, bits: Sequence[Form], what: Symbol) -> Form:
+        """The conjunction of 0/1 forms over layer − 1, in `layer`."""
+        return self.bit(layer, Form.total(bits, 1 - len(bits)), what) if bits else constant(1)
+
+    def any_of(self, layer: int, bits: Sequence[Form], what: Symbol) -> Form:
+        """The disjunction of 0/1 forms over layer − 1, in `layer`."""
+        none = self.bit(layer, constant(1) - Form.total(bits), what)
+        return constant(1) - none
+
+
+@dataclass(eq=False)
+class Choice:
+    """A variable with finitely many values: `place(k)` for a set of places in `domain` is a 0/1 form at `layer`.
+
+    `ask(set, None)` makes the form at the variable's own layer; relays are made here.
+    """
+
+    wiring: Wiring
+    name: Symbol
+    domain: tuple[Value, ...]
+    layer: int
+    home: Callable[[frozenset[int]], Form]
+
+    def __post_init__(self) -> None:
+        self._forms: dict[tuple[frozenset[int], int], Form] = {}
+
+    def member(self, places: frozenset[int], layer: int) -> Form:
+        """[the value is one of `places`] as a form over `layer`."""
+        if not places:
+            return ZERO
+        if len(places) == len(self.domain):
+            return constant(1)
+        others = frozenset(range(len(self.domain))) - places
+        if (others, layer) in self._forms:
+            return constant(1) - self._forms[others, layer]
+        found = self._forms.get((places, layer))
+        at = layer
+        while found is None and at > self.layer:
+            at -= 1
+            found = self._forms.get((places, at))
+        if found is None:
+            found = self._forms[places, self.layer] = self.home(places)
+        while at < layer:
+            at += 1
+            found = self._forms[places, at] = self.wiring.bit(at, found, self._symbol(places))
+        return found
+
+    def total(self, weights: Sequence[Rational], layer: int) -> Form:
+        """Σ weight of place · [place], as a form over `layer`; places of one weight are read together."""
+        groups: dict[Rational, set[int]] = {}
+        for place, w in enumerate(weights):
+            groups.setdefault(w, set()).add(place)
+        base = max(groups, key=lambda w: (len(groups[w]), -w))
+        return Form.total((self.member(frozenset(g), layer).scale(w - base)
+                           for w, g in groups.items() if w != base), base)
+
+    def _symbol(self, places: frozenset[int]) -> Symbol:
+        shown = [str(self.domain[p]).lower() if isinstance(self.domain[p], bool) else str(self.domain[p])
+                 for p in sorted(places)[:6]]
+        text = "= " + shown[0] if len(places) == 1 else "in {" + ", ".join(shown) + (", …}" if len(places) > 6 else "}")
+        return replace(self.name, text=f"{self.name.text} {text}")
+
+
+@dataclass(eq=False)
+class Quantum:
+    """A number: multiples of `grid` from `lo` to `hi` (None: no bound), `form` at `layer` is its value."""
+
+    wiring: Wiring
+    name: Symbol
+    layer: int
+    form: Form
+    lo: Fraction | None
+    hi: Fraction | None
+    grid: Fraction
+
+    def __post_init__(self) -> None:
+        self._forms: dict[int, Form] = {self.layer: self.form}
+
+    def at(self, layer: int) -> Form:
+        """The value as a form over `layer`."""
+        at = max(x for x in self._forms if x <= layer)
+        found = self._forms[at]
+        while at < layer:
+            at += 1
+            found = self._forms[at] = self._carried(found, at)
+        return found
+
+    def _carried(self, below: Form, layer: int) -> Form:
+        if below.is_constant:
+            return below
+        if self.lo is not None:
+            span = None if self.hi is None else (self.hi - self.lo) / self.grid
+            up = self.wiring.relu(layer, (below - self.lo).scale(1 / self.grid), span, self.name)
+            return up.scale(self.grid) + self.lo
+        top = None if self.hi is None else max(self.hi, Fraction(0)) / self.grid
+        up = self.wiring.relu(layer, below.scale(1 / self.grid), top, self.name)
+        down = self.wiring.relu(layer, below.scale(-1 / self.grid), None,
+                                replace(self.name, text=f"-({self.name.text})"))
+        return (up - down).scale(self.grid)
+
+
+Holding: TypeAlias = Choice | Quantum
+
+
+@dataclass(frozen=True)
+class Staircase:
+    """A function on a grid that is linear between its knots: (place, value), ascending; slopes before and after."""
+
+    knots: tuple[tuple[Fraction, Fraction], ...]
+    left: Fraction
+    right: Fraction
+
+    def __call__(self, x: Fraction) -> Fraction:
+        first, last = self.knots[0], self.knots[-1]
+        if x <= first[0]:
+            return first[1] - self.left * (first[0] - x)
+        if x >= last[0]:
+            return last[1] + self.right * (x - last[0])
+        for (a, fa), (b, fb) in zip(self.knots, self.knots[1:], strict=False):
+            if x <= b:
+                return fa + (fb - fa) * (x - a) / (b - a)
+        raise AssertionError("unreachable")
+
+    @classmethod
+    def sampled(cls, f: Callable[[Fraction], Fraction], points: Iterable[Fraction], left: Fraction,
+                right: Fraction) -> Staircase:
+        """The function through the values of `f` at some points."""
+        return cls(tuple((x, f(x)) for x in sorted(set(points))), left, right)
+
+    def kinks(self) -> list[tuple[Fraction, Fraction]]:
+        """(place, change of slope there), those without a change left out."""
+        slopes = [self.left]
+        slopes += [(fb - fa) / (b - a) for (a, fa), (b, fb) in zip(self.knots, self.knots[1:], strict=False)]
+        slopes.append(self.right)
+        return [(x, after - before) for (x, _), before, after in zip(self.knots, slopes, slopes[1:], strict=False)
+                if after != before]
+
+    def terms(self, lo: Fraction | None, hi: Fraction | None) -> tuple[Fraction, list[tuple[Fraction, int, Fraction]]]:
+        """The function on [lo, hi] as bias + Σ c · ReLU(sign · (x − k)): (bias, [(c, sign, k)]).
+
+        With a lower bound all signs are +1; without, the part left of the first knot has sign −1.
+        """
+        first, value = self.knots[0]
+        if lo is None:
+            out = [(-self.left, -1, first)] if self.left else []
+            slope = (self.left + self.kinks()[0][1]) if self.kinks() and self.kinks()[0][0] == first else self.left
+            out += [(slope, 1, first)] if slope else []
+            out += [(c, 1, k) for k, c in self.kinks() if k > first and (hi is None or k < hi)]
+            return value, out
+        start = self(lo)
+        slope = self.left + sum((c for k, c in self.kinks() if k <= lo), Fraction(0))
+        out = [(slope, 1, lo)] if slope else []
+        out += [(c, 1, k) for k, c in self.kinks() if k > lo and (hi is None or k < hi)]
+        return start, out
+
+
+def gate_above(x: Quantum, stairs: Staircase, what: Symbol) -> Form:
+    """A staircase of a number, as a form over the layer after the number's own."""
+    layer = x.layer + 1
+    bias, terms = stairs.terms(x.lo, x.hi)
+    total = constant(bias)
+    for c, sign, k in terms:
+        reach = x.hi if sign > 0 else x.lo
+        hi = None if reach is None else max(Fraction(0), sign * (reach - k) / x.grid)
+        unit = x.wiring.relu(layer, (x.form - k).scale(sign / x.grid), hi, what)
+        total += unit.scale(c * x.grid)
+    return total
+
+
+def pruned(circuit: Circuit) -> Circuit:
+    """The circuit without units that no output needs, and without placements that need such units."""
+    keep: list[set[int]] = [set() for _ in circuit.layers]
+    wanted = {i for o in circuit.outputs for f in o.forms for _, i in f.terms}
+    if circuit.layers:
+        keep[-1] |= wanted
+    for layer in reversed(range(len(circuit.layers))):
+        stack = list(keep[layer])
+        while stack:
+            unit = circuit.layers[layer][stack.pop()]
+            if isinstance(unit, Register):
+                raise ValueError("a ReLU circuit has no registers")
+            if layer:
+                keep[layer - 1] |= {i for _, i in unit.below.terms}
+            for _, i in unit.own.terms:
+                if i not in keep[layer]:
+                    keep[layer].add(i)
+                    stack.append(i)
+    names = [{old: new for new, old in enumerate(sorted(k))} for k in keep]
+    used = set(wanted) if not circuit.layers else {
+        i for u, unit in enumerate(circuit.layers[0]) if u in keep[0] and not isinstance(unit, Register)
+        for _, i in unit.below.terms}
+    columns = {old: new for new, old in enumerate(sorted(used))}
+    layers: list[tuple[Unit, ...]] = []
+    for layer, units in enumerate(circuit.layers):
+        below = names[layer - 1] if layer else columns
+        layers.append(tuple(_renamed(unit, below, names[layer]) for i, unit in enumerate(units) if i in names[layer]))
+    last = names[-1] if names else columns
+    outputs = tuple(Output(o.name, o.type, tuple(_form(f, last) for f in o.forms)) for o in circuit.outputs)
+    placements = [_placement(p, names[p.layer - 1]) for p in circuit.placements]
+    return replace(circuit, columns=tuple(c for i, c in enumerate(circuit.columns) if i in columns),
+                   layers=tuple(layers), outputs=outputs, placements=tuple(p for p in placements if p is not None))
+
+
+def _form(form: Form, names: Mapping[int, int]) -> Form:
+    return Form(tuple((w, names[i]) for w, i in form.terms), form.bias)
+
+
+def _renamed(unit: Unit, below: Mapping[int, int], own: Mapping[int, int]) -> Unit:
+    assert not isinstance(unit, Register)
+    return replace(unit, below=_form(unit.below, below), own=_form(unit.own, own))
+
+
+def _placement(p: Placement, names: Mapping[int, int]) -> Placement | None:
+    """The placement over the units that are left; None if one that it reads is gone."""
+    read = {i for f in (*p.forms, *(c.form for _, c in p.numbers)) for _, i in f.terms}
+    if not read <= set(names):
+        return None
+    return replace(
+        p, forms=tuple(_form(f, names) for f in p.forms),
+        patterns=tuple(tuple(names[i] for i in x if i in names) for x in p.patterns),
+        units=tuple(names[i] for i in p.units if i in names),
+        numbers=tuple((n, Count(_form(c.form, names), tuple(
+            (names[u], a, b, k) for u, a, b, k in c.units if u in names))) for n, c in p.numbers))
