@@ -54,8 +54,8 @@ def threshold_circuit(graph: Graph, target: str, counting: bool = True) -> Circu
             first = first or refuse(graph, target, _code(error), error.node, error.reason)
             continue
         except FarSetError:
-            first = first or refuse(graph, target, "L402", _any_node(graph), "a number is set to a value too far from what "
-                                    "it is compared with, and its own comparisons decide when")
+            first = first or refuse(graph, target, "L402", _any_node(graph), "a number is set to a value too far from "
+                                    "what it is compared with, and its own comparisons decide when")
             continue
         except TooLargeError:
             first = first or refuse(graph, target, "L406", _any_node(graph), "its finite part has too many states or "

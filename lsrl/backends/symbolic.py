@@ -8,7 +8,7 @@ variable [F ≥ k], where F is the combination in lowest terms.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Hashable, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
@@ -52,6 +52,7 @@ class Linear:
 
 
 Result: TypeAlias = "Value | Linear"
+_FEW = 3  # a register known up to so many values is asked for, to make a step of a reset
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +125,15 @@ class Evaluator:
         self._assigned: list[tuple[int, int]] = []  # (variable, length of the trail before)
         self._point: dict[int, int] = {}
 
-    def function(self, roots: Sequence[Node], own: dict[str, Result]) -> int:
-        """The diagram of the tuple of the roots' values, given the values of the cell's own states."""
+    def function(self, roots: Sequence[Node], own: dict[str, Result],
+                 registers: Mapping[int, str] | None = None) -> int:
+        """The diagram of the tuple of the roots' values, given the values of the cell's own states.
+
+        registers: for places in `roots` that are new values of registers, the register's name. Where such a value is
+        a constant and the old value is known too, the result is old + their difference: a step and not a reset.
+        """
         self._own = own
+        stepping = registers or {}
         self._values.clear()
         self._trail.clear()
         results: list[Result] = []
@@ -134,14 +141,29 @@ class Evaluator:
         def evaluate() -> int | None:
             self._needs.clear()
             results.clear()
-            for root in roots:
+            for i, root in enumerate(roots):
                 found = self._run(root)
+                if not isinstance(found, _Need) and i in stepping:
+                    found = self._as_step(found, stepping[i])
                 if isinstance(found, _Need):
                     return found.variable
                 results.append(found)
             return None
 
         return self._variables.diagrams.build(evaluate, self._assign, self._retract, lambda: tuple(results))
+
+    def _as_step(self, new: Result, register: str) -> Result | _Need:
+        """A constant new value as old value + difference, where the old one is known or can be asked for."""
+        old = self._own[register]
+        if isinstance(new, Linear) or not isinstance(old, Linear):
+            return new
+        combination, scale = lowest_terms(old)
+        low, high = self._known_range(combination)
+        if low is None or high is None or high - low > _FEW:
+            return new
+        if low < high:
+            return _Need(self._variables.threshold(combination, math.ceil(low) + 1))
+        return Linear(old.terms, _number(new) - scale * low)
 
     def _assign(self, variable: int, value: int) -> None:
         self._assigned.append((variable, len(self._trail)))
@@ -292,7 +314,16 @@ class Evaluator:
         return found if isinstance(found, _Need) else not found
 
     def _threshold(self, combination: Combination, k: int) -> bool | _Need:
-        """[combination ≥ k], from its range, from thresholds already assigned, or as a new variable."""
+        """[combination ≥ k], from what is known of it, or as a new variable."""
+        low, high = self._known_range(combination)
+        if low is not None and k <= low:
+            return True
+        if high is not None and k > high:
+            return False
+        return _Need(self._variables.threshold(combination, k))
+
+    def _known_range(self, combination: Combination) -> tuple[Fraction | int | None, Fraction | int | None]:
+        """The range of a combination, narrowed by the thresholds assigned."""
         low, high = self._range(combination)
         for at, variable in self._variables.thresholds.get(combination, {}).items():
             value = self._point.get(variable)
@@ -300,11 +331,7 @@ class Evaluator:
                 low = at if low is None else max(low, at)
             elif value == 0:
                 high = at - 1 if high is None else min(high, at - 1)
-        if low is not None and k <= low:
-            return True
-        if high is not None and k > high:
-            return False
-        return _Need(self._variables.threshold(combination, k))
+        return low, high
 
     def _range(self, combination: Combination) -> tuple[Fraction | int | None, Fraction | int | None]:
         low: Fraction | int | None = 0
@@ -319,11 +346,13 @@ class Evaluator:
     def _extreme(self, node: MinMax, args: list[Result]) -> _Found:
         best = args[0]
         for x in args[1:]:
-            larger = self._at_least_zero(x, best)
-            if isinstance(larger, _Need):
-                return larger
-            if larger == (node.op == "max"):
-                best = x
+            # In a tie the unbounded number is taken, so that a clamp at its bound is a step and not a reset.
+            first, second = (x, best) if isinstance(x, Linear) else (best, x)
+            order = (first, second) if node.op == "max" else (second, first)
+            taken = self._at_least_zero(*order)
+            if isinstance(taken, _Need):
+                return taken
+            best = first if taken else second
         return best
 
     def _table(self, node: Table, args: list[Result]) -> _Found:

@@ -103,7 +103,7 @@ class Planner:
             return self._inputs[scalar]
         domain = self.structure.domain(node)
         if domain is None:
-            raise NotHostedError(node, f"`{scalar[0]}` is a number without small bounds; a threshold layer sees bits only")
+            raise NotHostedError(node, f"`{scalar[0]}` is a number without small bounds; threshold layers see bits only")
         groups = _alike(node, domain, self._users.get(node, []))
         name = scalar[0] if scalar[1] is None else f"{scalar[0]}[{scalar[1]}]"
         variable = self.variables.add(tuple(g[0] for g in groups))
@@ -158,7 +158,7 @@ class Planner:
     def _grid(self, state: str) -> Fraction:
         grid = self.ranges[self.reads[state]].grid if state in self.reads else Fraction(1)
         if grid is None:
-            raise NotHostedError(self.next_node[state], f"`{state}` is a real without a grid: comparing it has no margin")
+            raise NotHostedError(self.next_node[state], f"`{state}` is a real without a grid: comparisons have no margin")
         return grid or Fraction(1)
 
     def _atom(self, state: str, age: str) -> Linear:
@@ -170,9 +170,10 @@ class Planner:
         r, grid = self.ranges[node], self._grid(state)
         return None if r.lo is None else r.lo / grid, None if r.hi is None else r.hi / grid
 
-    def _function(self, roots: Sequence[Node], own: dict[str, Result], me: StateCell | None) -> int:
+    def _function(self, roots: Sequence[Node], own: dict[str, Result], me: StateCell | None,
+                  registers: Mapping[int, str] | None = None) -> int:
         """The diagram of nodes' values; thresholds of free registers that it asked for become sources."""
-        f = Evaluator(self.variables, self._leaf(me), self._bounds).function(roots, own)
+        f = Evaluator(self.variables, self._leaf(me), self._bounds).function(roots, own, registers)
         for combination, levels in list(self.variables.thresholds.items()):
             for k, variable in list(levels.items()):
                 if variable not in self.sources:
@@ -293,9 +294,11 @@ class Planner:
         counted: dict[str, Result] = {r: self._atom(r, "old") for r in registers}
         places = [{x: i for i, x in enumerate(self.sources[self._nodes[n]].domain)} for n in observed]
         nf, nr = len(finite), len(registers)
+        places_of = {nf + i: r for i, r in enumerate(registers)}
 
         def function(joint: tuple[Value, ...]) -> int:
-            return self._function(roots, {**counted, **dict(zip((s.name for s in finite), joint, strict=True))}, cell)
+            own = {**counted, **dict(zip((s.name for s in finite), joint, strict=True))}
+            return self._function(roots, own, cell, places_of)
 
         def outcome(value: Hashable) -> tuple[tuple[Value, ...], tuple[Step, ...], tuple[Hashable, ...]]:
             assert isinstance(value, tuple)
@@ -410,7 +413,7 @@ class Planner:
         functions = []
         for _, s in tracker.registers:
             cell = self.structure.cell_of[s]
-            functions.append(self._function((self.next_node[s],), {s: self._atom(s, "old")}, cell))
+            functions.append(self._function((self.next_node[s],), {s: self._atom(s, "old")}, cell, {0: s}))
 
         def outcome(values: Hashable) -> Step:
             assert isinstance(values, tuple)
