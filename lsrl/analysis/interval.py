@@ -85,7 +85,9 @@ class Range:
 
 
 ANYTHING = Range(None, None, None)
-BIT = Range(Fraction(0), Fraction(1), Fraction(1))
+_ZERO, _ONE = Fraction(0), Fraction(1)
+BIT = Range(_ZERO, _ONE, _ONE)
+_NUMBERS = (Range(_ZERO, _ZERO, _ZERO), Range(_ONE, _ONE, _ONE))
 
 
 def gcd(a: Fraction | None, b: Fraction | None) -> Fraction | None:
@@ -104,7 +106,7 @@ def lcm(a: Fraction | None, b: Fraction | None) -> Fraction | None:
     if a == b:
         return a
     common = gcd(a, b)
-    return a * b / common if common else Fraction(0)
+    return a if a == b else a * b / common if common else Fraction(0)
 
 
 def _divides(grid: Fraction, value: Fraction) -> bool:
@@ -112,6 +114,9 @@ def _divides(grid: Fraction, value: Fraction) -> bool:
 
 
 def constant(value: Fraction | int) -> Range:
+    """The range of one number."""
+    if value == 0 or value == 1:
+        return _NUMBERS[int(value)]
     v = Fraction(value)
     return Range(v, v, abs(v))
 

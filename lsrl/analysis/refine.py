@@ -33,8 +33,8 @@ class Facts(dict[Node, Range]):
         return out
 
 
-_DEPTH = 8
-_FUEL = 64
+_DEPTH = 6
+_FUEL = 24
 _MANY_ARGS = 8
 _MANY_NODES = 10_000  # beyond, what a node depends on is not kept
 _WORK = 200_000  # node visits under conditions in one pass over a component

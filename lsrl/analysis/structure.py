@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from lsrl.analysis.components import node_components
 from lsrl.diagnostics import Span
 from lsrl.ir.graph import Graph, State, reachable
-from lsrl.ir.nodes import Const, Node, Read, operands
+from lsrl.ir.nodes import Const, Index, Input, Node, Param, Read, operands
+from lsrl.types import shape
 
-__all__ = ["Region", "find_regions", "output_nodes"]
+__all__ = ["Region", "find_regions", "output_nodes", "whole_region"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,3 +80,17 @@ def _region(graph: Graph, names: list[str], reads: tuple[Read, ...], component: 
 def output_nodes(graph: Graph) -> tuple[Node, ...]:
     """Everything that an output or a state needs: the nodes that a compiled model computes, checks left aside."""
     return reachable((*(n for _, n in graph.outputs), *(s.next for s in graph.states)))
+
+
+def whole_region(graph: Graph) -> Region:
+    """All states as one region, its letters the inputs: the program as one machine."""
+    reads = tuple(n for n in graph.nodes if isinstance(n, Read))
+    leaves: dict[Node, None] = {}
+    inside: list[Node] = []
+    for n in graph.nodes:
+        element = isinstance(n, Index) and isinstance(n.vector, Input)
+        if element or (isinstance(n, Input | Param) and not shape(n.type)):
+            leaves[n] = None
+        elif not isinstance(n, Read | Const | Input):
+            inside.append(n)
+    return Region(tuple(s.name for s in graph.states), graph.states, reads, tuple(inside), tuple(leaves))

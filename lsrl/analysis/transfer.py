@@ -56,6 +56,7 @@ __all__ = ["Lookup", "Transfer"]
 Lookup: TypeAlias = Callable[[Node], Range]
 
 _ZERO = Fraction(0)
+_MINUS = Fraction(-1)
 _SLACK = Fraction(1, 10**9)  # relative error allowed to the mathematical library, far more than it makes
 
 
@@ -163,25 +164,33 @@ class Transfer:
             a, b = rounded(a), rounded(b)
             if a.nan or b.nan:
                 return BIT
-            difference = _add(a, _scaled(b, Fraction(-1)))
+            difference = _add(a, _scaled(b, _MINUS))
         else:
             difference = self.difference(node.a, node.b, get)
         return _decide(node.op, difference)
 
     def difference(self, a: Node, b: Node, get: Lookup) -> Range:
         """The range of a − b in exact arithmetic, terms that both share cancelled."""
+        plain = _add(get(a), _scaled(get(b), _MINUS))
+        if a is b:
+            return constant(0)
+        if not isinstance(a, Affine) and not isinstance(b, Affine):
+            return plain
         total: dict[Node, Fraction] = {}
         bias = _ZERO
+        count = 0
         for sign, x in ((1, a), (-1, b)):
             if isinstance(x, Affine) and not self._is_float(x):
                 bias += sign * x.bias
+                count += len(x.terms)
                 for c, y in x.terms:
                     total[y] = total.get(y, _ZERO) + sign * c
             else:
+                count += 1
                 total[x] = total.get(x, _ZERO) + sign
-        cancelled = combine([(c, get(x)) for x, c in total.items() if c], bias)
-        plain = _add(get(a), _scaled(get(b), Fraction(-1)))
-        return _tighter(cancelled, plain)
+        if len(total) == count:
+            return plain
+        return _tighter(combine([(c, get(x)) for x, c in total.items() if c], bias), plain)
 
     def _mux(self, node: Mux, get: Lookup) -> Range:
         condition = get(node.condition).constant
@@ -246,13 +255,16 @@ def _whole(entry: Value) -> int:
 
 def combine(terms: Sequence[tuple[Fraction, Range]], bias: Fraction) -> Range:
     """The range of Σ coefficient · value + bias in exact arithmetic."""
-    out = constant(bias)
+    out = constant(bias) if bias or not terms else None
     for c, r in terms:
-        out = _add(out, _scaled(r, c))
+        out = _scaled(r, c) if out is None else _add(out, _scaled(r, c))
+    assert out is not None
     return out
 
 
 def _scaled(r: Range, c: Fraction) -> Range:
+    if c == 1:
+        return r
     if not c:
         return constant(0)
     lo = None if r.lo is None else c * r.lo
