@@ -140,12 +140,16 @@ class GraphBuilder:
 
 
 def _key(node: Node) -> object:
-    parts: list[object] = [type(node).__name__]
-    for f in fields(node):
-        if f.name != "span":
-            value = getattr(node, f.name)
-            parts.append((repr(value), node.type) if isinstance(node, Const) and f.name == "value" else value)
-    return tuple(parts)
+    kind = type(node)
+    if isinstance(node, Const):
+        return kind, repr(node.value), node.type
+    names = _NAMES.get(kind)
+    if names is None:
+        names = _NAMES[kind] = tuple(f.name for f in fields(node) if f.name != "span")
+    return kind, *[getattr(node, name) for name in names]
+
+
+_NAMES: dict[type, tuple[str, ...]] = {}
 
 
 def is_leaf(node: Node) -> bool:

@@ -37,7 +37,8 @@ def _require(ok: bool, node: object, why: str) -> None:
 def _require_spread(node: Node, *args: Node) -> None:
     """The node's shape is that of its vector operands; scalars spread."""
     dims = {shape(a.type) for a in args} - {()}
-    _require(len(dims) <= 1, node, f"operands of different shapes {sorted(dims)}")
+    if len(dims) > 1:
+        _require(False, node, f"operands of different shapes {sorted(dims)}")
     _require(shape(node.type) == (dims.pop() if dims else ()), node, "result has another shape than its operands")
 
 
@@ -98,8 +99,8 @@ class Affine:
         _require(all(is_number(scalar_of(x.type)) or isinstance(scalar_of(x.type), Bool) for _, x in self.terms),
                  self, "operands are numbers or bools")
         if isinstance(scalar_of(self.type), Int):
-            _require(all(Fraction(c).denominator == 1 and not isinstance(scalar_of(x.type), Real)
-                         for c, x in self.terms) and Fraction(self.bias).denominator == 1, self, "not an integer")
+            _require(all(c.denominator == 1 and not isinstance(scalar_of(x.type), Real)
+                         for c, x in self.terms) and self.bias.denominator == 1, self, "not an integer")
         _require_spread(self, *(x for _, x in self.terms))
 
 
@@ -166,7 +167,8 @@ class Compare:
         _require(self.op in ("==", "!=", "<", "<="), self, f"operator {self.op}")
         _require(isinstance(scalar_of(self.type), Bool), self, "the result is bool")
         same = isinstance(a, Bool) and isinstance(b, Bool) or isinstance(a, Symbols) and a == b
-        _require(is_number(a) and is_number(b) or same and self.op in ("==", "!="), self, f"{a} {self.op} {b}")
+        if not (is_number(a) and is_number(b) or same and self.op in ("==", "!=")):
+            _require(False, self, f"{a} {self.op} {b}")
         _require_spread(self, self.a, self.b)
 
 
