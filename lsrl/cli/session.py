@@ -119,7 +119,8 @@ class Session:
             return streams, str(stop)
         return streams, ""
 
-    def _rows(self, graph: Graph) -> list[dict[str, Any]]:
+    def _rows(self, graph: Graph) -> list[dict[str, Value]]:
+        """The example as rows of values; as long as its shortest input. Raises LsrlError where one does not fit."""
         wanted = [i.name for i in graph.inputs]
         if wanted == ["tick"] and "tick" not in self.inputs:
             return [{"tick": True}] * 8
@@ -127,7 +128,7 @@ class Session:
         if missing:
             return []
         length = min(len(self.inputs[n][1]) for n in wanted)
-        return [{n: self.inputs[n][1][t] for n in wanted} for t in range(length)]
+        return [read_inputs(graph, {n: self.inputs[n][1][t] for n in wanted}, t) for t in range(length)]
 
     def _table(self, graph: Graph, names: Iterable[str]) -> str:
         """A line a name: its type and its values, under the example's own."""
@@ -136,10 +137,11 @@ class Session:
             return ""
         streams, stopped = self._streams(graph, names)
         types: dict[str, Type] = {**{i.name: i.type for i in graph.inputs}, **{n: x.type for n, x in graph.names}}
-        rows: list[tuple[str, Type, list[Any]]] = []
+        rows: list[tuple[str, Type, list[Value]]] = []
+        example = self._rows(graph)
         for i in graph.inputs:
             if i.name in self.inputs and i.name not in names:
-                rows.append((i.name, i.type, self.inputs[i.name][1]))
+                rows.append((i.name, i.type, [row[i.name] for row in example]))
         rows += [(n, types[n], streams[n]) for n in names]
         cells = [[n, str(t), *(_short(v, t) for v in vs[:_SHOWN]), *(["…"] if len(vs) > _SHOWN else [])]
                  for n, t, vs in rows]
@@ -171,9 +173,7 @@ class Session:
         before = self._kept()
         self.inputs[name] = (given.strip() if given else _type_of(values), values)
         try:
-            graph = self.graph()
-            for t, row in enumerate(self._rows(graph)):
-                read_inputs(graph, row, t)
+            self._rows(self.graph())
         except LsrlError:
             self._restore(before)
             raise
