@@ -94,6 +94,7 @@ class Stack(nn.Module):
                  device: str = "cpu") -> None:
         super().__init__()
         self.kind = KINDS[kind]
+        inputs = max(inputs, 1)  # torch has no layers without input: a column of zeros stands in
         self.inputs, self.widths, self.uniform, self.dtype = inputs, tuple(widths), uniform, dtype
         if uniform and len(set(widths)) > 1:
             raise ValueError(f"layers of the widths {tuple(widths)} are no uniform stack")
@@ -121,6 +122,8 @@ class Stack(nn.Module):
                 for name, value in (("weight_ih", w.w_in), ("weight_hh", w.w_own), ("bias_ih", w.bias_in),
                                     ("bias_hh", w.bias_own)):
                     parameter = getattr(module, f"{name}_l{suffix}")
+                    if name == "weight_ih" and not value.numel():
+                        value = torch.zeros_like(parameter)
                     if parameter.shape != value.shape:
                         raise ValueError(f"layer {i}: {name} is {tuple(value.shape)}, not {tuple(parameter.shape)}")
                     parameter.copy_(value)
@@ -145,6 +148,8 @@ class Stack(nn.Module):
         """
         n = len(self.kind.tensors)
         peaks: list[float] = []
+        if not x.shape[-1] and self.widths:
+            x = x.new_zeros(*x.shape[:-1], 1)
         with _full_precision(x):
             if self.uniform and self.widths:
                 stacked = tuple(torch.stack(state[i::n]) for i in range(n))
