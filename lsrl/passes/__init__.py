@@ -13,17 +13,19 @@ from typing import TypeAlias
 from lsrl.ir.graph import Graph
 from lsrl.passes.bool_mul_to_mux import bool_mul_to_mux
 from lsrl.passes.drop_dead import drop_dead
+from lsrl.passes.factor_automata import factor_automata
 from lsrl.passes.flatten_chains import flatten_chains
 from lsrl.passes.fold_constants import fold_constants
 from lsrl.passes.merge_affine import merge_affine
 from lsrl.passes.merge_equal import merge_equal
 from lsrl.passes.merge_states import merge_states
 from lsrl.passes.merge_tables import merge_tables
+from lsrl.passes.minimise_automata import minimise_automata
 from lsrl.passes.narrow_types import narrow_types
 from lsrl.passes.simplify_logic import simplify_logic
 from lsrl.passes.split_vectors import split_vectors
 
-__all__ = ["PASSES", "PIPELINE", "Pass", "run_pipeline"]
+__all__ = ["AUTOMATON_PASSES", "PASSES", "PIPELINE", "Pass", "run_pipeline"]
 
 Pass: TypeAlias = tuple[str, Callable[[Graph], Graph]]
 
@@ -43,7 +45,10 @@ PIPELINE: tuple[Pass, ...] = (
     ("drop_dead", drop_dead),
 )
 
-AUTOMATON_PASSES: tuple[Pass, ...] = ()
+AUTOMATON_PASSES: tuple[Pass, ...] = (
+    ("minimise_automata", minimise_automata),
+    ("factor_automata", factor_automata),
+)
 
 PASSES: tuple[Pass, ...] = PIPELINE + AUTOMATON_PASSES
 
