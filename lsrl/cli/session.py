@@ -136,7 +136,7 @@ class Session:
         if not names:
             return ""
         streams, stopped = self._streams(graph, names)
-        types: dict[str, Type] = {**{i.name: i.type for i in graph.inputs}, **{n: x.type for n, x in graph.names}}
+        types = _types(graph)
         rows: list[tuple[str, Type, list[Value]]] = []
         example = self._rows(graph)
         for i in graph.inputs:
@@ -181,6 +181,9 @@ class Session:
         return self._show("")
 
     def _type(self, rest: str) -> str:
+        known = _types(self.graph())
+        if rest in known:
+            return str(known[rest])
         return str(dict(self.graph([f"it = {rest}"]).names)["it"].type)
 
     def _show(self, _: str) -> str:
@@ -260,6 +263,12 @@ class Session:
             list(kept[0]), list(kept[1]), dict(kept[2]), kept[3]
 
 
+def _types(graph: Graph) -> dict[str, Type]:
+    """The type of every name; of a state the declared one."""
+    return {**{i.name: i.type for i in graph.inputs}, **{n: x.type for n, x in graph.names},
+            **{s.name: s.type for s in graph.states}}
+
+
 def _example(text: str) -> list[Any]:
     try:
         value = ast.literal_eval(text.replace("true", "True").replace("false", "False"))
@@ -288,7 +297,7 @@ def _short(value: Value, t: Type) -> str:
 
 def is_unfinished(text: str) -> bool:
     """True if more lines must follow: a bracket or docstring is open, or a block has not met its empty line."""
-    code = re.sub(r'"""(?:.|\n)*?"""|"(?:\\.|[^"\\\n])*"|#[^\n]*', "", text)
+    code = re.sub(r'"""(?:.|\n)*?"""|"(?!"")(?:\\.|[^"\\\n])*"|#[^\n]*', "", text)
     if '"""' in code or sum(code.count(c) for c in "([{") > sum(code.count(c) for c in ")]}"):
         return True
     lines = text.split("\n")
