@@ -21,7 +21,8 @@ from lsrl.frontend.elaborate.types import match_type, plain, resolve_type, stati
 from lsrl.frontend.elaborate.values import POISON, Data, Poison, Poisoned, Problem, Static
 from lsrl.types import Record, Type
 
-__all__ = ["FUNCTIONS", "Function", "arguments", "call_definition", "function", "inside", "result_of"]
+__all__ = ["FUNCTIONS", "Function", "arguments", "call_definition", "function", "inside", "is_ordinary",
+           "result_of"]
 
 Function = Callable[[Context, syntax.Call, "Type | None"], Static]
 FUNCTIONS: dict[str, Function] = {}
@@ -95,6 +96,7 @@ def call_definition(ctx: Context, entity: DefEntity, e: syntax.Call) -> Static:
     d = entity.definition
     _forbid_recursion(ctx, d, e.span)
     given = arguments(e, [p.name.id for p in d.parameters])
+    ctx.expand(e.span)
     frame = Frame(entity.scope, ctx.frame.unique(d.name.id) + ".", d, e.span)
     values = _values(ctx, d, given, frame)
     _bind_generics(ctx, d, given, values, frame)
@@ -114,8 +116,16 @@ def call_definition(ctx: Context, entity: DefEntity, e: syntax.Call) -> Static:
         frame.blocks[0][p.name.id] = value
     if failed:
         raise Poisoned
+    frame.ordinary = is_ordinary(d) and not any(isinstance(v, Data) and v.constant for v in values.values())
+    if frame.ordinary and not ctx.constants_only:
+        ctx.sink.checked.add(d)
     with inside(ctx, frame):
         return _body(ctx, d, frame)
+
+
+def is_ordinary(d: syntax.Definition) -> bool:
+    """Are all its parameters streams of types that stand in the text?"""
+    return not d.generics and not any(p.const or p.type is None for p in d.parameters)
 
 
 def _body(ctx: Context, d: syntax.Definition, frame: Frame) -> Static:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from lsrl.diagnostics import Diagnostic
+from contextlib import suppress
+
+from lsrl.diagnostics import Diagnostic, LsrlError
 from lsrl.frontend import syntax
+from lsrl.frontend.elaborate.calls import is_ordinary
 from lsrl.frontend.elaborate.check_names import check_names
 from lsrl.frontend.elaborate.context import Context, Sink
 from lsrl.frontend.elaborate.names import const_value, type_value
@@ -28,20 +31,23 @@ def check_module(scope: ModuleScope, file: syntax.File, sink: Sink) -> dict[str,
     ctx = Context(scope, sink, "a constant")
     with deep():
         for entity in scope.names.values():
-            with ctx.recover():
+            with ctx.recover(), suppress(LsrlError):  # too large to go on; the sink has the error
                 if isinstance(entity, TypeEntity) and entity.scope is scope:
                     type_value(ctx, entity)
                 elif isinstance(entity, ConstEntity) and entity.scope is scope:
                     const_value(ctx, entity)
     graphs: dict[str, Graph] = {}
     items = [i for i in file.items if isinstance(i, syntax.Definition)]
-    for d in sorted(items, key=lambda d: d.kind):  # defs first: their errors are then reported without the calls
+    # Programs first, then defs from the last to the first: what a call elaborated needs no check of its own.
+    for d in sorted(items[::-1], key=lambda d: d.kind != "program"):
         entity = DefEntity(d, scope)
         _check_parameters(d, sink)
-        if d.generics or (d.kind == "def" and any(p.const or p.type is None for p in d.parameters)):
+        if d.generics or (d.kind == "def" and not is_ordinary(d)):
             check_names(entity, sink)
             if d.kind == "program":
                 _check_generic(entity, sink)
+            continue
+        if d.kind == "def" and d in sink.checked:
             continue
         graph = elaborate_definition(entity, sink, {})
         if graph is not None and d.kind == "program":

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from lsrl.arithmetic import apply
-from lsrl.diagnostics import Diagnostic, Span
+from lsrl.diagnostics import Diagnostic, LsrlError, Span
 from lsrl.frontend import syntax
 from lsrl.frontend.elaborate.values import Data, Poisoned, Problem, StateSlot, Static
 from lsrl.ir.graph import Check, GraphBuilder
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Context", "Frame", "Layer", "Parts", "Sink"]
 
 CALL_LIMIT = 200  # calls inside calls
+EXPANSION_LIMIT = 200_000  # calls and turns of loops, all in all
 
 
 class Sink:
@@ -29,6 +30,7 @@ class Sink:
     def __init__(self) -> None:
         self.diagnostics: list[Diagnostic] = []
         self._seen: set[tuple[str, str, int, int]] = set()
+        self.checked: set[syntax.Definition] = set()  # elaborated in full, so that they need no check of their own
 
     def add(self, d: Diagnostic) -> None:
         key = (d.code, d.span.source.name, d.span.start, d.span.end)
@@ -49,13 +51,15 @@ class Frame:
     """The body that is being elaborated: the program's, or that of one call.
 
     prefix: what its states' names start with, as "count#2.". call: the span of the call, None for the program.
-    coming: names that the body gives further down, for messages.
+    ordinary: is it a call of a def without generics and const parameters with streams alone, so that its errors do not
+    depend on the call? coming: names that the body gives further down, for messages.
     """
 
     module: ModuleScope
     prefix: str
     definition: syntax.Definition | None
     call: Span | None
+    ordinary: bool = False
     blocks: list[dict[str, Static | StateSlot]] = field(default_factory=lambda: [{}])
     copies: dict[str, int] = field(default_factory=dict)
     given: dict[str, int] = field(default_factory=dict)
@@ -125,6 +129,7 @@ class Context:
         self.frames = [Frame(module, "", None, None)]
         self.guard: Node | None = None  # holds where the statement is reached
         self.lazy_guards: list[Callable[[], Node]] = []  # hold where the operand's value is used
+        self._expanded = 0
         self._overlays: list[Layer] = [{}]  # new values of states, one layer a branch
 
     @property
@@ -145,7 +150,7 @@ class Context:
                     notes.append((f"raised inside `{frame.definition.name.id}` of the standard library", p.span))
                     label = ""
                 span = frame.call
-            else:
+            elif not frame.ordinary:
                 notes.append((f"in this call of `{frame.definition.name.id}`", frame.call))
         self.sink.add(Diagnostic(p.code, p.message, span, label, help, tuple(notes[:8])))
 
@@ -156,6 +161,14 @@ class Context:
     def recover(self) -> _Recovery:
         """Report an error raised inside, and go on after the block."""
         return _Recovery(self)
+
+    def expand(self, span: Span) -> None:
+        """Count a call or a turn of a loop. Raises LsrlError L210 where there are too many to go on."""
+        self._expanded += 1
+        if self._expanded > EXPANSION_LIMIT:
+            self.error("L210", f"this program expands to more than {EXPANSION_LIMIT} calls and turns of loops", span,
+                       help="calls and loops are unrolled at compile time; use state for what repeats over tokens")
+            raise LsrlError(self.sink.in_order())
 
     # ---- nodes
 

@@ -218,6 +218,7 @@ def _comprehension(ctx: Context, e: syntax.Comprehension, expected: Type | None)
     inner = expected.elem if isinstance(expected, Vector) else expected
     values: list[Static] = []
     for item in each_value(ctx, e.source):
+        ctx.expand(e.span)
         ctx.frame.blocks.append({e.name.id: item})
         try:
             values.append(expression(ctx, e.value, inner))

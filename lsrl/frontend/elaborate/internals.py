@@ -11,8 +11,8 @@ from lsrl.frontend.elaborate.calls import arguments, function
 from lsrl.frontend.elaborate.constants import constant_text
 from lsrl.frontend.elaborate.context import Context
 from lsrl.frontend.elaborate.expressions import expression, stream
-from lsrl.frontend.elaborate.types import type_of_argument
-from lsrl.frontend.elaborate.values import Data, Problem, Static
+from lsrl.frontend.elaborate.types import plain, type_of_argument
+from lsrl.frontend.elaborate.values import Data, Problem, Static, TypeValue
 from lsrl.frontend.regex import compile_regex
 from lsrl.ir.nodes import Table
 from lsrl.types import BOOL, INT, Bool, Int, Real, Symbols, Type, Value, Vector, first_value, scalar_of, shape, size
@@ -49,6 +49,12 @@ def _greatest(ctx: Context, e: syntax.Call, expected: Type | None) -> Static:
     """_greatest(T): the greatest number of a type; some number where there is none."""
     t = _type_argument(ctx, e)
     return Data(ctx.constant(_bound(t, low=False), t, e.span), t)
+
+
+@function("_type_of")
+def _type_of(ctx: Context, e: syntax.Call, expected: Type | None) -> Static:
+    """_type_of(x): the type of a value, without ranges."""
+    return TypeValue(plain(stream(ctx, arguments(e, ["x"])["x"]).type))
 
 
 def _has_bound(low: bool) -> Callable[[Context, syntax.Call, Type | None], Static]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,7 +27,7 @@ from lsrl.frontend.elaborate.values import (
     show_constant,
     words_for,
 )
-from lsrl.ir.nodes import Compare, Const, Node, Table
+from lsrl.ir.nodes import Compare, Const, Input, Node, Read, Table
 from lsrl.types import (
     BOOL,
     INT,
@@ -53,10 +54,18 @@ Number: TypeAlias = "int | Fraction"
 
 @dataclass(frozen=True, slots=True)
 class _Interval:
-    """Codes (of a real subject: values) from lo to hi, both included; None is without end."""
+    """The codes of a subject (of a real one: its values), None for an end that it has not."""
 
     lo: Number | None
     hi: Number | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """The codes (of a real subject: values) from lo to hi, both included, that a pattern matches."""
+
+    lo: Number
+    hi: Number
 
 
 def _domain(t: Type) -> _Interval:
@@ -71,19 +80,42 @@ def _domain(t: Type) -> _Interval:
             return _Interval(None, None)
 
 
-def _minus(sets: list[_Interval], cut: _Interval, real: bool) -> list[_Interval]:
-    """The intervals without one; of reals only whole ones and points are ever told apart."""
-    out: list[_Interval] = []
-    for s in sets:
-        if _before(s.hi, cut.lo) or _before(cut.hi, s.lo):
-            out.append(s)
-            continue
-        step = 0 if real else 1
-        if cut.lo is not None and (s.lo is None or s.lo < cut.lo):
-            out.append(_Interval(s.lo, cut.lo - step))
-        if cut.hi is not None and (s.hi is None or s.hi > cut.hi):
-            out.append(_Interval(cut.hi + step, s.hi))
-    return out
+class _Coverage:
+    """What the patterns of a match have taken so far: points, and longer intervals in order of their lower ends."""
+
+    def __init__(self) -> None:
+        self._points: set[Number] = set()
+        self._intervals: list[tuple[Number, Number]] = []
+
+    def holds(self, lo: Number, hi: Number) -> bool:
+        """Is every value from lo to hi taken, by one pattern or, of few, by several?"""
+        if lo == hi and lo in self._points:
+            return True
+        i = bisect_right(self._intervals, lo, key=lambda x: x[0]) - 1
+        return i >= 0 and self._intervals[i][1] >= hi
+
+    def take(self, lo: Number, hi: Number) -> None:
+        """Add a pattern, joined with the intervals that it meets."""
+        if lo == hi:
+            self._points.add(lo)
+            return
+        i = bisect_left(self._intervals, lo, key=lambda x: x[1])
+        j = i
+        while j < len(self._intervals) and self._intervals[j][0] <= hi:
+            lo, hi = min(lo, self._intervals[j][0]), max(hi, self._intervals[j][1])
+            j += 1
+        self._intervals[i:j] = [(lo, hi)]
+
+    def gap(self, domain: _Interval) -> Number | None:
+        """The first int of a domain with ends that is not taken."""
+        assert domain.lo is not None and domain.hi is not None
+        at = domain.lo
+        taken = sorted([*self._intervals, *((p, p) for p in self._points)])
+        for lo, hi in taken:
+            if lo > at:
+                break
+            at = max(at, hi + 1)
+        return at if at <= domain.hi else None
 
 
 def _before(hi: Number | None, lo: Number | None) -> bool:
@@ -114,72 +146,70 @@ def _match(ctx: Context, e: syntax.Match, expected: Type | None) -> Static:
     return _Choice(ctx, e, subject, patterns).value(expected)
 
 
-def _patterns(ctx: Context, e: syntax.Match, subject: Data) -> list[list[_Interval] | None]:
+def _patterns(ctx: Context, e: syntax.Match, subject: Data) -> list[list[_Taken] | None]:
     """What each arm matches, `None` for `_`; reports patterns that repeat and values that none covers."""
-    t, real = subject.type, isinstance(subject.type, Real)
-    left = [_domain(t)]
-    out: list[list[_Interval] | None] = []
-    earlier: list[_Interval] = []
+    t = subject.type
+    declared = isinstance(subject.node, Input | Read)
+    out: list[list[_Taken] | None] = []
+    taken = _Coverage()
     failed = False
     for k, arm in enumerate(e.arms):
         if arm.patterns is None:
             out.append(None)
-            left = []
             if k + 1 < len(e.arms):
                 ctx.error("L209", "no value reaches the arms after `_`", e.arms[k + 1].span)
             continue
-        mine: list[_Interval] = []
+        mine: list[_Taken] = []
         for p in arm.patterns:
-            found: list[_Interval] = []
+            found: list[_Taken] = []
             with ctx.recover():
-                found = _pattern(ctx, p, t)
+                found = _pattern(ctx, p, t, declared)
             failed = failed or not found
-            if found and all(any(_within(f, o) for o in earlier) for f in found):
+            if found and all(taken.holds(f.lo, f.hi) for f in found):
                 ctx.error("L209", "an earlier pattern takes all that this one matches", p.span)
-            earlier += found
-            mine += found
             for f in found:
-                left = _minus(left, f, real)
+                taken.take(f.lo, f.hi)
+            mine += found
         out.append(mine)
     if failed:
         raise Poisoned
-    if left and None not in out:
-        missing = _missing(left[0], t)
-        raise Problem("L203", f"this match does not cover {missing}", e.span,
-                      help=f"add an arm {missing} => …, or _ => … for all that is left"
-                      if missing.startswith('"') or missing[:1].isdigit() else "add an arm _ => …")
+    if None not in out:
+        missing = _missing(taken, t)
+        if missing is not None:
+            literal = missing.startswith('"') or missing[-1].isdigit() or missing in ("true", "false")
+            raise Problem("L203", f"this match does not cover {missing}", e.span, help=f"add an arm {missing} => …, or "
+                          "_ => … for all that is left" if literal else "add an arm _ => …")
     return out
 
 
-def _within(inner: _Interval, outer: _Interval) -> bool:
-    """Is the whole of `inner`, which has ends, in `outer`?"""
-    return (inner.lo is not None and inner.hi is not None
-            and not _before(inner.lo, outer.lo) and not _before(outer.hi, inner.hi))
+def _missing(taken: _Coverage, t: Type) -> str | None:
+    """A value that no pattern takes, for the message."""
+    domain = _domain(t)
+    if domain.lo is None or domain.hi is None:
+        return "every real" if isinstance(t, Real) else "every int"
+    gap = taken.gap(domain)
+    if gap is None:
+        return None
+    if isinstance(t, Symbols):
+        return quote_symbol(t.names[int(gap)]) if gap < len(t.names) else "the symbols under `*`"
+    return ("true" if gap else "false") if isinstance(t, Bool) else str(gap)
 
 
-def _missing(left: _Interval, t: Type) -> str:
-    if isinstance(t, Symbols) and isinstance(left.lo, int):
-        return quote_symbol(t.names[left.lo]) if left.lo < len(t.names) else "the symbols under `*`"
-    if isinstance(t, Bool):
-        return "true" if left.lo == 1 else "false"
-    if isinstance(t, Real):
-        return "every real"
-    if left.lo is None and left.hi is None:
-        return "every int"
-    return str(left.lo if left.lo is not None else left.hi)
-
-
-def _pattern(ctx: Context, p: syntax.Expr | syntax.Range, t: Type) -> list[_Interval]:
-    """The codes that a pattern matches. Raises Problem."""
+def _pattern(ctx: Context, p: syntax.Expr | syntax.Range, t: Type, declared: bool) -> list[_Taken]:
+    """The codes that a pattern matches. declared: is `t` as the program declares it? Raises Problem."""
     if isinstance(p, syntax.Range):
         if isinstance(t, Symbols):
             return _symbol_range(ctx, p, t)
         lo, hi = _code(ctx, p.lo, t), _code(ctx, p.hi, t)
         if lo > hi:
             raise Problem("L213", f"the range {lo}..{hi} is empty", p.span)
-        return [_Interval(lo, hi)]
-    code = _code(ctx, p, t)
-    return [_Interval(code, code)]
+        found = _Taken(lo, hi)
+    else:
+        code = _code(ctx, p, t)
+        found = _Taken(code, code)
+    if declared and isinstance(t, Int) and (_before(found.hi, t.lo) or _before(t.hi, found.lo)):
+        raise Problem("L218", f"the pattern {p.span.text} is outside `{t}`", p.span)
+    return [found]
 
 
 def _code(ctx: Context, p: syntax.Expr, t: Type) -> Number:
@@ -191,13 +221,11 @@ def _code(ctx: Context, p: syntax.Expr, t: Type) -> Number:
         if (isinstance(t, Bool) and isinstance(found, Bool)) or (isinstance(t, Symbols) and found == t):
             return int(v)
         if (isinstance(found, Int) and isinstance(t, Int | Real)) or (isinstance(found, Real) and isinstance(t, Real)):
-            if isinstance(t, Int) and (_before(Fraction(v), t.lo) or _before(t.hi, Fraction(v))):
-                raise Problem("L218", f"the pattern {v} is outside `{t}`", p.span)
             return v
     raise Problem("L201", f"a value of `{t}` is matched with {words_for(value)}", p.span)
 
 
-def _symbol_range(ctx: Context, p: syntax.Range, t: Symbols) -> list[_Interval]:
+def _symbol_range(ctx: Context, p: syntax.Range, t: Symbols) -> list[_Taken]:
     ends: list[str] = []
     for part in (p.lo, p.hi):
         if not isinstance(part, syntax.String) or len(part.value) != 1:
@@ -207,7 +235,7 @@ def _symbol_range(ctx: Context, p: syntax.Range, t: Symbols) -> list[_Interval]:
     codes = [i for i, n in enumerate(t.names) if len(n) == 1 and ends[0] <= n <= ends[1]]
     if not codes:
         raise Problem("L213", "this range of symbols is empty", p.span)
-    return [_Interval(i, i) for i in codes]
+    return [_Taken(i, i) for i in codes]
 
 
 def _match_text(ctx: Context, e: syntax.Match, subject: Text, expected: Type | None) -> Static:
@@ -224,13 +252,13 @@ def _match_text(ctx: Context, e: syntax.Match, subject: Text, expected: Type | N
     raise Problem("L203", f"this match does not cover {quote_symbol(subject.text)}", e.span, help="add an arm _ => …")
 
 
-def _decided(ctx: Context, e: syntax.Match, subject: Data, patterns: list[list[_Interval] | None],
+def _decided(ctx: Context, e: syntax.Match, subject: Data, patterns: list[list[_Taken] | None],
              expected: Type | None) -> Static:
     """A match over a constant: only the arm taken is elaborated."""
     value = subject.value
     assert not isinstance(value, tuple | float)
     for arm, matched in zip(e.arms, patterns, strict=True):
-        if matched is None or any(not _before(value, m.lo) and not _before(m.hi, value) for m in matched):
+        if matched is None or any(m.lo <= value <= m.hi for m in matched):
             return expression(ctx, arm.value, expected)
     raise Problem("L203", f"this match does not cover {show_constant(value, subject.type)}", e.span)
 
@@ -238,7 +266,7 @@ def _decided(ctx: Context, e: syntax.Match, subject: Data, patterns: list[list[_
 class _Choice:
     """The value of a match over a stream."""
 
-    def __init__(self, ctx: Context, e: syntax.Match, subject: Data, patterns: list[list[_Interval] | None]) -> None:
+    def __init__(self, ctx: Context, e: syntax.Match, subject: Data, patterns: list[list[_Taken] | None]) -> None:
         self.ctx, self.e, self.subject, self.patterns = ctx, e, subject, patterns
 
     def value(self, expected: Type | None) -> Static:
@@ -272,11 +300,11 @@ class _Choice:
         domain = self._finite_domain()
         if domain is not None and (len(matched) > 1 or matched[0].lo != matched[0].hi):
             lo, n = domain
-            entries = tuple([any(_holds(m, lo + i) for m in matched) for i in range(n)])
+            entries = tuple([any(m.lo <= lo + i <= m.hi for m in matched) for i in range(n)])
             return ctx.add(Table((node,), (lo,), (n,), entries, BOOL, span))
         return ctx.both("or", [self._in_interval(m, span) for m in matched], span)
 
-    def _in_interval(self, m: _Interval, span: Span) -> Node:
+    def _in_interval(self, m: _Taken, span: Span) -> Node:
         ctx, node = self.ctx, self.subject.node
         t = REAL if isinstance(self.subject.type, Real) else self.subject.type if isinstance(
             self.subject.type, Symbols) else INT
@@ -284,7 +312,6 @@ class _Choice:
         def bound(v: Number) -> Node:
             return ctx.constant(Fraction(v) if t == REAL else int(v), t, span)
 
-        assert m.lo is not None and m.hi is not None
         if m.lo == m.hi:
             return ctx.add(Compare("==", node, bound(m.lo), BOOL, span))
         return ctx.both("and", [ctx.add(Compare("<=", bound(m.lo), node, BOOL, span)),
@@ -333,10 +360,11 @@ class _Choice:
 
     def _table(self, parts: list[Data], domain: tuple[int, int]) -> Data:
         lo, n = domain
-        arms: list[int] = []
-        for i in range(n):
-            arms.append(next(k for k, m in enumerate(self.patterns)
-                             if m is None or any(_holds(p, lo + i) for p in m)))
+        arms = [-1] * n
+        for k, matched in enumerate(self.patterns):
+            for m in [_Taken(lo, lo + n - 1)] if matched is None else matched:
+                for code in range(max(int(m.lo) - lo, 0), min(int(m.hi) - lo, n - 1) + 1):
+                    arms[code] = k if arms[code] < 0 else arms[code]
         used = sorted(set(arms))
         t = exact_type(parts[used[0]].value, parts[used[0]].type)
         for k in used[1:]:
@@ -355,7 +383,3 @@ class _Choice:
             return ctx.pack([self._table_of(row, t.elem, domain) for row in rows], t, span)
         lo, n = domain
         return ctx.add(Table((self.subject.node,), (lo,), (n,), tuple(entries), t, span))
-
-
-def _holds(m: _Interval, code: int) -> bool:
-    return not _before(code, m.lo) and not _before(m.hi, code)

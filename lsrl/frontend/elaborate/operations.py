@@ -82,23 +82,24 @@ def affine(ctx: Context, terms: Sequence[tuple[int | Fraction, Data]], bias: int
     """Σ coefficient · value + bias. t: the scalar type of the result, if narrower than int or real."""
     values = [v for _, v in terms]
     dims = dims_of(values, span)
-    integral = all(Fraction(c).denominator == 1 for c, _ in terms) and Fraction(bias).denominator == 1
-    scalar = t or (_number_type(values) if integral and isinstance(bias, int) else REAL)
+    integral = isinstance(bias, int) and all(c.denominator == 1 for c, _ in terms)
+    scalar = t or (_number_type(values) if integral else REAL)
     result = with_shape(scalar, dims)
     merged: dict[Node, int | Fraction] = {}
     for c, v in terms:
         if isinstance(v.node, Const) and not isinstance(v.node.value, tuple):
-            bias += c * Fraction(v.node.value)
+            value = v.node.value
+            bias += c * (value if isinstance(value, int | Fraction) else Fraction(value))
         elif not _all_zero(v.node):
 
             merged[v.node] = merged.get(v.node, 0) + c
     kept = [(c, n) for n, c in merged.items() if c != 0]
-    bias = int(bias) if Fraction(bias).denominator == 1 else bias
+    bias = bias.numerator if bias.denominator == 1 else bias
     if not kept:
-        value: Value = bias if isinstance(scalar, Int) else Fraction(bias)
+        filled: Value = bias if isinstance(scalar, Int) else Fraction(bias)
         for n in reversed(dims):
-            value = (value,) * n
-        return constant(ctx, value, result, span)
+            filled = (filled,) * n
+        return constant(ctx, filled, result, span)
     if len(kept) == 1 and kept[0][0] == 1 and bias == 0 and t is None:
         node = kept[0][1]
         if plain(node.type) == result:
@@ -106,8 +107,8 @@ def affine(ctx: Context, terms: Sequence[tuple[int | Fraction, Data]], bias: int
     if dims and all(not shape(n.type) for _, n in kept):
         first = next(v.node for v in values if shape(v.type))
         kept.append((0, first))
-    return Data(ctx.add(Affine(tuple((int(c) if Fraction(c).denominator == 1 else c, n) for c, n in kept), bias, result,
-                               span)), result)
+    exact = tuple([(c.numerator if c.denominator == 1 else c, n) for c, n in kept])
+    return Data(ctx.add(Affine(exact, bias, result, span)), result)
 
 
 def _all_zero(node: Node) -> bool:
@@ -197,11 +198,11 @@ def matmul(ctx: Context, a: Data, b: Data, span: Span) -> Data:
 def power(ctx: Context, base: Data, exponent: Data, span: Span) -> Data:
     """base ** exponent, by a constant int; one below 0 is a division."""
     n = _scalar_constant(exponent)
-    if n is None:
+    if not isinstance(n, int | Fraction):
         raise Problem("L206", "`**` takes a constant exponent", span)
     if Fraction(n).denominator != 1:
         raise Problem("L202", f"`**` takes an int exponent, not {n}", span, help="sqrt(x) is the square root")
-    times = int(abs(n))
+    times = abs(n.numerator)
     if times > POWER_LIMIT:
         raise Problem("L210", f"the exponent {n} is beyond the limit of {POWER_LIMIT}", span)
     if n == 0:

@@ -58,6 +58,8 @@ def elaborate_definition(entity: DefEntity, sink: Sink, sizes: Mapping[str, int 
                 result = body(ctx, d, declared)
                 if len(sink.diagnostics) == errors and isinstance(result, Data | RecordValue):
                     return _graph(ctx, d, result)
+        except LsrlError:
+            return None  # too large to go on; the sink has the error
         except RecursionError:
             sink.add(Diagnostic("L111", f"`{d.name.id}` nests too deeply to be compiled", d.name.span))
     if len(sink.diagnostics) == errors:

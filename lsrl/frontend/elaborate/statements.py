@@ -284,6 +284,7 @@ def _for(ctx: Context, s: syntax.For) -> None:
         _block(ctx, s.body, {s.name.id: POISON})  # for the errors in it
         return
     for item in items:
+        ctx.expand(s.span)
         ctx.frame.places[s.name.id] = s.name.span
         _block(ctx, s.body, {s.name.id: item})
 
