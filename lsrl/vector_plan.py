@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from lsrl.analysis.interval import Range, gcd, join
+from lsrl.analysis.interval import Range, join
 from lsrl.analysis.transfer import Transfer
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import (
@@ -96,9 +96,11 @@ def _solve(graph: Graph, inputs: Mapping[str, Range], states: Mapping[str, Range
             if is_float(s.type, graph.numeric):
                 continue
             new = join(old, ranges[s.next])
+            if new.grid is None or new.grid.denominator > _ROOM:
+                return None
             if s.name in guarded:
-                new = _limited(gcd(old.grid, ranges[s.next].grid), limit)
-            elif turn >= _JOINS and new != old:
+                new = _limited(new.grid, limit)
+            elif new != old and (turn >= _JOINS or new.magnitude is None or new.magnitude > _ROOM):
                 guarded[s.name] = None
                 new = _limited(new.grid, limit)
             changed = changed or new != old

@@ -57,7 +57,7 @@ INPUT_TYPES: tuple[Type, ...] = (
     BOOL, Int(-2, 3), AB, HALVES, INT, REAL, Vector(Int(0, 2), 2), Vector(BOOL, 2), Vector(HALVES, 3),
     Vector(Vector(Int(-1, 1), 2), 3))
 STATE_TYPES: tuple[Type, ...] = (BOOL, INT, Int(0, 5), REAL, AB, Vector(INT, 2), Vector(BOOL, 2), Vector(REAL, 3))
-_COEFFICIENTS: st.SearchStrategy[int | Fraction] = st.sampled_from([1, -1, 2, -3, 0, Fraction(1, 2), Fraction(-2, 3), 5])
+_COEFFICIENTS: st.SearchStrategy[int | Fraction] = st.sampled_from([1, -1, 2, 0, Fraction(1, 2), Fraction(-2, 3), 5])
 _DIVISORS: st.SearchStrategy[int | Fraction] = st.sampled_from([1, 2, 7, Fraction(1, 2), Fraction(3, 4)])
 _RESULTS: st.SearchStrategy[Type] = st.sampled_from([BOOL, INT, REAL, AB])
 _WHOLE: st.SearchStrategy[int | Fraction] = st.sampled_from([1, -1, 2, -3, 0, 5])
@@ -122,8 +122,9 @@ def _compatible(draw: st.DrawFn, pool: list[Node], first: Node) -> Node:
 def _draw_node(draw: st.DrawFn, pool: list[Node], numeric: bool, multiply: bool) -> Node | None:
     kind = draw(st.sampled_from(["affine", "affine", "mul", "compare", "logic", "mux", "minmax", "floordiv", "table",
                                  "pack", "index", "slice", "matmul", *(["divide", "unary"] if numeric else [])]))
-    first = draw(st.sampled_from(pool))
-    number = draw(st.sampled_from(_numbers(pool)))
+    recent = draw(st.booleans())
+    first = draw(st.sampled_from(pool[-4:] if recent else pool))
+    number = draw(st.sampled_from(_numbers(pool)[-4:] if recent else _numbers(pool)))
     other = draw(st.sampled_from(_numbers(pool, shape(number.type) or None)))
     match kind:
         case "affine":
@@ -237,7 +238,12 @@ def _draw_state(draw: st.DrawFn, name: str, t: Type, pool: list[Node]) -> State:
     scalar = scalar_of(t)
     fitting = [n for n in pool if shape(n.type) == shape(t) and type(scalar_of(n.type)) is type(scalar)
                and (not isinstance(scalar, Symbols) or scalar_of(n.type) == scalar)]
-    following = draw(st.sampled_from(fitting))
+    following = draw(st.sampled_from(fitting[-3:]))
+    if is_number(scalar) and draw(st.booleans()):  # growth
+        read = next(n for n in pool if isinstance(n, Read) and n.state == name)
+        plain = with_shape(INT if isinstance(scalar, Int) else REAL, shape(t))
+        coefficient = draw(_WHOLE if isinstance(scalar, Int) else _COEFFICIENTS)
+        following = Affine(((coefficient, read), (1, following)), draw(_WHOLE), plain, NOWHERE)
     if isinstance(scalar, Int) and scalar.lo is not None and scalar.hi is not None:
         low, high = Const(scalar.lo, INT, NOWHERE), Const(scalar.hi, INT, NOWHERE)
         following = MinMax("max", (low, MinMax("min", (high, following), INT, NOWHERE)), t, NOWHERE)
