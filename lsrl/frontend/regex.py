@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 from lsrl.diagnostics import LsrlError, Span
@@ -26,7 +27,7 @@ from lsrl.types import Int, Symbols, Type, quote_symbol
 
 __all__ = ["Dfa", "compile_regex"]
 
-_parser: Any = re._parser  # type: ignore[attr-defined]
+_parser: Any = import_module("re._parser")  # of the standard library, but not in its documented part
 _UNNAMEABLE = 0x110000  # stands for `*` and for symbols of several characters
 _STATES = 10_000
 

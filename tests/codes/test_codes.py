@@ -82,6 +82,13 @@ def test_examples_on_pages(example: Example) -> None:
     assert codes_of(example) == (set() if "ok" in example.marks else {example.code})
 
 
+def test_pages_name_options_that_there_are() -> None:
+    commands = "\n".join(p.read_text() for p in (PACKAGE / "cli").glob("*.py"))
+    for code in CODES:
+        for option in re.findall(r"--[a-z][a-z-]+", page(code)):
+            assert f'"{option}"' in commands, f"{code}: {option}"
+
+
 def test_an_unknown_code() -> None:
     with pytest.raises(LsrlError) as caught:
         page("L999")
