@@ -6,7 +6,6 @@ import argparse
 import sys
 
 from lsrl.cli.options import add_program, load_program
-from lsrl.diagnostics import LsrlError, did_you_mean
 
 EXAMPLES = """examples:
   lsrl ir majority.lsrl                       the graph as it is elaborated
@@ -24,16 +23,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from lsrl.ir.printer import print_graph
-    from lsrl.passes import PIPELINE, run_pipeline
+    from lsrl.passes import PASSES, run_pipeline
 
-    names = [name for name, _ in PIPELINE]
-    if options.after not in (None, "all", *names):
-        raise LsrlError.of("L107", f"there is no pass `{options.after}`",
-                           help=did_you_mean(options.after, names) or f"the passes are {', '.join(names)}")
     graph = load_program(options).graph
     if options.passes:
         rows = [("elaborated", graph)]
-        for name, step in PIPELINE:
+        for name, step in PASSES:
             rows.append((name, step(rows[-1][1])))
         width = max(len(name) for name, _ in rows)
         for name, after in rows:

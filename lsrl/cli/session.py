@@ -297,7 +297,7 @@ def _short(value: Value, t: Type) -> str:
 
 def is_unfinished(text: str) -> bool:
     """True if more lines must follow: a bracket or docstring is open, or a block has not met its empty line."""
-    code = re.sub(r'"""(?:.|\n)*?"""|"(?!"")(?:\\.|[^"\\\n])*"|#[^\n]*', "", text)
+    code = re.sub(r'"""(?:.|\n)*?"""|(?<!")"(?!"")(?:\\.|[^"\\\n])*"|#[^\n]*', "", text)
     if '"""' in code or sum(code.count(c) for c in "([{") > sum(code.count(c) for c in ")]}"):
         return True
     lines = text.split("\n")
