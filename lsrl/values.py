@@ -87,8 +87,8 @@ def _read_int(value: object, wanted: Int) -> int:
     return number
 
 
-def _read_real(value: object, wanted: Real, numeric: bool) -> Fraction | float:
-    value = _plain(value)
+def _read_real(given: object, wanted: Real, numeric: bool) -> Fraction | float:
+    value = _plain(given)
     if not isinstance(value, int | float | Fraction | Decimal):
         raise BadValueError("L602", f"{show_raw(value)} is not a number")
     if isinstance(value, float | Decimal) and not math.isfinite(value):
@@ -98,7 +98,7 @@ def _read_real(value: object, wanted: Real, numeric: bool) -> Fraction | float:
     exact = Fraction(int(value)) if isinstance(value, int) else Fraction(value)
     if wanted.grid is not None and exact % wanted.grid:
         nearest = round(exact / wanted.grid) * wanted.grid
-        if not isinstance(value, float) or _as_float(nearest) != value:
+        if not isinstance(value, float) or type(given)(_as_float(nearest)) != given:  # type: ignore[call-arg]
             raise BadValueError("L604", f"{show_raw(value)} is not a multiple of {wanted.grid}",
                            f"the nearest multiple is {show_value(nearest, wanted)}")
         exact = nearest
