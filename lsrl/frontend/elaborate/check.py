@@ -39,7 +39,7 @@ def check_module(scope: ModuleScope, file: syntax.File, sink: Sink) -> dict[str,
     graphs: dict[str, Graph] = {}
     items = [i for i in file.items if isinstance(i, syntax.Definition)]
     # Programs first, then defs from the last to the first: what a call elaborated needs no check of its own.
-    for d in sorted(items[::-1], key=lambda d: d.kind != "program"):
+    for d in [*(d for d in items if d.kind == "program"), *(d for d in reversed(items) if d.kind == "def")]:
         entity = DefEntity(d, scope)
         _check_parameters(d, sink)
         if d.generics or (d.kind == "def" and not is_ordinary(d)):

@@ -50,10 +50,10 @@ def constant_int(ctx: Context, e: syntax.Expr, what: str) -> int:
     return int_of(require_static(ctx, expression(ctx, e), e.span, what), e.span, what)
 
 
-def constant_text(value: Static, span: Span, what: str) -> str:
-    """The text of a string constant. Raises Problem."""
+def constant_text(value: Static, span: Span, what: str) -> Text:
+    """A string constant. Raises Problem."""
     if isinstance(value, Text):
-        return value.text
+        return value
     if isinstance(value, Poison):
         raise Poisoned
     raise Problem("L206", f"{what} is a text between quotes, known at compile time, not {words_for(value)}", span)

@@ -146,10 +146,10 @@ class Context:
             if frame.call is None or frame.definition is None:
                 break
             if frame.module.library:
-                if span is p.span:
-                    notes.append((f"raised inside `{frame.definition.name.id}` of the standard library", p.span))
-                    label = ""
-                span = frame.call
+                if span.source is frame.definition.span.source:
+                    if span is p.span:
+                        notes.append((f"raised inside `{frame.definition.name.id}` of the standard library", span))
+                    span, label = frame.call, ""
             elif not frame.ordinary:
                 notes.append((f"in this call of `{frame.definition.name.id}`", frame.call))
         self.sink.add(Diagnostic(p.code, p.message, span, label, help, tuple(notes[:8])))

@@ -93,10 +93,11 @@ def _spread(ctx: Context, node: Node, dims: tuple[int, ...], wanted: tuple[int, 
 
 
 def convert(ctx: Context, value: Static, declared: Type, span: Span, what: str, *, spread: bool = False,
-            of_state: bool = False) -> Data:
+            of_state: bool = False, statement: Span | None = None) -> Data:
     """The value as one of the declared type.
 
     A range that is not plainly kept gives a check (L204), for a constant an error. what: the words for messages.
+    statement: what the check points at, if not the value.
     spread: may a scalar stand for a vector of it? of_state: see `Context.check`. Raises Problem L201, L205, L216.
     """
     if isinstance(value, Text):
@@ -121,7 +122,7 @@ def convert(ctx: Context, value: Static, declared: Type, span: Span, what: str, 
     elif not same_kind(t, declared):
         raise _mismatch(t, declared, span, what)
     if not fits(node.type if of_state else t, declared):
-        _check_range(ctx, node, declared, span, what, of_state)
+        _check_range(ctx, node, declared, statement or span, what, of_state)
     return Data(_retyped(ctx, node, declared), declared)
 
 

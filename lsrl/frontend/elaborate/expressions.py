@@ -113,7 +113,7 @@ def _truth(ctx: Context, e: syntax.Truth, expected: Type | None) -> Static:
 
 @handles(syntax.String)
 def _string(ctx: Context, e: syntax.String, expected: Type | None) -> Static:
-    return Text(e.value)
+    return Text(e.value, e.span)
 
 
 @handles(syntax.Operator)

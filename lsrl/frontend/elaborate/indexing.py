@@ -134,7 +134,7 @@ def assign_element(ctx: Context, slot: StateSlot, s: syntax.Assign) -> None:
         assert isinstance(declared, Vector)
         declared = declared.elem
     value = convert(ctx, expression(ctx, s.value, declared), declared, s.value.span, f"`{s.name.id}[…]`",
-                    spread=True, of_state=True)
+                    spread=True, of_state=True, statement=s.span)
     assert isinstance(slot.type, Vector)
     elements = _replaced(ctx, ctx.parts(slot, s.span), slot.type.elem, indices, value.node, s.span)
     ctx.assign(slot, Parts(elements, _as_vector(elements, slot.type), s.span))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lsrl.diagnostics import LsrlError, Span
+from lsrl.diagnostics import LsrlError
 from lsrl.frontend import syntax
 from lsrl.frontend.dfa import Dfa
 from lsrl.frontend.elaborate.calls import arguments, function
@@ -94,11 +94,11 @@ def _bound(t: Type, low: bool) -> Value:
 # ---------------------------------------------------------------- regular expressions
 
 
-def _automaton(ctx: Context, pattern: syntax.Expr, mode: syntax.Expr, alphabet: Type, span: Span) -> Dfa:
+def _automaton(ctx: Context, pattern: syntax.Expr, mode: syntax.Expr, alphabet: Type) -> Dfa:
     text = constant_text(expression(ctx, pattern), pattern.span, "a regular expression")
     how = constant_text(expression(ctx, mode), mode.span, "the mode")
     try:
-        return compile_regex(text, alphabet, how, span)
+        return compile_regex(text.text, alphabet, how.text, text.span)
     except LsrlError as error:
         d = error.diagnostics[0]
         raise Problem(d.code, d.message, d.span, label=d.label, help=d.help) from None
@@ -108,7 +108,7 @@ def _regex(ctx: Context, e: syntax.Call, names: list[str]) -> tuple[Type, Dfa, l
     """Alphabet, automaton and streams of a call f(T, pattern, mode, …)."""
     alphabet = _type_argument(ctx, e)
     given = arguments(syntax.Call(e.function, e.args[1:], e.named, e.span), ["pattern", "mode", *names])
-    dfa = _automaton(ctx, given["pattern"], given["mode"], alphabet, e.span)
+    dfa = _automaton(ctx, given["pattern"], given["mode"], alphabet)
     return alphabet, dfa, [stream(ctx, given[n]) for n in names]
 
 

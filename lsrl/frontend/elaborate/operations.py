@@ -165,7 +165,7 @@ def _inverse(value: Value, span: Span) -> Value:
 
 
 def floor_div(ctx: Context, op: str, a: Data, b: Data, span: Span) -> Data:
-    """a // b and a % b, by a positive scalar constant. A remainder of ints is int[0..b-1]."""
+    """a // b, an int, and a % b, by a positive scalar constant. A remainder of ints is int[0..b-1]."""
     by = _scalar_constant(b)
     if by is None:
         raise Problem("L206", f"`{op}` divides by one constant", span,
@@ -177,9 +177,9 @@ def floor_div(ctx: Context, op: str, a: Data, b: Data, span: Span) -> Data:
     t: Type = _number_type([a, b])
     if isinstance(t, Int) and op == "%":
         t = Int(0, int(by) - 1)
+    if op == "//":
+        t = INT
     result = with_shape(t, shape(a.type))
-    if isinstance(t, Real) and isinstance(scalar_of(a.type), Int):
-        a = Data(to_real(ctx, a.node, span), with_shape(REAL, shape(a.type)))
     return Data(ctx.add(FloorDiv(op, a.node, by, result, span)), result)
 
 

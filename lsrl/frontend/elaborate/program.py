@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from lsrl.diagnostics import Diagnostic, LsrlError
 from lsrl.frontend import syntax
 from lsrl.frontend.elaborate.context import Context, Frame, Sink
+from lsrl.frontend.elaborate.conversion import data
 from lsrl.frontend.elaborate.scope import DefEntity
 from lsrl.frontend.elaborate.statements import body
 from lsrl.frontend.elaborate.types import resolve_type
-from lsrl.frontend.elaborate.values import POISON, Data, Problem, RecordValue, StateSlot, Static, TypeValue
+from lsrl.frontend.elaborate.values import POISON, Data, Poison, Problem, RecordValue, StateSlot, Static, TypeValue
 from lsrl.ir.graph import Graph, State
 from lsrl.ir.nodes import Input, Node
 from lsrl.types import INT, Record, Type
@@ -56,15 +57,14 @@ def elaborate_definition(entity: DefEntity, sink: Sink, sizes: Mapping[str, int 
                 _inputs(ctx, d)
                 declared = None if d.result is None else resolve_type(ctx, d.result)
                 result = body(ctx, d, declared)
+                if d.kind == "program" and not isinstance(result, RecordValue | Poison):
+                    result = data(result, d.span)
                 if len(sink.diagnostics) == errors and isinstance(result, Data | RecordValue):
                     return _graph(ctx, d, result)
         except LsrlError:
             return None  # too large to go on; the sink has the error
         except RecursionError:
             sink.add(Diagnostic("L111", f"`{d.name.id}` nests too deeply to be compiled", d.name.span))
-    if len(sink.diagnostics) == errors:
-        with ctx.recover():
-            raise Problem("L201", f"the result of `{d.name.id}` is not a value of a stream", d.span)
     return None
 
 

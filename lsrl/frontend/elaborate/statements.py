@@ -199,8 +199,8 @@ def _assign(ctx: Context, s: syntax.Assign) -> None:
     if s.indices:
         assign_element(ctx, found, s)
         return
-    value = convert(ctx, expression(ctx, s.value, found.type), found.type, s.span, f"`{s.name.id}`", spread=True,
-                    of_state=True)
+    value = convert(ctx, expression(ctx, s.value, found.type), found.type, s.value.span, f"`{s.name.id}`", spread=True,
+                    of_state=True, statement=s.span)
     ctx.assign(found, value.node)
 
 

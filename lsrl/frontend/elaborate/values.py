@@ -44,9 +44,10 @@ class Data:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Text:
-    """A string literal: a symbol once its alphabet is known, or the text of a constant argument."""
+    """A string literal: a symbol once its alphabet is known, or the text of a constant argument. span: the literal."""
 
     text: str
+    span: Span
 
 
 @dataclass(frozen=True, slots=True, eq=False)
