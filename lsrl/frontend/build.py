@@ -19,7 +19,6 @@ __all__ = ["Builder", "FileDoc"]
 
 _TYPES = (s.TypeName, s.RangeType, s.AlphabetType, s.UnionType, s.ArrayType, s.RecordType)
 _TYPE_WORDS = frozenset({"bool", "int", "real", "byte"})
-_LEAVES = (s.Name, s.Number, s.Truth, s.String)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -282,8 +281,7 @@ class Builder:
         return s.String(string_value(c[0].text, c[0].span, self.errors.append), c[0].span)
 
     def parenthesized(self, c: Children) -> Any:
-        inner = c[1]
-        return inner if isinstance(inner, _LEAVES) else replace(inner, span=_span(c))
+        return replace(c[1], span=_span(c))
 
     def call(self, c: Children) -> s.Call:
         callee, arguments = c

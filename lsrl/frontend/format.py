@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar, assert_never
 
 from lsrl.frontend import syntax as s
-from lsrl.frontend.format_expressions import arm_doc, block_match, item_docs, source_doc, type_doc, value_doc
-from lsrl.frontend.pretty import INDENT, Broken, Doc, Group, Line, Nest, bracketed, render
+from lsrl.frontend.format_expressions import block_match, item_docs, patterns_text, source_doc, type_doc, value_doc
+from lsrl.frontend.pretty import INDENT, Broken, Doc, Group, Line, Nest, bracketed, flat, render
 from lsrl.types import quote_symbol
 
 __all__ = ["format_file"]
@@ -76,8 +76,11 @@ class _Printer:
 
     def line(self, text: str, indent: int, start: int, end: int) -> None:
         """Print what the source has from `start` to `end`, with the comments before, in and beside it."""
-        self.comments_before(end, indent)
-        self.emit(" " * indent + text, start)
+        self.comments_before(start, indent)
+        lines = []
+        while self.comments and self.comments[-1].span.start < end:
+            lines.append(self.comments.pop().text)
+        self.emit("\n".join(" " * indent + line for line in (*lines, text)), start)
         self.last_line = self.number(end)
         if self.comments and not self.comments[-1].own_line and self.comments[-1].span.line == self.last_line:
             self.out[-1] += "  " + self.comments.pop().text
@@ -157,7 +160,8 @@ def _statement(printer: _Printer, node: s.Statement, indent: int, following: int
         case s.If():
             _if(printer, node, indent, following)
         case s.For(name=name, source=source, body=body):
-            heading = (f"for {name.id} in ", source_doc(source, False), ":")
+            over = flat(source_doc(source, False)) if isinstance(source, s.Range) else value_doc(source, False)
+            heading = (f"for {name.id} in ", over, ":")
             _heading(printer, heading, indent, node.span.start, source.span.end)
             _statements(printer, body, indent + INDENT, following)
         case s.Assert(condition=condition, text=text):
@@ -197,11 +201,12 @@ def _with_value(printer: _Printer, head: Doc, value: s.Expr, node: s.Item | s.St
 
 def _arms(printer: _Printer, node: s.Match, indent: int, following: int) -> None:
     for arm, after in _with_next(node.arms, following):
+        doc = (patterns_text(arm), " ", value_doc(arm.value))
         block = block_match(arm.value)
         if block is None:
-            printer.line(render(arm_doc(arm), indent), indent, arm.span.start, arm.span.end)
+            printer.line(render(doc, indent), indent, arm.span.start, arm.span.end)
         else:
-            _heading(printer, arm_doc(arm), indent, arm.span.start, block.subject.span.end)
+            _heading(printer, doc, indent, arm.span.start, block.subject.span.end)
             _arms(printer, block, indent + INDENT, after)
     printer.comments_before(following, indent, node.arms[0].span.column)
 

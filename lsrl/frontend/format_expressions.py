@@ -9,10 +9,10 @@ from typing import assert_never
 
 from lsrl.frontend import syntax as s
 from lsrl.frontend.literals import number_value
-from lsrl.frontend.pretty import Broken, Doc, Group, Line, Nest, bracketed
+from lsrl.frontend.pretty import Broken, Doc, Group, Line, Nest, bracketed, flat
 from lsrl.types import quote_symbol
 
-__all__ = ["arm_doc", "block_match", "expression", "item_docs", "source_doc", "type_doc", "value_doc"]
+__all__ = ["block_match", "expression", "item_docs", "patterns_text", "source_doc", "type_doc", "value_doc"]
 
 # How tightly the operators bind, loosest first; an operand that binds less tightly than its place takes parentheses.
 _ANY, _OR, _AND, _NOT, _COMPARE, _SUM, _PRODUCT, _UNARY, _POWER, _POSTFIX, _ATOM = range(11)
@@ -184,17 +184,16 @@ def _match(node: s.Match) -> Doc:
     arms: list[Doc] = []
     for i, arm in enumerate(node.arms, 1):
         final = i == len(node.arms)
-        arms += [Line(), arm_doc(arm, final), "" if final else ","]
+        arms += [Line(), patterns_text(arm), " ", expression(arm.value, _ANY, final), "" if final else ","]
     return (*head, Nest(arms))
 
 
-def arm_doc(arm: s.Arm, last: bool = True) -> Doc:
-    """`"a" | "b" => value`."""
-    patterns: list[Doc] = []
+def patterns_text(arm: s.Arm) -> str:
+    """`"a" | "b" =>`, on one line as there are no brackets around it."""
+    patterns: list[str] = []
     for pattern in arm.patterns or ():
-        patterns += [" | "] if patterns else []
-        patterns.append(_range(pattern) if isinstance(pattern, s.Range) else expression(pattern, _SUM, False))
-    return (*(patterns or ["_"]), " => ", expression(arm.value, _ANY, last))
+        patterns.append(flat(_range(pattern) if isinstance(pattern, s.Range) else expression(pattern, _SUM, False)))
+    return " | ".join(patterns or ["_"]) + " =>"
 
 
 def source_doc(node: s.Expr | s.Range, last: bool = True) -> Doc:
@@ -226,7 +225,7 @@ def _operands(node: s.Chain) -> Iterable[s.Expr]:
 
 def _number(node: s.Number) -> str:
     """The number as the text has it; one that no text has, in the shortest way that gives its value."""
-    text = node.span.text.lower()
+    text = node.span.text.lower().strip("( )")
     if _NUMBER.fullmatch(text):
         value = number_value(text, node.span, lambda _: None)
         if value == node.value and type(value) is type(node.value):

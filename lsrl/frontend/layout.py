@@ -232,6 +232,8 @@ class _Reader:
         if _PAIRS[opening.type] == kind:
             self.tokens.append(Token(kind, sign, span))
             return
+        while any(_PAIRS[b.type] == kind for b in self.brackets) and _PAIRS[self.brackets.pop().type] != kind:
+            pass  # what stands inside the bracket that is closed here is closed with it
         wanted = _SIGN[_PAIRS[opening.type]]
         self.report(Diagnostic("L009", f"expected `{wanted}` to close the `{opening.text}`, but found `{sign}`", span,
                                notes=((f"the `{opening.text}` stands here", opening.span),)))

@@ -126,6 +126,8 @@ def _at_line_start(place: _Place) -> Diagnostic | None:
         return place.diagnostic("L013", f"the language has no `{first.text}`", help, first.span)
     if not place.starts_line:
         return None
+    if _is_word(token) and place.after in ("EQUAL", "ASSIGN"):
+        return _reserved(token)
     if kind == INDENT:
         return place.diagnostic("L008", "this line is indented for no reason",
                                 help="only a line that ends in `:` has a deeper block under it")
@@ -188,7 +190,7 @@ def _words(place: _Place) -> Diagnostic | None:
                                 help='to test for one of several values: `match x: "a" | "b" => true, _ => false`')
     if kind == "NOT" and place.after == "IN":
         return place.diagnostic("L013", "the language has no `not in`")
-    if kind == "NOT" and place.wants_value:
+    if kind == "NOT" and place.wants_value and "MINUS" in place.expected:
         return place.diagnostic("L010", "`not` binds looser than what stands before it",
                                 help="put `not …` in parentheses")
     if kind == "BAR" and "OR" in place.expected:
@@ -233,6 +235,9 @@ def _line_ends(place: _Place) -> Diagnostic | None:
     if "COLON" in place.expected and first.type in _AFTER_HEADING and kind in (NEWLINE, "RETURN", "NAME"):
         after = _AFTER_HEADING[first.type]
         return place.diagnostic("L010", f"expected `:` after {after}, but {_found(place.token)}")
+    if place.expected == {NEWLINE} and before is not None and before.type == "COLON":
+        return place.diagnostic("L010", f"expected the end of the line after `:`, but {_found(place.token)}",
+                                help="the block stands on the lines below, indented")
     if "ELSE" in place.expected and kind in (NEWLINE, "RPAR", "RSQB", "COMMA"):
         return place.diagnostic("L010", "this `if` inside an expression has no `else`", help="write `a if c else b`")
     if kind != NEWLINE:
@@ -260,14 +265,14 @@ def _brackets_and_commas(place: _Place) -> Diagnostic | None:
     if kind == "COMMA" and first.type == "RETURN" and NEWLINE in place.expected:
         return place.diagnostic("L010", "`return` gives one value",
                                 help="write `return (a = …, b = …)`, or a vector [a, b]")
-    if kind == "COMMA" and "RPAR" in place.expected:
+    if kind == "COMMA" and "RPAR" in place.expected and not place.wants_value:
         return place.diagnostic("L010", "there are no tuples",
                                 help="write a vector, [a, b], or a record, `return (x = a, y = b)`")
     if "THEN" in place.expected:
         ended = kind in ("COMMA", "RPAR", "RSQB")
         help = "a `match` reaches as far right as it can: put it in parentheses to end it" if ended else ""
         return place.diagnostic("L010", f"expected `=>` after the pattern, but {_found(token)}", help)
-    if kind == "NAME" and place.expected == {"STRING"}:
+    if kind == "NAME" and place.expected == {"STRING"} and first.type in ("IMPORT", "FROM"):
         return place.diagnostic("L010", f"expected a path between double quotes, but {_found(token)}",
                                 f'write "{token.text}.lsrl"')
     return None

@@ -142,9 +142,11 @@ class _ItemParser:
         run, tokens = self.run, self.tokens
         if self.expected() == {INDENT}:  # a block is missing
             return i if self.pretend(_STATEMENT_BLOCK) or self.pretend(_ARM_BLOCK) else None
+        if i == 0 or tokens[i].type in (DEDENT, END):
+            return None
         if tokens[i].type == INDENT:
             return self.block_end(i)
-        if start == 0 or tokens[i].type in (DEDENT, END):
+        if start == 0:
             return None
         run.restore(at_start)
         end = self.line_end(i)

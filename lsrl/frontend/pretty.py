@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-__all__ = ["INDENT", "WIDTH", "Broken", "Doc", "Group", "Line", "Nest", "bracketed", "render"]
+__all__ = ["INDENT", "WIDTH", "Broken", "Doc", "Group", "Line", "Nest", "bracketed", "flat", "render"]
 
 WIDTH = 100  # characters of a line
 INDENT = 4
@@ -64,7 +64,12 @@ def bracketed(opening: str, items: Iterable[Doc], closing: str, last: str = ",")
     return Group((opening, Nest(inside), Broken(last), Line(""), closing))
 
 
-def render(doc: Doc, indent: int) -> str:
+def flat(doc: Doc) -> str:
+    """The text of a document on one line, however long."""
+    return render(Group(doc), 0, 10**9)
+
+
+def render(doc: Doc, indent: int, width: int = WIDTH) -> str:
     """The text of a document that starts at column `indent`, without the blanks before it."""
     out: list[str] = []
     column = indent
@@ -85,7 +90,7 @@ def render(doc: Doc, indent: int) -> str:
             case Nest(doc=inner):
                 waiting.append((margin + INDENT, broken, inner))
             case Group(doc=inner):
-                waiting.append((margin, not _fits(waiting, inner, WIDTH - column), inner))
+                waiting.append((margin, not _fits(waiting, inner, width - column), inner))
             case _:
                 waiting += [(margin, broken, part) for part in reversed(doc)]
     return "".join(out)

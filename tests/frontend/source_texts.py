@@ -224,7 +224,7 @@ HEADINGS = st.sampled_from(
         "program p(x: bool) -> bool:",
         "def f(x) :",
         "def f[K,n](x: K[n], const k) -> (a: int, b: K):",
-        "program p[K](a_rather_long_name: int[0..100], another_one: real[0..1 by 1/4], third: K[2], const k: int,) -> K:",
+        "program p[K](a_rather_long_name: int[0..100], another_one: real[0..1 by 1/4], third: K, const k: int,) -> K:",
     ]
 )
 DOCS = st.sampled_from(
