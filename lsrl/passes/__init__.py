@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from lsrl.diagnostics import LsrlError, did_you_mean
 from lsrl.ir.graph import Graph
 from lsrl.passes.bool_mul_to_mux import bool_mul_to_mux
 from lsrl.passes.drop_dead import drop_dead
@@ -56,11 +57,13 @@ PASSES: tuple[Pass, ...] = PIPELINE + AUTOMATON_PASSES
 def run_pipeline(graph: Graph, after: str | None = None) -> Graph:
     """The graph after the pipeline, or after the last pass of the name `after` and all passes before it.
 
-    Raises KeyError if there is no such pass in `PASSES`.
+    Raises LsrlError (L107) if there is no such pass in `PASSES`.
     """
     names = [name for name, _ in PASSES]
     if after is not None and after not in names:
-        raise KeyError(after)
+        known = tuple(dict.fromkeys(names))
+        raise LsrlError.of("L107", f"there is no pass `{after}`",
+                           help=did_you_mean(after, known) or f"the passes are {', '.join(known)}")
     last = len(PIPELINE) if after is None else len(names) - names[::-1].index(after)
     for _, step in PASSES[:last]:
         graph = step(graph)

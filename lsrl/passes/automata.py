@@ -20,6 +20,7 @@ from lsrl.arithmetic import convert
 from lsrl.ir.graph import Graph, GraphBuilder, State, reachable
 from lsrl.ir.nodes import Const, Input, Node, Read, Table, map_operands, operands
 from lsrl.ir.printer import all_nodes
+from lsrl.passes.merge_tables import evaluate_letters, letter_sources
 from lsrl.passes.rewrite import keep_numeric, kind_of, rebuild
 from lsrl.passes.simplify_logic import simplify_node
 from lsrl.types import INT, Bool, Int, Symbols, Type, Value, values
@@ -41,8 +42,10 @@ class _Plan:
     automaton: Automaton
     components: tuple[Blocks, ...]
     names: tuple[str, ...]
-    domains: dict[Node, tuple[int, int]]  # the lowest code and the number of codes of each boundary node
-    needs: dict[Node, tuple[int, ...]]  # the places in the boundary of what each observed node is computed from
+    args: tuple[Node, ...]  # what decides the letter: the boundary, or the one symbol that decides all of it
+    domains: tuple[tuple[int, int], ...]  # the lowest code and the number of codes of each of them
+    rows: tuple[tuple[tuple[int, ...], int], ...]  # their joint codes, and the letter class of each
+    needs: dict[Node, tuple[int, ...]]  # the places in `args` of what each observed node is computed from
     held: tuple[tuple[Value | None, ...], ...]  # for each state of the automaton the values of the cell's states
 
 
@@ -79,20 +82,44 @@ def _plan(graph: Graph, region: Region, ranges: Mapping[Node, Range], choose: Ch
     if isinstance(found, NotFinite) or (found.next < 0).any():
         return None
     least = minimise(found)
-    domains = {n: _domain(n, ranges) for n in least.boundary}
-    known = {n: d for n, d in domains.items() if d is not None}
-    if len(known) < len(domains):
-        return None
     components = choose(region, found, least)
-    if components is None:
+    letters = None if components is None else _letters(graph, least, ranges)
+    if components is None or letters is None:
         return None
-    size = prod(max(blocks) + 1 for blocks in components) * prod(n for _, n in known.values())
-    if size > _ENTRIES:
+    args, domains, rows = letters
+    if prod(max(blocks) + 1 for blocks in components) * prod(n for _, n in domains) > _ENTRIES:
         return None
     base = region.states[0]
     names = [f"{base}.q" if len(components) == 1 else f"{base}.q{i}" for i in range(len(components))]
     names = [_unused(name, taken) for name in names]
-    return _Plan(region, least, components, tuple(names), known, _needs(graph, region, least), _held(found, least))
+    return _Plan(region, least, components, tuple(names), args, domains, rows, _needs(graph, region, least, args),
+                 _held(found, least))
+
+
+_Letters: TypeAlias = (
+    "tuple[tuple[Node, ...], tuple[tuple[int, int], ...], tuple[tuple[tuple[int, ...], int], ...]]")
+
+
+def _letters(graph: Graph, automaton: Automaton, ranges: Mapping[Node, Range]) -> _Letters | None:
+    """The arguments that decide a letter, the domain of each, and the class for each of their joint values.
+
+    One symbol if it alone decides the boundary, else the boundary; None if that is no argument of a table.
+    """
+    boundary = automaton.boundary
+    source = letter_sources(graph)
+    single = {source[n] for n in boundary}
+    letter = single.pop() if len(single) == 1 else None
+    if letter is not None and any(n is not letter for n in boundary):
+        columns = evaluate_letters(graph, boundary, source)
+        count = len(columns[boundary[0]])
+        rows = [((code,), automaton.letter_of(tuple(columns[n][code] for n in boundary))) for code in range(count)]
+        return (letter,), ((0, count),), tuple(rows)
+    domains = [_domain(n, ranges) for n in boundary]
+    known = [d for d in domains if d is not None]
+    if len(known) < len(domains):
+        return None
+    members = [(tuple(_code(v) for v in joint), x) for x, all_of in enumerate(automaton.members) for joint in all_of]
+    return boundary, tuple(known), tuple(members)
 
 
 def _unused(name: str, taken: set[str]) -> str:
@@ -116,8 +143,12 @@ def _domain(node: Node, ranges: Mapping[Node, Range]) -> tuple[int, int] | None:
             return None
 
 
-def _needs(graph: Graph, region: Region, automaton: Automaton) -> dict[Node, tuple[int, ...]]:
-    bits: dict[Node, int] = {n: 1 << i for i, n in enumerate(automaton.boundary)}
+def _needs(graph: Graph, region: Region, automaton: Automaton, args: Sequence[Node]) -> dict[Node, tuple[int, ...]]:
+    """For each observed node the arguments that it is computed from, by the structure of the graph."""
+    if tuple(args) != automaton.boundary:
+        bits: dict[Node, int] = dict.fromkeys(automaton.boundary, 1)
+    else:
+        bits = {n: 1 << i for i, n in enumerate(args)}
     bits.update((n, 0) for n in region.reads)
     for node in graph.nodes:
         inner = isinstance(node, Const) or (bool(operands(node)) and all(x in bits for x in operands(node)))
@@ -126,8 +157,7 @@ def _needs(graph: Graph, region: Region, automaton: Automaton) -> dict[Node, tup
             for x in operands(node):
                 below |= bits[x]
             bits[node] = below
-    count = len(automaton.boundary)
-    return {n: tuple(i for i in range(count) if bits[n] >> i & 1) for n in automaton.observations}
+    return {n: tuple(i for i in range(len(args)) if bits[n] >> i & 1) for n in automaton.observations}
 
 
 def _held(full: Automaton, least: Automaton) -> tuple[tuple[Value | None, ...], ...]:
@@ -190,7 +220,7 @@ class _Replacer:
 
     def _table(self, plan: _Plan, parts: Sequence[int], letters: Sequence[int], t: Type,
                entry: Callable[[int, int], Value]) -> Node:
-        """The table over some components and some boundary nodes of what `entry` gives for a state and a letter class.
+        """The table over some components and some arguments of what `entry` gives for a state and a letter class.
 
         Where no state or letter has such values, it holds the entry of the first that there is.
         """
@@ -199,13 +229,11 @@ class _Replacer:
         for q in range(len(automaton.states)):
             state_of.setdefault(tuple(plan.components[c][q] for c in parts), q)
         letter_of: dict[tuple[int, ...], int] = {}
-        for x, members in enumerate(automaton.members):
-            for letter in members:
-                letter_of.setdefault(tuple(_code(letter[i]) for i in letters), x)
-        boundary = [automaton.boundary[i] for i in letters]
-        args = (*(self._read(plan, c) for c in parts), *(self.made[n] for n in boundary))
-        los = (*(0 for _ in parts), *(plan.domains[n][0] for n in boundary))
-        sizes = (*(max(plan.components[c]) + 1 for c in parts), *(plan.domains[n][1] for n in boundary))
+        for codes, x in plan.rows:
+            letter_of.setdefault(tuple(codes[i] for i in letters), x)
+        args = (*(self._read(plan, c) for c in parts), *(self.made[plan.args[i]] for i in letters))
+        los = (*(0 for _ in parts), *(plan.domains[i][0] for i in letters))
+        sizes = (*(max(plan.components[c]) + 1 for c in parts), *(plan.domains[i][1] for i in letters))
         entries: list[Value] = []
         for codes in product(*(range(lo, lo + n) for lo, n in zip(los, sizes, strict=True))):
             q = state_of.get(codes[: len(parts)], 0)
@@ -227,7 +255,7 @@ class _Replacer:
 
     def _states(self, plan: _Plan) -> list[State]:
         automaton = plan.automaton
-        letters = range(len(automaton.boundary))
+        letters = range(len(plan.args))
         out: list[State] = []
         for c, blocks in enumerate(plan.components):
             t = Int(0, max(blocks))

@@ -14,7 +14,7 @@ from lsrl.passes.rewrite import Emit, constant, is_exact, kind_of, sweep
 from lsrl.passes.simplify_logic import simplify_node
 from lsrl.types import Int, Symbols, Value, is_scalar, size, values
 
-__all__ = ["merge_tables"]
+__all__ = ["evaluate_letters", "letter_sources", "merge_tables"]
 
 _LARGEST = 4096  # symbols in an alphabet
 
@@ -25,7 +25,7 @@ def merge_tables(graph: Graph) -> Graph:
     Only where a node between goes away by it: it has no user that needs it for anything else. Each node is evaluated
     once for each symbol: linear in nodes times alphabet. Floats stay as they are.
     """
-    source = _sources(graph)
+    source = letter_sources(graph)
     users: dict[Node, list[Node]] = {n: [] for n in graph.nodes}
     for node in graph.nodes:
         for x in operands(node):
@@ -34,7 +34,7 @@ def merge_tables(graph: Graph) -> Graph:
     inner = {n for n, s in source.items() if s is not None and s is not n and not isinstance(n, Const)}
     kept = {n for n in inner if n in roots or any(u not in inner for u in users[n])}
     merged = [n for n in graph.nodes if n in kept and any(x in inner and x not in kept for x in operands(n))]
-    tables = _evaluate(graph, merged, source)
+    tables = evaluate_letters(graph, merged, source)
     numeric = graph.numeric
 
     def rule(node: Node, made: Mapping[Node, Node], emit: Emit) -> Node:
@@ -52,7 +52,7 @@ def merge_tables(graph: Graph) -> Graph:
     return sweep(graph, rule) if tables else graph
 
 
-def _sources(graph: Graph) -> dict[Node, Node | None]:
+def letter_sources(graph: Graph) -> dict[Node, Node | None]:
     """For each node the one symbol that decides it (itself, for a symbol that more decides), or None."""
     found: dict[Node, Node | None] = {}
     for node in graph.nodes:
@@ -72,8 +72,8 @@ def _is_letter(node: Node) -> bool:
     return n is not None and n <= _LARGEST
 
 
-def _evaluate(graph: Graph, merged: Sequence[Node],
-              source: Mapping[Node, Node | None]) -> dict[Node, tuple[Value, ...]]:
+def evaluate_letters(graph: Graph, merged: Sequence[Node],
+                     source: Mapping[Node, Node | None]) -> dict[Node, tuple[Value, ...]]:
     """The value of each of the nodes for every symbol of its source."""
     needed = set(merged)
     for node in reversed(graph.nodes):

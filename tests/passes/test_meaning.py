@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lsrl.diagnostics import LsrlError
 from lsrl.interpreter import Interpreter, RunError
 from lsrl.ir.graph import Graph
 from lsrl.ir.parser import parse_graph
@@ -117,5 +118,5 @@ def test_run_pipeline_stops_after_the_last_pass_of_a_name() -> None:
     assert run_pipeline(graph, "drop_dead") == run_pipeline(graph)
     assert len(run_pipeline(graph).states) == 0
     assert PIPELINE[-1][0] == "drop_dead"
-    with pytest.raises(KeyError):
-        run_pipeline(graph, "no_such_pass")
+    with pytest.raises(LsrlError, match="did you mean `drop_dead`"):
+        run_pipeline(graph, "drop_ded")
