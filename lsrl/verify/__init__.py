@@ -53,7 +53,8 @@ def verify(graph: Graph, model: Any = None, *, against: Graph | None = None, len
     covers = {} if model is None else _covers(model)
     letters = letters_of(graph)
     if letters is not None:
-        if length is None and any(not is_finite(s.type) for s in graph.states):
+        programs = [graph] if against is None else [graph, against]
+        if length is None and any(not is_finite(s.type) for g in programs for s in g.states):
             length = _UNBOUNDED_LENGTH
         found, outputs, program = _searched(graph, model, against, letters, Limits(length, states, seconds), progress)
         verdict = _from_search(found, graph, claim, covers, letters, outputs, program, against)
