@@ -199,40 +199,56 @@ class Diagrams:
                 return f
 
 
+_Row = tuple[Hashable, tuple["frozenset[int] | None", ...]]  # leaf; a set for each variable, None: any value
+
+
 def merge_cubes(cubes: Iterable[Cube], sizes: Callable[[int], int]) -> list[Cube]:
     """A smaller disjoint cover of the same function: cubes that differ in one variable only are united.
 
     sizes: the number of values of a variable. Tries several orders of the variables and keeps the best.
     """
-    start = [(dict(c.literals), c.leaf) for c in cubes]
-    variables = sorted({v for literals, _ in start for v in literals})
-    orders = [variables[i:] + variables[:i] for i in range(min(len(variables), 6))] + [variables[::-1]]
-    best: list[tuple[dict[int, frozenset[int]], Hashable]] | None = None
+    given = list(cubes)
+    variables = sorted({v for c in given for v, _ in c.literals})
+    place = {v: i for i, v in enumerate(variables)}
+    everything = [frozenset(range(sizes(v))) for v in variables]
+    start: list[_Row] = []
+    for c in given:
+        row: list[frozenset[int] | None] = [None] * len(variables)
+        for v, values in c.literals:
+            row[place[v]] = values
+        start.append((c.leaf, tuple(row)))
+    count = len(variables)
+    orders = [[*range(i, count), *range(i)] for i in range(min(count, 4 if len(given) < 2000 else 1))]
+    orders += [list(range(count))[::-1]]
+    best: list[_Row] | None = None
     for order in orders:
         now = start
         while True:
             before = len(now)
-            for v in order:
-                now = _unite(now, v, sizes(v))
+            for at in order:
+                now = _unite(now, at, everything[at])
             if len(now) == before:
                 break
         if best is None or len(now) < len(best):
             best = now
-    return [Cube(tuple(sorted(literals.items())), leaf) for literals, leaf in best or []]
+    return [Cube(tuple((v, x) for v, x in zip(variables, row, strict=True) if x is not None), leaf)
+            for leaf, row in best or []]
 
 
-def _unite(cubes: list[tuple[dict[int, frozenset[int]], Hashable]], variable: int,
-           size: int) -> list[tuple[dict[int, frozenset[int]], Hashable]]:
-    """Unites all cubes that agree in everything but their sets for one variable."""
-    groups: dict[Hashable, tuple[dict[int, frozenset[int]], Hashable, set[int]]] = {}
-    everything = frozenset(range(size))
-    for literals, leaf in cubes:
-        rest = {v: s for v, s in literals.items() if v != variable}
-        key = (leaf, frozenset(rest.items()))
-        groups.setdefault(key, (rest, leaf, set()))[2].update(literals.get(variable, everything))
-    out: list[tuple[dict[int, frozenset[int]], Hashable]] = []
-    for rest, leaf, union in groups.values():
-        if len(union) < size:
-            rest[variable] = frozenset(union)
-        out.append((rest, leaf))
+def _unite(cubes: list[_Row], at: int, everything: frozenset[int]) -> list[_Row]:
+    """Unites all cubes that agree in everything but their sets for the variable in place `at`."""
+    groups: dict[Hashable, list[_Row]] = {}
+    for c in cubes:
+        row = c[1]
+        groups.setdefault((c[0], row[:at], row[at + 1 :]), []).append(c)
+    if len(groups) == len(cubes):
+        return cubes
+    out: list[_Row] = []
+    for group in groups.values():
+        leaf, row = group[0]
+        if len(group) > 1:
+            parts: list[Iterable[int]] = [everything if r[at] is None else r[at] or () for _, r in group]
+            union: frozenset[int] = frozenset().union(*parts)
+            row = (*row[:at], None if len(union) == len(everything) else union, *row[at + 1 :])
+        out.append((leaf, row))
     return out

@@ -89,10 +89,14 @@ def restrict(machine: Machine, keep: Sequence[Callable[[Hashable], Hashable]]) -
     return replace(machine, functions=tuple(machine.diagrams.map(f, change) for f in machine.functions))
 
 
-def minimise(machine: Machine) -> Machine:
-    """The smallest machine with the same steps and observations (partition refinement, Moore 1956)."""
-    classes = [0] * machine.size
-    count = 1
+def minimise(machine: Machine, apart: Callable[[tuple[Value, ...]], Hashable] | None = None) -> Machine:
+    """The smallest machine with the same steps and observations (partition refinement, Moore 1956).
+
+    apart: joint values of the program's states for which it differs stay apart.
+    """
+    first: dict[Hashable, int] = {}
+    classes = [first.setdefault(apart(x[0]) if apart else None, len(first)) for x in machine.labels]
+    count = len(first)
     while True:
         keys: dict[tuple[int, int], int] = {}
         functions = [machine.diagrams.map(f, _to_class(classes)) for f in machine.functions]

@@ -9,19 +9,20 @@ from lsrl.analysis.interval import Range
 from lsrl.analysis.ranges import analyse
 from lsrl.backends.circuit import Circuit
 from lsrl.backends.cubes import TooLargeError
+from lsrl.backends.joint import joint_circuit, whole_automaton
 from lsrl.backends.refusal import RefusalError, refuse, refuse_numeric
 from lsrl.backends.schedule import FarSetError
 from lsrl.backends.symbolic import NotHostedError
-from lsrl.backends.threshold import Planner
+from lsrl.backends.threshold import Layout, Planner
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Node, Read
 from lsrl.types import Bool, Symbols
 
-__all__ = ["bits_circuit", "layouts", "threshold_circuit"]
+__all__ = ["bits_circuit", "threshold_circuit"]
 
 _SMALL = 64  # a state of more values is counted where it can be
 _MOST_VALUES = 1024
-_JOINT_STATES = 300
+_LARGE = 1500  # nodes of a graph for which only the first layout is tried
 
 
 def bits_circuit(graph: Graph, target: str) -> Circuit:
@@ -32,47 +33,80 @@ def bits_circuit(graph: Graph, target: str) -> Circuit:
 def threshold_circuit(graph: Graph, target: str, counting: bool = True) -> Circuit:
     """The circuit of a graph that the pass pipeline has made scalar; `counting`: there are registers.
 
-    Layouts tried: cells in layers, or all finite states as one machine; the fewest units win, then the fewest layers.
-    Raises RefusalError (L402 to L406).
+    Layouts tried: cells in layers, with one choice after another changed while that makes the circuit smaller, and the
+    whole program as one machine. The fewest units win, then the fewest layers. Raises RefusalError (L402 to L406).
     """
     numeric = refuse_numeric(graph, target)
     if numeric is not None:
         raise numeric
     ranges = analyse(graph)
-    best: Circuit | None = None
-    joint_baseline: int | None = None
-    first: RefusalError | None = None
-    for registers, joint in layouts(graph, ranges):
+    whole = whole_automaton(graph, ranges)
+    best = joint_circuit(graph, whole) if whole is not None else None
+    refusal: RefusalError | None = None
+    for registers in _counted(graph, ranges):
         if registers and not counting:
             name = min(registers)
-            first = first or refuse(graph, target, "L402", graph.state[name].next, f"`{name}` has too many values for "
-                                    "bits; declare a smaller range")
+            refusal = refusal or refuse(graph, target, "L402", graph.state[name].next,
+                                        f"`{name}` has too many values for bits; declare a smaller range")
             continue
-        try:
-            circuit = Planner(graph, ranges, registers, joint, _JOINT_STATES if joint else 4096).circuit()
-        except NotHostedError as error:
-            first = first or refuse(graph, target, _code(error), error.node, error.reason)
-            continue
-        except FarSetError:
-            first = first or refuse(graph, target, "L402", _any_node(graph), "a number is set to a value too far from "
-                                    "what it is compared with, and its own comparisons decide when")
-            continue
-        except TooLargeError:
-            first = first or refuse(graph, target, "L406", _any_node(graph), "its finite part has too many states or "
-                                    "cases; give its states smaller ranges")
-            continue
-        if joint:
-            joint_baseline = circuit.baseline
-        if best is None or (circuit.width, len(circuit.layers)) < (best.width, len(best.layers)):
-            best = circuit
+        result = _descend(graph, ranges, Layout(registers), target)
+        if isinstance(result, RefusalError):
+            refusal = refusal or result
+        else:
+            best = _smaller(best, result)
     if best is None:
-        assert first is not None
-        raise first
-    return best if joint_baseline is None else replace(best, baseline=joint_baseline)
+        assert refusal is not None
+        raise refusal
+    return best if whole is None else replace(best, baseline=whole.baseline)
 
 
-def layouts(graph: Graph, ranges: Mapping[Node, Range]) -> Iterator[tuple[frozenset[str], bool]]:
-    """(states to be counted, whether all others are one machine), the most promising first."""
+def _smaller(a: Circuit | None, b: Circuit) -> Circuit:
+    return b if a is None or (b.width, len(b.layers)) < (a.width, len(a.layers)) else a
+
+
+def _descend(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target: str) -> Circuit | RefusalError:
+    """The smallest circuit found by changing one choice of the layout after another; a refusal if none is possible."""
+    best: Circuit | None = None
+    refusal: RefusalError | None = None
+
+    def attempt(now: Layout) -> bool:
+        nonlocal best, refusal
+        result = _build(graph, ranges, now, target)
+        if isinstance(result, RefusalError):
+            refusal = refusal or result
+            return False
+        before, best = best, _smaller(best, result)
+        return best is not before
+
+    attempt(layout)
+    if len(graph.nodes) <= _LARGE:
+        for choice in ("lag", "wide", "letters", "mirror"):
+            if choice == "mirror" and not layout.registers:
+                continue
+            other = replace(layout, **{choice: not getattr(layout, choice)})
+            if attempt(other):
+                layout = other
+    if best is not None:
+        return best
+    assert refusal is not None
+    return refusal
+
+
+def _build(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target: str) -> Circuit | RefusalError:
+    try:
+        return Planner(graph, ranges, layout).circuit()
+    except NotHostedError as error:
+        return refuse(graph, target, _code(error), error.node, error.reason)
+    except FarSetError:
+        return refuse(graph, target, "L402", _any_node(graph), "a number is set to a value too far from what it is "
+                      "compared with, and its own comparisons decide when")
+    except TooLargeError:
+        return refuse(graph, target, "L406", _any_node(graph), "its finite part has too many states or cases; give its "
+                      "states smaller ranges")
+
+
+def _counted(graph: Graph, ranges: Mapping[Node, Range]) -> Iterator[frozenset[str]]:
+    """The states to be counted rather than enumerated: the larger ones, then only those that are too large."""
     reads = {n.state: n for n in graph.nodes if isinstance(n, Read)}
     sizes: dict[str, int | None] = {}
     for s in graph.states:
@@ -83,13 +117,11 @@ def layouts(graph: Graph, ranges: Mapping[Node, Range]) -> Iterator[tuple[frozen
         registers = frozenset(n for n, size in sizes.items() if size is None or size > most)
         if registers not in seen:
             seen.append(registers)
-            yield registers, False
-            if len(sizes) - len(registers) > 1:
-                yield registers, True
+            yield registers
 
 
 def _code(error: NotHostedError) -> str:
-    if "output" in error.reason or "shows the sign" in error.reason:
+    if "shows the sign" in error.reason:
         return "L403"
     return "L404" if "without a grid" in error.reason else "L402"
 

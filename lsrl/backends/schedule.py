@@ -49,7 +49,8 @@ class Source:
     """A finite variable. domain: its values. sets: the sets of places in the domain that some reader asks for.
 
     kind: "input" (`input`, `element`, and `members`: the program's values for each place), "observed" (slot of a
-    machine stage), "sign" ([register's combination ≥ level], after this token) or "was" (the same before it).
+    machine stage), "lag" (a state of a machine before the token, in place `slot` of the machine's labels), "sign"
+    ([register's combination ≥ level], after this token) or "was" (the same before it).
     """
 
     name: str
@@ -95,7 +96,10 @@ class Tracked:
 
 @dataclass(eq=False)
 class MachineStage:
-    """Units of a cover. observed: the variables that its leaves' observations are, slot by slot."""
+    """Units of a cover. observed: the variables that its leaves' observations are, slot by slot.
+
+    lagging: variables of kind "lag": a unit for each class of their values but one repeats the state before.
+    """
 
     name: str
     cover: Cover
@@ -108,6 +112,8 @@ class MachineStage:
     width: int = 0
     spare: int | None = None
     units: list[tuple[int, Leaf]] = field(default_factory=list)
+    lagging: tuple[int, ...] = ()
+    lags: dict[tuple[int, frozenset[int]], int] = field(default_factory=dict)
 
     def needs(self) -> dict[int, list[frozenset[int]]]:
         own = {v for t in self.tracked for v in t.thresholds}
@@ -254,6 +260,11 @@ class Schedule:
             return ZERO
         home = source.home
         if home is not None and home.layer == layer:
+            if source.kind == "lag":
+                assert isinstance(home, MachineStage)
+                default, *rest = source.classes()
+                on = Form.total(signal(home.lags[variable, c]) for c in rest if (c <= places) != (default <= places))
+                return constant(1) - on if default <= places else on
             if isinstance(home, MachineStage):
                 return leaf_sum(home, lambda leaf: leaf.observed[source.slot] in places, observing=True)
             if source.kind == "was":
@@ -329,7 +340,20 @@ class Schedule:
             text = f"{stage.name}: {self._text(stage, plan.cube)}"
             self._layers[layer - 1][index] = Bit(below - (count - 1), own, Symbol(text, stage.span, stage.states),
                                                  int(index == first))
+        self._lag_bits(stage)
         self._place_machine(stage, cover, registers)
+
+    def _lag_bits(self, stage: MachineStage) -> None:
+        """Units that repeat what a state was before the token."""
+        labels = stage.cover.machine.labels
+        for v in stage.lagging:
+            source = self.sources[v]
+            for c in source.classes()[1:]:
+                among = {source.domain[p] for p in c}
+                states = frozenset(q for q, label in enumerate(labels) if label[0][source.slot] in among)
+                what = f"{source.name} {_among([source.domain[p] for p in sorted(c)])}"
+                stage.lags[v, c] = self._add(stage.layer, Bit(ZERO, leaf_sum(stage, _coming_from(states)),
+                                                              Symbol(what, source.span)))
 
     def _own_registers(self, stage: MachineStage, plans: list[_Plan], begin: Leaf) -> dict[tuple[int, int], int]:
         """The registers that the units of a machine read: (tracked, level) → index; each counts F − level, late."""
@@ -489,6 +513,10 @@ def _stepping(which: Callable[[Step], bool], at: int) -> Callable[[Leaf], bool]:
 
 def _coming_to(q: int) -> Callable[[Leaf], bool]:
     return lambda leaf: leaf.next == q
+
+
+def _coming_from(states: frozenset[int]) -> Callable[[Leaf], bool]:
+    return lambda leaf: leaf.next in states
 
 
 def leaf_sum(stage: MachineStage, which: Callable[[Leaf], bool], observing: bool = False) -> Form:

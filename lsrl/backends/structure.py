@@ -23,12 +23,17 @@ _MOST_VALUES = 1024
 
 @dataclass(eq=False)
 class StateCell:
-    """States that depend on each other. free: one register whose steps do not depend on its own comparisons."""
+    """States that depend on each other.
+
+    free: one register whose steps do not depend on its own comparisons. mirrored: comparisons of its registers decide
+    its steps, and for those who read its registers the same steps are counted once more, in a later layer.
+    """
 
     number: int
     states: tuple[State, ...]
     registers: tuple[str, ...] = ()
     free: bool = False
+    mirrored: bool = False
     reads: int = 0
 
     @property
@@ -66,27 +71,28 @@ def input_scalar(node: Node) -> InputScalar | None:
 
 @dataclass
 class Structure:
-    """cells in topological order; `deps` are bit sets: bit c for cell c, above them one for each input scalar."""
+    """cells in topological order; `deps` are bit sets: bit c for cell c, above them one for each input scalar.
+
+    wide: a cell also observes functions of its state and of what it reads; else functions of its state alone.
+    """
 
     graph: Graph
     ranges: Mapping[Node, Range]
+    wide: bool = True
     cells: list[StateCell] = field(default_factory=list)
     deps: dict[Node, int] = field(default_factory=dict)
     cell_of: dict[str, StateCell] = field(default_factory=dict)
     next_of: dict[Node, list[State]] = field(default_factory=dict)
+    _homes: dict[Node, StateCell | None] = field(default_factory=dict)
+    _domains: dict[Node, tuple[Value, ...] | None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, graph: Graph, ranges: Mapping[Node, Range], registers: frozenset[str], joint: bool) -> Structure:
-        """registers: the states that are to be counted. joint: all other states are one cell."""
-        self = cls(graph, ranges)
+    def of(cls, graph: Graph, ranges: Mapping[Node, Range], registers: frozenset[str], wide: bool) -> Structure:
+        """registers: the states that are to be counted."""
+        self = cls(graph, ranges, wide)
         for s in graph.states:
             self.next_of.setdefault(s.next, []).append(s)
         needs = _state_needs(graph)
-        finite = [s.name for s in graph.states if s.name not in registers]
-        if joint and finite:
-            together = frozenset(finite)
-            needs = {n: (needs[n] if n not in together else
-                         list(dict.fromkeys([*needs[n], finite[(finite.index(n) + 1) % len(finite)]]))) for n in needs}
         for names in strongly_connected([s.name for s in graph.states], needs.__getitem__):
             order = [s for s in graph.states if s.name in names]
             cell = StateCell(len(self.cells), tuple(order), tuple(s.name for s in order if s.name in registers))
@@ -117,17 +123,40 @@ class Structure:
 
     def home(self, node: Node) -> StateCell | None:
         """The cell that observes a node, None if the node has to be taken apart."""
+        if node not in self._homes:
+            self._homes[node] = self._home(node)
+        return self._homes[node]
+
+    def _home(self, node: Node) -> StateCell | None:
         deps = self.deps[node]
         mine = deps & ((1 << len(self.cells)) - 1)
         if not mine:
             return None
         cell = self.cells[mine.bit_length() - 1]
-        if cell.free or deps & ~cell.reads & ~(1 << cell.number) or self.domain(node) is None:
+        allowed = 1 << cell.number | (cell.reads if self.wide else 0)
+        if cell.free or deps & ~allowed or self.domain(node) is None:
+            return None
+        finite = [s.name for s in cell.finite]
+        if isinstance(node, Read):
+            return cell if node.state in finite else None
+        own = [s.name for s in self.next_of.get(node, ()) if self.cell_of[s.name] is cell]
+        if own:
+            return cell if any(n in finite for n in own) else None
+        if cell.registers and (cell.mirrored or not isinstance(node.type, Bool | Symbols)):
             return None
         return cell
 
+    def forget_homes(self) -> None:
+        """After a cell has been found to be free or mirrored."""
+        self._homes.clear()
+
     def domain(self, node: Node) -> tuple[Value, ...] | None:
         """The values a scalar node can have, None if they are not finitely many or too many."""
+        if node not in self._domains:
+            self._domains[node] = self._domain(node)
+        return self._domains[node]
+
+    def _domain(self, node: Node) -> tuple[Value, ...] | None:
         t = node.type
         if isinstance(t, Bool | Symbols):
             return tuple(values(t))

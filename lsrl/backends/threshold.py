@@ -6,8 +6,9 @@ is built knowing exactly what of it is observed. Then `Schedule` lays the stages
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import replace
+import contextlib
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from lsrl.analysis.interval import Range
@@ -49,19 +50,34 @@ from lsrl.ir.graph import Graph, State
 from lsrl.ir.nodes import Affine, Const, Node, Pack, Read, operands
 from lsrl.types import Int, Real, Value, is_scalar
 
-__all__ = ["Planner"]
+__all__ = ["Layout", "Planner"]
+
+@dataclass(frozen=True)
+class Layout:
+    """Choices that change how large a circuit gets, never what it computes.
+
+    registers: the states to be counted instead of enumerated. wide: cells also observe functions of what they read.
+    lag: old states come from units that repeat them; else every unit of a cell tells them. letters: a map may make
+    letters for a cell. mirror: registers with feedback are counted once more for those who read them.
+    """
+
+    registers: frozenset[str] = frozenset()
+    wide: bool = True
+    lag: bool = True
+    letters: bool = True
+    mirror: bool = False
+
 
 class Planner:
     """One way to lay a scalarised graph out; `circuit` builds it.
 
-    registers: the states to be counted instead of enumerated. joint: enumerate all other states together.
     Raises NotHostedError for what the technology cannot do, TooLargeError beyond limits.
     """
 
-    def __init__(self, graph: Graph, ranges: Mapping[Node, Range], registers: frozenset[str], joint: bool,
-                 limit: int = 4096) -> None:
-        self.graph, self.ranges, self._limit = graph, ranges, limit
-        self.structure = Structure.of(graph, ranges, registers, joint)
+    def __init__(self, graph: Graph, ranges: Mapping[Node, Range], layout: Layout, limit: int = 4096) -> None:
+        """limit: the most states of one machine."""
+        self.graph, self.ranges, self.layout, self._limit = graph, ranges, layout, limit
+        self.structure = Structure.of(graph, ranges, layout.registers, layout.wide)
         self.next_node = {s.name: s.next for s in graph.states}
         self.reads = {n.state: n for n in graph.nodes if isinstance(n, Read)}
         self.diagrams = Diagrams()
@@ -69,7 +85,11 @@ class Planner:
         self.sources: dict[int, Source] = {}
         self._inputs: dict[InputScalar, int] = {}
         self._nodes: dict[Node, int] = {}
-        self._observed: dict[int, list[Node]] = {}
+        self._observed: dict[int, list[Node | str]] = {}
+        self._lagging: dict[int, list[int]] = {}
+        self._steps: dict[str, int] = {}
+        self._step_domains: dict[str, tuple[Step, ...]] = {}
+        self._known_leaves: dict[StateCell | None, dict[Node, Result | VariableLeaf | None]] = {}
         self._trackers: dict[tuple[tuple[int, str], ...], Tracker] = {}
         self._stages: list[Stage] = []
         self._maps: dict[int, int] = {}
@@ -85,7 +105,7 @@ class Planner:
         outputs = [self._output(name, node) for name, node in self.graph.outputs]
         for cell in reversed(self.structure.cells):
             self._finish_trackers(cell.number)
-            if self._observed.get(cell.number):
+            if self._observed.get(cell.number) or self._lagging.get(cell.number):
                 self._machine_cell(cell)
         schedule = Schedule(self.graph.name, self.sources, self._stages[::-1], outputs)
         built = schedule.circuit()
@@ -119,9 +139,14 @@ class Planner:
             assert domain is not None
             variable = self.variables.add(domain)
             self._nodes[node] = variable
-            observed = self._observed.setdefault(cell.number, [])
-            self.sources[variable] = Source(self._name(node), domain, "observed", node.span, slot=len(observed))
-            observed.append(node)
+            if self.layout.lag and isinstance(node, Read):
+                slot = next(i for i, s in enumerate(cell.finite) if s.name == node.state)
+                self.sources[variable] = Source(self._name(node), domain, "lag", node.span, slot=slot)
+                self._lagging.setdefault(cell.number, []).append(variable)
+            else:
+                observed = self._observed.setdefault(cell.number, [])
+                self.sources[variable] = Source(self._name(node), domain, "observed", node.span, slot=len(observed))
+                observed.append(node)
         return self._nodes[node]
 
     def _name(self, node: Node) -> str:
@@ -136,7 +161,14 @@ class Planner:
     def _leaf(self, me: StateCell | None) -> Callable[[Node], Result | VariableLeaf | None]:
         """What a node is to the evaluation of cell `me` (None: of an output)."""
 
+        known = self._known_leaves.setdefault(me, {})
+
         def leaf(node: Node) -> Result | VariableLeaf | None:
+            if node not in known:
+                known[node] = find(node)
+            return known[node]
+
+        def find(node: Node) -> Result | VariableLeaf | None:
             scalar = input_scalar(node)
             if scalar is not None:
                 return VariableLeaf(self._input(scalar, node))
@@ -147,7 +179,7 @@ class Planner:
                 return VariableLeaf(self._node(node, home))
             for state in self.structure.next_of.get(node, ()):
                 cell = self.structure.cell_of[state.name]
-                if cell.free and cell is not me:
+                if (cell.free or cell.mirrored) and cell is not me and state.name in cell.registers:
                     return self._atom(state.name, "new")
             if isinstance(node, Read):
                 return self._atom(node.state, "old")
@@ -288,35 +320,21 @@ class Planner:
 
     def _machine_cell(self, cell: StateCell) -> None:
         """The machine of a cell, as far as its consumers observe it."""
-        finite, registers = cell.finite, cell.registers
-        observed = self._observed[cell.number]
-        roots = (*(s.next for s in finite), *(self.next_node[r] for r in registers), *observed)
-        counted: dict[str, Result] = {r: self._atom(r, "old") for r in registers}
-        places = [{x: i for i, x in enumerate(self.sources[self._nodes[n]].domain)} for n in observed]
-        nf, nr = len(finite), len(registers)
-        places_of = {nf + i: r for i, r in enumerate(registers)}
-
-        def function(joint: tuple[Value, ...]) -> int:
-            own = {**counted, **dict(zip((s.name for s in finite), joint, strict=True))}
-            return self._function(roots, own, cell, places_of)
-
-        def outcome(value: Hashable) -> tuple[tuple[Value, ...], tuple[Step, ...], tuple[Hashable, ...]]:
-            assert isinstance(value, tuple)
-            joint = tuple(_held(x, s) for x, s in zip(value[:nf], finite, strict=True))
-            seen = tuple(p.get(x) for p, x in zip(places, value[nf + nr :], strict=True))
-            return joint, (), (*value[nf : nf + nr], *seen)
-
-        start = tuple(convert(s.init, s.type) for s in finite)
-        machine = explore(self.diagrams, start, function, outcome, self._limit)
+        observed = self._observed.get(cell.number, [])
+        lagging = self._lagging.get(cell.number, [])
+        variables = tuple(self._nodes[n] if not isinstance(n, str) else self._steps[n] for n in observed)
+        machine = self._explore(cell, observed, variables)
         tracked = self._own_trackers(cell)
         machine = self._with_steps(machine, cell, tracked)
-        variables = tuple(self._nodes[n] for n in observed)
-        machine = minimise(restrict(machine, [_class_of(self.sources[v]) for v in variables]))
+        keep = [_class_of(self.sources[v]) for v in variables]
+        tests = [(self.sources[v].slot, _class_of_value(self.sources[v])) for v in lagging]
+        machine = minimise(restrict(machine, keep), lambda joint: tuple(test(joint[slot]) for slot, test in tests))
         k = letters(machine)
         names = tuple(s.name for s in cell.states)
-        stage = MachineStage(_joined(names), cover(machine), variables, names, tuple(t for _, t in tracked), cell.span)
-        letter_map = self._lettered(machine, stage) if not tracked else None
-        for v in variables:
+        stage = MachineStage(_joined(names), cover(machine), variables, names, tuple(t for _, t in tracked), cell.span,
+                             lagging=tuple(lagging))
+        letter_map = self._lettered(machine, stage) if self.layout.letters and not tracked else None
+        for v in (*variables, *lagging):
             self.sources[v].home = stage
         note = f"{machine.size} states" + (f", {k} letters" if k else "")
         if tracked:
@@ -325,6 +343,35 @@ class Planner:
             self._append(stage, names, "automaton", machine.size * k if k else None, note)
         if letter_map is not None:
             self._map_stage(f"letter of {stage.name}", *letter_map, cell.span)
+
+    def _explore(self, cell: StateCell, observed: Sequence[Node | str], variables: Sequence[int]) -> Machine:
+        """The cell's machine; its observations are the registers' new values, then what consumers observe."""
+        finite, registers = cell.finite, cell.registers
+        nodes = [n for n in observed if not isinstance(n, str)]
+        roots = (*(s.next for s in finite), *(self.next_node[r] for r in registers), *nodes)
+        counted: dict[str, Result] = {r: self._atom(r, "old") for r in registers}
+        places = [{x: i for i, x in enumerate(self.sources[v].domain)} for v in variables]
+        nf, nr = len(finite), len(registers)
+        stepping = {nf + i: r for i, r in enumerate(registers)}
+
+        def function(joint: tuple[Value, ...]) -> int:
+            own = {**counted, **dict(zip((s.name for s in finite), joint, strict=True))}
+            return self._function(roots, own, cell, stepping)
+
+        def outcome(value: Hashable) -> tuple[tuple[Value, ...], tuple[Step, ...], tuple[Hashable, ...]]:
+            assert isinstance(value, tuple)
+            joint = tuple(_held(x, s) for x, s in zip(value[:nf], finite, strict=True))
+            counts, rest = value[nf : nf + nr], iter(value[nf + nr :])
+            seen: list[Hashable] = []
+            for n, known in zip(observed, places, strict=True):
+                if isinstance(n, str):
+                    seen.append(known.get(self._step([(1, n, _result(counts[registers.index(n)]))])))
+                else:
+                    seen.append(known.get(next(rest)))
+            return joint, (), (*counts, *seen)
+
+        start = tuple(convert(s.init, s.type) for s in finite)
+        return explore(self.diagrams, start, function, outcome, self._limit)
 
     def _own_trackers(self, cell: StateCell) -> list[tuple[Combination, Tracked]]:
         """The combinations of a cell's own registers that it compares."""
@@ -413,6 +460,9 @@ class Planner:
         functions = []
         for _, s in tracker.registers:
             cell = self.structure.cell_of[s]
+            if cell.mirrored:
+                functions.append(self._mirrored_step(s, cell))
+                continue
             functions.append(self._function((self.next_node[s],), {s: self._atom(s, "old")}, cell, {0: s}))
 
         def outcome(values: Hashable) -> Step:
@@ -439,6 +489,20 @@ class Planner:
             self._register(tracker, f, start, thresholds, states, span)
         else:
             self._quotient(tracker, f, start, divisor, states, span)
+
+    def _mirrored_step(self, register: str, cell: StateCell) -> int:
+        """The new value of a register with feedback, by the step that its machine observes."""
+        if register not in self._steps:
+            observed = self._observed.setdefault(cell.number, [])
+            domain = self._step_domains[register]
+            self._steps[register] = self._new(f"step of {register}", domain, cell.span)
+            self.sources[self._steps[register]].slot = len(observed)
+            observed.append(register)
+        variable = self._steps[register]
+        old, grid = self._atom(register, "old"), self._grid(register)
+        return self.diagrams.case(variable, [
+            self.diagrams.leaf((s.by * grid,) if s.sets else (Linear(old.terms, s.by * grid),))
+            for s in self._step_domains[register]])
 
     def _saturated(self, tracker: Tracker, machine: Machine, states: tuple[str, ...], span: Span) -> None:
         variables = (*tracker.after.values(), *tracker.before.values())
@@ -535,22 +599,45 @@ class Planner:
         self._append(remainder_stage, (), "automaton", machine.size * k_letters if k_letters else None, "remainder")
 
     def _find_free_registers(self) -> None:
-        """Marks the cells of one register whose steps ask for no comparison of it."""
+        """Marks the cells of one register whose steps ask for no comparison of it, and those to be mirrored."""
         for cell in self.structure.cells:
-            if len(cell.states) != 1 or not cell.registers:
+            if not cell.registers or not (len(cell.states) == 1 or self.layout.mirror):
                 continue
-            name = cell.registers[0]
-            if self.ranges[self.next_node[name]].grid is None:
-                self._grid(name)
-            saved = (self.diagrams, self.variables, self.sources, self._inputs, self._nodes, self._observed,
-                     self._trackers)
-            self.diagrams = Diagrams()
-            self.variables = Variables(self.diagrams)
-            self.sources, self._inputs, self._nodes, self._observed, self._trackers = {}, {}, {}, {}, {}
-            self._function((self.next_node[name],), {name: self._atom(name, "old")}, cell)
-            cell.free = not any(s == name for combination in self.variables.thresholds for _, (s, _) in combination)
-            (self.diagrams, self.variables, self.sources, self._inputs, self._nodes, self._observed,
-             self._trackers) = saved
+            with self._aside():
+                machine = self._explore(cell, (), ())
+                own = [s for combination in self.variables.thresholds for _, (s, _) in combination
+                       if s in cell.registers]
+                cell.free = not own and len(cell.states) == 1
+                if not cell.free and self.layout.mirror:
+                    cell.mirrored = True
+                    for i, r in enumerate(cell.registers):
+                        steps = [self._step([(1, r, _result(leaf.observed[i]))]) for f in machine.functions
+                                 for leaf in self.diagrams.leaves(f) if isinstance(leaf, Leaf)]
+                        self._step_domains[r] = tuple(dict.fromkeys(steps))
+            self.structure.forget_homes()
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Evaluations in here leave no variables behind."""
+        names = ("diagrams", "variables", "sources", "_inputs", "_nodes", "_observed", "_lagging", "_trackers",
+                 "_known_leaves", "_steps")
+        saved = {n: getattr(self, n) for n in names}
+        self.diagrams = Diagrams()
+        self.variables = Variables(self.diagrams)
+        self.sources, self._inputs, self._nodes, self._observed, self._trackers = {}, {}, {}, {}, {}
+        self._lagging, self._known_leaves, self._steps = {}, {}, {}
+        try:
+            yield
+        finally:
+            for name, value in saved.items():
+                setattr(self, name, value)
+
+
+def _class_of_value(source: Source) -> Callable[[Value], Hashable]:
+    """Value → the first place that no reader tells apart from its own."""
+    places = {x: i for i, x in enumerate(source.domain)}
+    classes = _class_of(source)
+    return lambda value: classes(places.get(value))
 
 
 def _class_of(source: Source) -> Callable[[Hashable], Hashable]:
