@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from lsrl.diagnostics import Source
+from lsrl.backends.model import CompiledModel
+from lsrl.backends.registry import TARGETS, compile_graph
+from lsrl.diagnostics import LsrlError, Source
 from lsrl.frontend.format import format_file
 from lsrl.frontend.modules import read_module
 from lsrl.frontend.parser import parse
@@ -28,6 +31,7 @@ from lsrl.ir.validate import validate
 from lsrl.passes import PASSES, run_pipeline
 from lsrl.python_step import compile_step
 from lsrl.vectorized import run_batch
+from lsrl.verify.testing import run_model
 from tests.strategies import programs, rows_for
 
 Rows = Sequence[Mapping[str, Any]]
@@ -121,3 +125,35 @@ def test_one_pass_alone(data: st.DataObject) -> None:
     name, apply = data.draw(st.sampled_from([p for p in PASSES if p[0] != "narrow_types"]))
     note(name)
     assert_same_meaning(graph, apply(run_pipeline(graph, after="split_vectors")), rows)
+
+
+def compiled(graph: Graph, target: str) -> CompiledModel | None:
+    """The model, or None where the target refuses the program, with a code of its own."""
+    try:
+        return compile_graph(graph, target)
+    except LsrlError as refusal:
+        if any(not d.code.startswith("L4") for d in refusal.diagnostics):
+            raise
+        return None
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS))
+def test_targets_compute_what_they_host(target: str) -> None:
+    hosted = refused = 0
+
+    @settings(relaxed, max_examples=60)
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        nonlocal hosted, refused
+        graph = graph_of(data.draw(programs(finite=data.draw(st.booleans()), max_size=4)))
+        rows = data.draw(rows_for(graph, 1, 20))
+        model = compiled(graph, target)
+        if model is None:
+            refused += 1
+            return
+        hosted += 1
+        for t, (want, got) in enumerate(zip(outputs(graph, rows), run_model(model, graph, rows), strict=True)):
+            assert want == got, f"token {t}: {want} becomes {got}"
+
+    check()
+    assert hosted > refused / 2, f"{hosted} programs were hosted, {refused} refused"
