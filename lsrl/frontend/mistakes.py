@@ -14,7 +14,6 @@ __all__ = ["LINE_EDGES", "STATEMENT_STARTS", "line_of", "mistake"]
 LINE_EDGES = frozenset({NEWLINE, INDENT, DEDENT})
 STATEMENT_STARTS = frozenset({"NAME", "STATE", "PARAM", "IF", "FOR", "ASSERT", "ASSUME", "RETURN"})
 _DEFINITIONS = frozenset({"PROGRAM", "DEF", "TYPE", "CONST", "IMPORT", "FROM"})
-_VALUES = frozenset({"NAME", "INT", "REAL", "STRING", "LPAR", "LSQB", "MATCH", "TRUE", "FALSE"})
 _BINARY = frozenset({"PLUS", "MINUS", "STAR", "MUL_OP", "POWER", "COMPARE", "AND", "OR", "IF", "DOT", "LPAR", "LSQB"})
 _RIGHT_OF = frozenset({"PLUS", "MINUS", "STAR", "MUL_OP", "POWER", "COMPARE", "AND", "OR", "NOT", "EQUAL", "ASSIGN",
                        "THEN"})

@@ -6,11 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lsrl.diagnostics import LsrlError, Source
 from lsrl.frontend.layout import MAX_ERRORS, MAX_NESTING
 from lsrl.frontend.parser import parse, read_source
 from lsrl.frontend.reading import decode_source
+from tests.frontend.source_texts import files
 
 HEADING = "def f(x):\n    "
 
@@ -581,6 +584,36 @@ def test_reserved_words_are_no_names(word: str) -> None:
     ):
         if (text, word) != (f"def f({word}):\n    return 1", "const"):
             assert [e for e in errors(text) if " L011 " in e or " L010 expected" in e], text
+
+
+PIECES = st.sampled_from(
+    [*"()[]{}:=,.|*+-_\"'#\n\t\\ 0a$", "def ", "if ", "else", "match ", "=>", ":=", "..", "\n    ", "\n  ", "not ", "in ",
+     "by ", " as ", '"""', "\ufeff", "let ", "for ", "state ", "return ", "\r\n"]
+)  # fmt: skip
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> str:
+    """A correct file with some of its text replaced."""
+    text = draw(files())
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(text)))
+        text = text[:start] + draw(st.one_of(PIECES, st.just(""))) + text[start + draw(st.integers(0, 3)) :]
+    return text
+
+
+@given(st.one_of(damaged(), st.text(max_size=60), st.lists(PIECES).map("".join)))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_text_is_parsed_or_explained(text: str) -> None:
+    try:
+        parse(Source("t.lsrl", text))
+    except LsrlError as error:
+        assert error.diagnostics
+        assert str(error)
+        for diagnostic in error.diagnostics:
+            assert diagnostic.code.startswith("L0")
+            assert diagnostic.span.source.text == text
+            assert 0 <= diagnostic.span.start <= diagnostic.span.end <= len(text)
 
 
 # ---------------------------------------------------------------- files
