@@ -8,7 +8,6 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Sequence
-from types import TracebackType
 from typing import IO, Any
 
 from lsrl.arithmetic import to_float
@@ -150,13 +149,9 @@ class NpzWriter(_ArrayWriter):
                 with archive.open(member, "w", force_zip64=True) as target:
                     shutil.copyfileobj(stream, target)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        try:
-            super().__exit__(kind, error, trace)
-        finally:
-            for stream in self._streams:
-                stream.close()
+    def discard(self) -> None:
+        for stream in self._streams:
+            stream.close()
 
 
 class ParquetWriter(Writer):
@@ -208,6 +203,10 @@ class ParquetWriter(Writer):
 
     def finish(self) -> None:
         self._file.close()
+
+    def discard(self) -> None:
+        if self._file.is_open:
+            self._file.close()
 
 
 def _require_file(sink: ByteSink, form: str) -> None:

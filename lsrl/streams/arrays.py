@@ -11,6 +11,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from tokenize import TokenError
 from typing import IO, TYPE_CHECKING, Any
 
 from lsrl.diagnostics import LsrlError, did_you_mean
@@ -65,7 +66,7 @@ class _Column:
                 return npy.read_array_header_1_0(self._stream)
             if version == (2, 0):
                 return npy.read_array_header_2_0(self._stream)
-        except (ValueError, struct.error, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        except (ValueError, SyntaxError, TokenError, struct.error, EOFError, zlib.error, zipfile.BadZipFile) as error:
             reason = str(error).splitlines()[0][:100]
             raise LsrlError.of("L609", f"{self._what} is not a whole .npy file: {reason}") from None
         raise LsrlError.of("L609", f"{self._what} is a .npy file of version {version[0]}.{version[1]}, "

@@ -58,6 +58,12 @@ class Reader(ABC):
     def close(self) -> None:
         self.source.close()
 
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 class TextReader(Reader):
     """Each character is a token of the one input, a symbol of one character.

@@ -19,6 +19,7 @@ class ByteSink:
 
     def __init__(self, place: Place | None) -> None:
         self._temporary: Path | None = None
+        self._own = False
         self._target: Path | None = None
         if place is None or (isinstance(place, str | os.PathLike) and os.fspath(place) == "-"):
             self.name, self.stream = "standard output", sys.stdout.buffer
@@ -34,12 +35,14 @@ class ByteSink:
                 raise IsADirectoryError
             path = Path(os.path.realpath(path))
             if path.exists() and not path.is_file():  # a device or a pipe: nothing can be put in its place
-                return path.open("wb")
+                stream = path.open("wb")
+                self._own = True
+                return stream
             beside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
             stream = beside.open("xb")
         except (OSError, ValueError) as error:
             raise LsrlError.of("L613", f"cannot write {self.name}: {describe_os_error(error)}") from None
-        self._target, self._temporary = path, beside
+        self._target, self._temporary, self._own = path, beside, True
         return stream
 
     @property
@@ -60,10 +63,11 @@ class ByteSink:
 
     def commit(self) -> None:
         """Puts the file in its place."""
-        if self._temporary is None or self._target is None:
-            return
         try:
-            self.stream.close()
+            if self._own:
+                self.stream.close()
+            if self._temporary is None or self._target is None:
+                return
             os.replace(self._temporary, self._target)
         except OSError as error:
             raise LsrlError.of("L613", f"cannot write {self.name}: {describe_os_error(error)}") from None
@@ -71,7 +75,8 @@ class ByteSink:
 
     def abort(self) -> None:
         """Takes a file that was not put in its place away."""
-        if self._temporary is not None:
+        if self._own:
             self.stream.close()
+        if self._temporary is not None:
             self._temporary.unlink(missing_ok=True)
             self._temporary = None

@@ -65,6 +65,11 @@ def value_from_text(text: str, wanted: Type, numeric: bool = False) -> Value:
 
 def value_from_json(value: object, wanted: Type, numeric: bool = False) -> Value:
     """A value as JSON writes it; a real may stand as text, such as "1/3". Raises BadValueError."""
+    if type(value) is int and type(wanted) is Int:  # most values, at once
+        if (wanted.lo is None or wanted.lo <= value) and (wanted.hi is None or value <= wanted.hi):
+            return value
+    elif type(value) is bool and type(wanted) is Bool:
+        return value
     if isinstance(wanted, Vector) and isinstance(value, list):
         if len(value) != wanted.size:
             raise BadValueError("L602", f"a vector of {len(value)} stands where {wanted} is wanted")

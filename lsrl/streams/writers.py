@@ -39,6 +39,9 @@ class Writer(ABC):
     def finish(self) -> None:  # noqa: B027 - most formats have nothing there
         """Writes what comes after the last token."""
 
+    def discard(self) -> None:  # noqa: B027
+        """Lets go of what an unfinished run holds, before its file is taken away."""
+
     def __enter__(self) -> Writer:
         return self
 
@@ -49,6 +52,7 @@ class Writer(ABC):
                 self.finish()
                 self.sink.commit()
         finally:
+            self.discard()
             self.sink.abort()
 
 
