@@ -213,7 +213,7 @@ def test_deep_and_long_expressions() -> None:
 def test_numbers_that_no_text_has() -> None:
     from fractions import Fraction
 
-    texts: dict[int | Fraction, str] = {3: "3", Fraction(1, 8): "0.125", Fraction(7, 2): "3.5", Fraction(1, 10**20): "0." + "0" * 19 + "1"}
+    texts: dict[int | Fraction, str] = {3: "3", Fraction(1, 8): "0.125", Fraction(7, 2): "3.5"}
     for value, expected in texts.items():
         item = s.ConstDecl(s.Name("N", NOWHERE), None, s.Number(value, NOWHERE), NOWHERE)
         assert format_file(s.File(Source("t", ""), None, (item,), ())) == f"const N = {expected}\n"
