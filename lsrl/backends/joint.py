@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from fractions import Fraction
 
 from lsrl.analysis.automaton import Automaton, NotFinite, explore, minimise
@@ -59,7 +59,7 @@ def joint_circuit(graph: Graph, whole: Whole) -> Circuit | None:
     a = whole.automaton
     scalars: list[tuple[str, list[Node]]] = []
     for name, node in graph.outputs:
-        parts = list(node.elements) if isinstance(node, Pack) else [node]
+        parts: list[Node] = [*node.elements] if isinstance(node, Pack) else [node]
         if any(x not in a.observations and not isinstance(x, Const) for x in parts):
             return None
         scalars.append((name, parts))
@@ -118,7 +118,8 @@ def _letter(a: Automaton, diagrams: Diagrams, sources: dict[int, Source]) -> int
             members = tuple((v,) for v in values)
         variable = diagrams.variable(len(members))
         name = scalar[0] if scalar[1] is None else f"{scalar[0]}[{scalar[1]}]"
-        sources[variable] = Source(name, tuple(g[0] for g in members), "input", node.span, scalar[0], scalar[1], members)
+        domain = tuple(g[0] for g in members)
+        sources[variable] = Source(name, domain, "input", node.span, scalar[0], scalar[1], members)
         variables.append(variable)
     if len(variables) == 1:
         return diagrams.case(variables[0], [diagrams.leaf(x) for x in a.letters])
@@ -148,12 +149,20 @@ def _machine(whole: Whole, diagrams: Diagrams, letter: int,
                 leaves[x] = Leaf(int(a.next[q, x]), (), seen)
                 counts[leaves[x]] = counts.get(leaves[x], 0) + 1
         common = max(counts, key=lambda leaf: counts[leaf]) if counts else Leaf(q, (), tuple(0 for _ in observations))
-        functions.append(diagrams.map(letter, lambda x, leaves=leaves, common=common: leaves.get(x, common)))
+        functions.append(diagrams.map(letter, _or_else(leaves, common)))
     machine = Machine(diagrams, tuple(functions), a.start, tuple(tuple(x) for x in whole.merged))
     classes = [{place: min(c) for c in source.classes() for place in c} for _, source in observations]
-    return restrict(machine, [lambda place, c=c: c[place] for c in classes])
+    return restrict(machine, [_look_up(c) for c in classes])
 
 
-def _rational(x: Value) -> Rational:
+def _or_else(leaves: dict[Hashable, Leaf], common: Leaf) -> Callable[[Hashable], Leaf]:
+    return lambda x: leaves.get(x, common)
+
+
+def _look_up(table: dict[int, int]) -> Callable[[Hashable], Hashable]:
+    return lambda place: table[place] if isinstance(place, int) else None
+
+
+def _rational(x: Hashable) -> Rational:
     assert isinstance(x, int | Fraction)
     return x

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from lsrl.analysis.interval import Range
@@ -23,6 +23,11 @@ __all__ = ["bits_circuit", "threshold_circuit"]
 _SMALL = 64  # a state of more values is counted where it can be
 _MOST_VALUES = 1024
 _LARGE = 1500  # nodes of a graph for which only the first layout is tried
+
+
+_CHANGES: tuple[Callable[[Layout], Layout], ...] = (
+    lambda x: replace(x, lag=not x.lag), lambda x: replace(x, wide=not x.wide),
+    lambda x: replace(x, letters=not x.letters), lambda x: replace(x, mirror=not x.mirror))
 
 
 def bits_circuit(graph: Graph, target: str) -> Circuit:
@@ -80,12 +85,9 @@ def _descend(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target:
 
     attempt(layout)
     if len(graph.nodes) <= _LARGE:
-        for choice in ("lag", "wide", "letters", "mirror"):
-            if choice == "mirror" and not layout.registers:
-                continue
-            other = replace(layout, **{choice: not getattr(layout, choice)})
-            if attempt(other):
-                layout = other
+        for change in _CHANGES if layout.registers else _CHANGES[:-1]:
+            if attempt(change(layout)):
+                layout = change(layout)
     if best is not None:
         return best
     assert refusal is not None

@@ -233,13 +233,15 @@ class Schedule:
         return max([last, *(self._available(v, True) for o in self.outputs for v in o.needs())])
 
     def _signs(self, cube: Cube) -> int:
-        return sum(1 for v, _ in cube.literals if v != STATE and self.sources[v].kind == "sign")
+        return sum(1 for v, _ in cube.literals if v != STATE and self.sources[v].kind in ("sign", "was"))
 
     def _available(self, variable: int, clean: bool) -> int:
+        """The layer below the first that can read a variable. What a layer was, it can read of itself."""
         source = self.sources[variable]
         if source.home is None:
             return 0
-        return source.home.layer + (1 if clean and source.kind == "sign" else 0)
+        old = source.kind == "lag" or (source.kind == "was" and not clean)
+        return source.home.layer + (1 if clean and source.kind == "sign" else 0) - (1 if old else 0)
 
     def _need(self, needs: dict[int, list[frozenset[int]]], layer: int) -> None:
         for v, sets in needs.items():
@@ -278,6 +280,19 @@ class Schedule:
         if not default <= places:
             return Form.total(inside)
         return constant(1) - Form.total(form for c, form in forms.items() if not c <= places)
+
+    def gate(self, variable: int, places: frozenset[int], layer: int) -> Gate:
+        """[the variable is at one of the places] as a unit of a layer reads it: below, or of its own layer before."""
+        source = self.sources[variable]
+        home = source.home
+        if home is None or home.layer != layer or len(places) == len(source.domain) or not places:
+            return Gate(self.literal(variable, places, layer - 1))
+        if isinstance(home, MachineStage):
+            assert source.kind == "lag"
+            return Gate(ZERO, leaf_sum(home, _coming_from(_having(home, source, places))))
+        assert source.kind == "was"
+        level, weight = (source.level - 1, 1) if places == {1} else (source.level, -1)
+        return Gate(ZERO, signal(home.registers[level], weight))
 
     def _relay(self, variable: int, layer: int) -> tuple[frozenset[int], dict[frozenset[int], Form]]:
         """The class without a signal, and a form for every other class, at a layer below the source's own."""
@@ -336,21 +351,26 @@ class Schedule:
                     at, level = plan.levels[v]
                     own, count = own + signal(registers[at, level], 1 if places == {1} else -1), count + 1
                 elif v != STATE and v not in plan.decided:
-                    below, count = below + self.literal(v, places, layer - 1), count + 1
+                    gate = self.gate(v, places, layer)
+                    below, own, count = below + gate.below, own + gate.own, count + 1
             text = f"{stage.name}: {self._text(stage, plan.cube)}"
             self._layers[layer - 1][index] = Bit(below - (count - 1), own, Symbol(text, stage.span, stage.states),
                                                  int(index == first))
         self._lag_bits(stage)
         self._place_machine(stage, cover, registers)
 
+    def _read_above(self, variable: int, layer: int) -> bool:
+        """Whether something reads a variable from this layer on, and not only the layer itself."""
+        return any(at >= layer for at, _ in self._needed.get(variable, ()))
+
     def _lag_bits(self, stage: MachineStage) -> None:
         """Units that repeat what a state was before the token."""
-        labels = stage.cover.machine.labels
         for v in stage.lagging:
             source = self.sources[v]
+            if not self._read_above(v, stage.layer):
+                continue
             for c in source.classes()[1:]:
-                among = {source.domain[p] for p in c}
-                states = frozenset(q for q, label in enumerate(labels) if label[0][source.slot] in among)
+                states = _having(stage, source, c)
                 what = f"{source.name} {_among([source.domain[p] for p in sorted(c)])}"
                 stage.lags[v, c] = self._add(stage.layer, Bit(ZERO, leaf_sum(stage, _coming_from(states)),
                                                               Symbol(what, source.span)))
@@ -415,7 +435,7 @@ class Schedule:
             source = self.sources[v]
             for at, sets in self._needed.get(v, ()):
                 for places in sets:
-                    above = places == {1} or source.kind == "was" or at > stage.layer
+                    above = places == {1} or at > stage.layer or (source.kind == "was" and at >= stage.layer)
                     levels[k - 1 if above else k] = None
         for level in levels:
             _check_steps(stage.steps, level)
@@ -423,7 +443,7 @@ class Schedule:
             stage.registers[level] = self._add(stage.layer, Register(
                 gates[0], gates[1], gates[2], Symbol(f"{stage.name} - {level}", stage.span), stage.start - level))
         for v, k in stage.thresholds.items():
-            if self.sources[v].kind == "was" and self.sources[v].sets:
+            if self.sources[v].kind == "was" and self._read_above(v, stage.layer):
                 stage.bits[k] = self._add(stage.layer, Bit(
                     ZERO, signal(stage.registers[k - 1]), Symbol(f"{stage.name} was ≥ {k}", stage.span)))
         if stage.state is not None and stage.registers:
@@ -436,7 +456,7 @@ class Schedule:
     def _gate(self, stage: RegisterStage, places: frozenset[int]) -> Gate:
         if stage.variable is None:
             return Gate(constant(1) if places else ZERO)
-        return Gate(self.literal(stage.variable, places, stage.layer - 1))
+        return self.gate(stage.variable, places, stage.layer)
 
     def _quantities(self) -> Iterable[Quantity]:
         for stage in self.stages:
@@ -513,6 +533,13 @@ def _stepping(which: Callable[[Step], bool], at: int) -> Callable[[Leaf], bool]:
 
 def _coming_to(q: int) -> Callable[[Leaf], bool]:
     return lambda leaf: leaf.next == q
+
+
+def _having(stage: MachineStage, source: Source, places: frozenset[int]) -> frozenset[int]:
+    """The control states in which a state of the program, a source of kind "lag", is at one of the places."""
+    among = {source.domain[p] for p in places}
+    labels = stage.cover.machine.labels
+    return frozenset(q for q, label in enumerate(labels) if label[0][source.slot] in among)
 
 
 def _coming_from(states: frozenset[int]) -> Callable[[Leaf], bool]:

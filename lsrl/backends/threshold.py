@@ -123,8 +123,10 @@ class Planner:
             return self._inputs[scalar]
         domain = self.structure.domain(node)
         if domain is None:
-            raise NotHostedError(node, f"`{scalar[0]}` is a number without small bounds; threshold layers see bits only")
-        groups = _alike(node, domain, self._users.get(node, []))
+            reason = f"`{scalar[0]}` is a number without small bounds; threshold layers see bits only"
+            raise NotHostedError(node, reason)
+        direct = node in self.structure.next_of or any(node is x for _, x in self.graph.outputs)
+        groups = [(x,) for x in domain] if direct else _alike(node, domain, self._users.get(node, []))
         name = scalar[0] if scalar[1] is None else f"{scalar[0]}[{scalar[1]}]"
         variable = self.variables.add(tuple(g[0] for g in groups))
         self._inputs[scalar] = variable
@@ -190,7 +192,8 @@ class Planner:
     def _grid(self, state: str) -> Fraction:
         grid = self.ranges[self.reads[state]].grid if state in self.reads else Fraction(1)
         if grid is None:
-            raise NotHostedError(self.next_node[state], f"`{state}` is a real without a grid: comparisons have no margin")
+            reason = f"`{state}` is a real without a grid, so that comparing it has no margin"
+            raise NotHostedError(self.next_node[state], reason)
         return grid or Fraction(1)
 
     def _atom(self, state: str, age: str) -> Linear:
