@@ -135,7 +135,7 @@ class WordReader(Reader):
             for name in self._type.names:
                 if name.split() != [name]:
                     raise LsrlError.of("L610", f"the symbol {quote_symbol(name)} cannot stand in a text of words",
-                                       graph.inputs[0].span, help="give the input as JSON lines: --format jsonl")
+                                       graph.inputs[0].span, help="give the input as JSON lines: --input-format jsonl")
 
     def blocks(self) -> Iterator[list[str]]:
         rest = ""

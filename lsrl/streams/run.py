@@ -72,7 +72,7 @@ def _input_format(graph: Graph, place: Place, format: str | None) -> str:
         return by_name
     if isinstance(place, str | os.PathLike) and os.fspath(place) != "-":
         raise LsrlError.of("L610", f"the name of {os.fspath(place)} does not say in which format it is",
-                           help=f"name the format, such as --format jsonl, or use one of {', '.join(_ENDINGS)}")
+                           help=f"name the format, such as --input-format jsonl, or use one of {', '.join(_ENDINGS)}")
     return "jsonl"
 
 

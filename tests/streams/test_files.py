@@ -36,7 +36,7 @@ def test_formats_go_by_the_ending(tmp_path: Path) -> None:
     for name in ("x.json", "x"):
         with pytest.raises(LsrlError, match="does not say in which format it is") as raised:
             open_input(echo(x=INT), tmp_path / name)
-        assert "--format jsonl" in raised.value.diagnostics[0].help
+        assert "--input-format jsonl" in raised.value.diagnostics[0].help
     for name in ("x.json", "x.csv", "x"):  # a program of text reads any of them as text
         (tmp_path / name).write_text("()")
         with open_input(depth(), tmp_path / name) as reader:
