@@ -281,7 +281,7 @@ class Writer:
         return Expr(f" {op} ".join(parts), BOOL, level)
 
     def comparison(self, depth: int) -> Expr:
-        real = bool(self.draw_int(0, 3) == 3)
+        real = self.draw_int(0, 3) >= (2 if self.numeric else 3)
         parts = [self.number(real, depth - 1).at(SUM)]
         for _ in range(self.pick([1, 1, 2])):
             parts += [self.pick(["<", "<=", "==", "!=", ">", ">="]), self.number(real, depth - 1).at(SUM)]
@@ -372,8 +372,9 @@ class Writer:
             lambda: self.converted(real, depth),
             lambda: self.remainder(real, depth),
             *[lambda: None if real else self.int_library(depth)] * 4,
+            lambda: self.recalled(real, depth),
             lambda: self.reduced(real, depth),
-            lambda: self.transcendental(depth) if real and self.numeric else None,
+            *[lambda: self.transcendental(depth) if real and self.numeric else None] * 12,
         ]))
 
     def cut(self, e: Expr) -> Expr:
@@ -517,6 +518,18 @@ class Writer:
                 ]
         return self.pick(options)()
 
+    def recalled(self, real: bool, depth: int) -> Expr | None:
+        """The value that came last with a key, by the library's table."""
+        keys = [n for n in self.scope.of(lambda t: isinstance(t, Symbols | Bool)) if n.declared]
+        if not keys or self.stateful == 0:
+            return None
+        self.stateful -= 1
+        key = self.pick(keys)
+        query = self.pick([n for n in keys if n.type == key.type])
+        t = number(-2, 2, real)
+        value = self.expression(t, depth - 1)
+        return Expr(f"recall({key.text}, {value.text}, {query.text}, {self.constant(t)})", t)
+
     def modulo_counter(self) -> Expr:
         k = self.draw_int(2, 5)
         return Expr(f"modulo_counter({k})", Int(0, k - 1))
@@ -541,8 +554,11 @@ class Writer:
 
     def transcendental(self, depth: int) -> Expr:
         """A numeric function; results are rounded to the grid, so that what follows is exact again."""
-        f = self.pick(["tanh", "sigmoid", "sin", "cos"])
+        f = self.pick(["tanh", "sigmoid", "sin", "cos", "/"])
         inner = self.fit(self.number(True, depth - 1), Real(Fraction(-4), Fraction(4), GRID))
+        if f == "/":
+            below = self.fit(self.number(False, depth - 1), Int(0, 3))
+            return Expr(f"({inner.at(PRODUCT)} / ({below.at(SUM)} + 4) * 4 // 1) / 4", number(-1, 1, True), PRODUCT)
         return Expr(f"(4 * {f}({inner.text}) // 1) / 4", number(-1, 1, True), PRODUCT)
 
     # ---- vectors
@@ -558,6 +574,7 @@ class Writer:
             lambda: self.window(t, depth),
             lambda: self.elementwise(t, depth),
             lambda: self.concatenated(t, depth),
+            lambda: self.tabled(t),
             lambda: self.conditional(t, depth) if not isinstance(elem, Symbols) else None,
         ])
 
@@ -589,6 +606,9 @@ class Writer:
             b = self.expression(t if self.draw_int(0, 1) else t.elem, depth - 1)
             lo, hi = interval(t.elem)
             text = f"{a.at(SUM)} {self.pick(['+', '-'])} {b.at(PRODUCT)}"
+            if self.draw_int(0, 2) == 2:
+                rows = [[self.pick(["0", "1", "-1", "2"]) for _ in range(t.size)] for _ in range(t.size)]
+                text = f"[{', '.join('[' + ', '.join(row) + ']' for row in rows)}] @ {a.at(UNARY)}"
             if lo is None or hi is None:
                 return Expr(text, t, SUM)
             return Expr(f"clamp({text}, {constant_text(lo)}, {constant_text(hi)})", t)
@@ -603,6 +623,20 @@ class Writer:
             return Expr(f"concat({a.text}, {b.text})", t)
         extra = self.vector(Vector(t.elem, 1), 0)
         return Expr(f"concat({a.text}, {b.text}, {extra.text})[0..{t.size - 1}]", t)
+
+    def tabled(self, t: Vector) -> Expr | None:
+        """A library table over the values of a name, or its one-hot vector, cut to the size."""
+        keys = [n for n in self.scope.of(lambda u: isinstance(u, Symbols | Bool)) if n.declared]
+        keys = [n for n in keys if (size(n.type) or 0) >= t.size]
+        if not keys or (isinstance(t.elem, Int) and (t.elem.lo or 0) > 0) or isinstance(t.elem, Real | Symbols):
+            return None
+        key = self.pick(keys).text
+        f = "onehot"
+        if self.stateful > 0 and isinstance(t.elem, Bool):
+            self.stateful -= 1
+            f = "seen"
+        table = f"{f}({key})" if (f == "seen") == isinstance(t.elem, Bool) else f"({f}({key}) != 0)"
+        return Expr(f"{table}[0..{t.size - 1}]", t)
 
     def element(self, wanted: Callable[[Type], bool], depth: int) -> Expr | None:
         """One element of a vector in scope, by a constant or a stream."""

@@ -52,7 +52,7 @@ class _Program:
         inputs = [Name(f"in{k}", w.pick(self.types)) for k in range(w.draw_int(1, 3))]
         w.scope.names = list(inputs)
         w.stateful = 4
-        body = self.body(depth=2)
+        body = [*self.assumed(inputs), *self.body(depth=2)]
         results = [w.pick([*self.types, *self.open]) for _ in range(w.pick([1, 1, 2]))]
         values = [w.expression(t, 2).text for t in results]
         if len(results) == 1:
@@ -117,6 +117,15 @@ class _Program:
                 lines += self.assign(s, depth)
             lines += self.promise(s)
         return lines
+
+    def assumed(self, inputs: list[Name]) -> list[str]:
+        """Sometimes an assume that every input keeps, since it says what the type says."""
+        bounded = [n for n in inputs if isinstance(n.type, Int) and n.type.lo is not None]
+        if not bounded or self.writer.draw_int(0, 4) < 4:
+            return []
+        n = self.writer.pick(bounded)
+        assert isinstance(n.type, Int)
+        return [f"assume {n.type.lo} <= {n.text} and {n.text} <= {n.type.hi}"]
 
     def statement(self, states: list[Name], depth: int) -> list[str]:
         w = self.writer
