@@ -1,6 +1,6 @@
 """Every example in README and docs is run: console sessions, Python and programs.
 
-A `console` block holds commands after `$ ` and their whole output; a line of `…` stands for any lines, `…` inside a
+A `console` block holds commands after `$ ` (and their further lines after `> `) and their whole output; a line of `…` stands for any lines, `…` inside a
 line for any characters. Blocks of one page share a folder, which holds a copy of `examples`. A `python` block runs as
 it stands, each page's in one namespace; `>>>` blocks are compared. An `lsrl` block must check without a diagnostic.
 """
@@ -38,8 +38,9 @@ def sessions(block: str) -> Iterator[tuple[str, str]]:
     parts = re.split(r"^\$ ", block, flags=re.MULTILINE)
     assert not parts[0].strip(), f"a console block starts with a command: {parts[0]!r}"
     for part in parts[1:]:
-        command, _, output = part.partition("\n")
-        yield command, output
+        lines = part.split("\n")
+        end = next((i for i, line in enumerate(lines) if i and not line.startswith("> ")), len(lines))
+        yield "\n".join([lines[0], *(line[2:] for line in lines[1:end])]), "\n".join(lines[end:])
 
 
 def matches(shown: str, real: str) -> bool:

@@ -143,9 +143,9 @@ class Verdict:
             "PROVED": " on every input of every length",
             "EXHAUSTED": f" on every input of up to {self.length} tokens",
             "TESTED": f" on {self.tests} inputs, random and at the edges",
-            "REFUTED": " does not hold",
+            "REFUTED": "",
         }[self.kind]
-        out = [f"{self.headline}: {self.claim}{extent}"]
+        out = [f"{self.headline}: {'' if self.ok else 'it is not true that '}{self.claim}{extent}"]
         if self.counterexample is not None:
             out.append(self.counterexample.render())
         if self.joint_states:
