@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
-from lsrl.arithmetic import apply
+from lsrl.arithmetic import Operation, operation
 from lsrl.backends.circuit import Rational
 from lsrl.backends.cubes import Diagrams
 from lsrl.ir.nodes import (
     Affine,
     Compare,
+    Const,
     FloorDiv,
     Index,
     Input,
@@ -112,13 +113,16 @@ class Evaluator:
     """Evaluates nodes under a growing assignment of variables."""
 
     def __init__(self, variables: Variables, leaf: Callable[[Node], Result | Leaf | None],
-                 bounds: Callable[[Atom], tuple[Fraction | None, Fraction | None]]) -> None:
+                 bounds: Callable[[Atom], tuple[Fraction | None, Fraction | None]],
+                 operations: dict[Node, Operation] | None = None) -> None:
         """leaf: for a node that is not to be evaluated through its operands, `Leaf(variable)` or its value, else None.
 
-        bounds: least and greatest value of an atom, None where there is none.
+        bounds: least and greatest value of an atom, None where there is none. operations: a table of what nodes apply,
+        to be shared between evaluators of one graph.
         """
         self._variables, self._leaf, self._bounds = variables, leaf, bounds
         self._own: dict[str, Result] = {}
+        self._operations = {} if operations is None else operations
         self._values: dict[Node, Result] = {}
         self._needs: dict[Node, _Need] = {}
         self._trail: list[Node] = []
@@ -203,8 +207,25 @@ class Evaluator:
                 stack.append((asked, self._steps(asked)))
 
     def _known(self, node: Node) -> _Found | None:
-        found = self._values.get(node)
-        return self._needs.get(node) if found is None else found
+        """The value of a node, or the variable it needs, if that takes no evaluation of operands."""
+        found: _Found | None = self._values.get(node)
+        if found is None:
+            found = self._needs.get(node)
+        if found is not None:
+            return found
+        if isinstance(node, Const):
+            value: Result = self._operation(node)()
+            return value
+        if isinstance(node, Read) and node.state in self._own:
+            return self._own[node.state]
+        leaf = self._leaf(node)
+        return self._variable(leaf.variable) if isinstance(leaf, Leaf) else leaf
+
+    def _operation(self, node: Node) -> Operation:
+        found = self._operations.get(node)
+        if found is None:
+            found = self._operations[node] = operation(node)
+        return found
 
     def _variable(self, variable: int) -> _Found:
         place = self._point.get(variable)
@@ -215,11 +236,6 @@ class Evaluator:
         return value
 
     def _steps(self, node: Node) -> Generator[Node, _Found, _Found]:
-        if isinstance(node, Read) and node.state in self._own:
-            return self._own[node.state]
-        leaf = self._leaf(node)
-        if leaf is not None:
-            return self._variable(leaf.variable) if isinstance(leaf, Leaf) else leaf
         match node:
             case Mux():
                 chosen = yield node.condition
@@ -268,7 +284,8 @@ class Evaluator:
             return need
         known = [a for a in args if not isinstance(a, _Need)]
         if not any(isinstance(a, Linear) for a in known):
-            return apply(node, [a for a in known if not isinstance(a, Linear)])
+            result: Result = self._operation(node)(*known)
+            return result
         match node:
             case Affine():
                 return _plain(linear([(c, a) for (c, _), a in zip(node.terms, known, strict=True)], node.bias))
@@ -371,7 +388,8 @@ class Evaluator:
                     break
                 at += 1
             plain.append(at)
-        return apply(node, plain)
+        result: Result = self._operation(node)(*plain)
+        return result
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from lsrl.analysis.interval import Range
-from lsrl.arithmetic import apply, convert
+from lsrl.arithmetic import Operation, apply, convert
 from lsrl.backends.circuit import CellReport, Circuit, Rational
 from lsrl.backends.counters import (
     Tracker,
@@ -94,6 +94,7 @@ class Planner:
         self._stages: list[Stage] = []
         self._maps: dict[int, int] = {}
         self._reports: list[tuple[Stage, tuple[str, ...], str, int | None, str]] = []
+        self._operations: dict[Node, Operation] = {}
         self._users: dict[Node, list[Node]] = {}
         for node in graph.nodes:
             for x in operands(node):
@@ -208,7 +209,7 @@ class Planner:
     def _function(self, roots: Sequence[Node], own: dict[str, Result], me: StateCell | None,
                   registers: Mapping[int, str] | None = None) -> int:
         """The diagram of nodes' values; thresholds of free registers that it asked for become sources."""
-        f = Evaluator(self.variables, self._leaf(me), self._bounds).function(roots, own, registers)
+        f = Evaluator(self.variables, self._leaf(me), self._bounds, self._operations).function(roots, own, registers)
         for combination, levels in list(self.variables.thresholds.items()):
             for k, variable in list(levels.items()):
                 if variable not in self.sources:
