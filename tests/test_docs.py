@@ -44,9 +44,11 @@ def sessions(block: str) -> Iterator[tuple[str, str]]:
 
 
 def matches(shown: str, real: str) -> bool:
-    pattern = "".join(".*" if piece == "…" else re.escape(piece) for piece in re.split("(…)", shown.rstrip()))
-    pattern = pattern.replace(r"\n.*\n", r"\n(?:[\s\S]*\n)?")
-    return re.fullmatch(pattern, real.rstrip()) is not None
+    pattern = ""
+    for line in shown.rstrip().split("\n"):
+        piece = ".*".join(map(re.escape, line.rstrip().split("…")))
+        pattern += r"(?:.*\n)*" if line == "…" else piece + r"\n"
+    return re.fullmatch(pattern, real.rstrip() + "\n") is not None
 
 
 @pytest.fixture(scope="module", params=PAGES, ids=lambda p: p.stem)
