@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.std.support import BOOLS, INTS, TENTHS, expect, program, run, streams
+from lsrl.diagnostics import LsrlError
+from tests.std.support import BOOLS, INTS, TENTHS, expect, graph_of, program, run, streams
 
 GRID = "real[-5..5 by 1/10]"
 SUGAR: list[tuple[str, str, Callable[[Any, Any, Any], Any]]] = [
@@ -23,6 +24,9 @@ SUGAR: list[tuple[str, str, Callable[[Any, Any, Any], Any]]] = [
     ("int", "smaller(x, y)", lambda x, y, b: int(x < y)),
     ("int", "and(larger(x, 0), larger(y, 0))", lambda x, y, b: int(x > 0 and y > 0)),
     ("int", "or(larger(x, 0), larger(y, 0))", lambda x, y, b: int(x > 0 or y > 0)),
+    ("int", "not(larger(x, y))", lambda x, y, b: 1 - int(x > y)),
+    ("bool", "not(b)", lambda x, y, b: not b),
+    ("int", "or(b, not(or(eq(x, y), smaller(x, 0))))", lambda x, y, b: int(b or not (x == y or x < 0))),
     ("real", "ifelse(b, x, y)", lambda x, y, b: x if b else y),
     ("real", "ifelse(larger(x, y), x, 3)", lambda x, y, b: x if x > y else 3),
     ("int", "constant(4)", lambda x, y, b: 4),
@@ -106,6 +110,13 @@ def test_no_mask_rounds_a_value_away(small: Fraction) -> None:
     assert run(text, {"c": [small], "big": [Fraction(2 * 10**10)]}) == [3 if small else 2 * 10**10]
     text = program("c: bool, x: real", "real", "ifelse(c, x, 10000000000)")
     assert run(text, {"c": [True, False], "x": [Fraction(1, 10)] * 2}) == [Fraction(1, 10), 10**10]
+
+
+@pytest.mark.parametrize("index", ["v[-1]", "sum(v[-2..1])", "v[3]"])
+def test_no_index_counts_from_the_end(index: str) -> None:
+    with pytest.raises(LsrlError) as caught:
+        graph_of(program("v: int[3]", "int", index))
+    assert [d.code for d in caught.value.diagnostics] == ["L217"]
 
 
 def test_outputs_do_not_alias() -> None:

@@ -136,9 +136,12 @@ def _body(ctx: Context, d: syntax.Definition, frame: Frame) -> Static:
         value = frame.blocks[0][p.name.id]
         if isinstance(value, Data):
             ctx.names[frame.prefix + p.name.id] = value.node
-    expected = None
+    expected: Type | None = None
     if d.result is not None:
-        expected = resolve_type(ctx, d.result)
+        with ctx.recover():
+            expected = resolve_type(ctx, d.result)
+        if expected is None:
+            raise Poisoned
     found = body(ctx, d, expected)
     if isinstance(found, Poison):
         raise Poisoned
@@ -227,8 +230,11 @@ def _declared_types(ctx: Context, d: syntax.Definition, frame: Frame) -> dict[st
     with inside(ctx, frame):
         for p in d.parameters:
             if p.type is not None:
-                t = resolve_type(ctx, p.type)
-                if isinstance(t, Record):
-                    raise Problem("L211", "a record can only be the result of a program or def", p.type.span)
-                out[p.name.id] = t
+                with ctx.recover():
+                    t = resolve_type(ctx, p.type)
+                    if isinstance(t, Record):
+                        raise Problem("L211", "a record can only be the result of a program or def", p.type.span)
+                    out[p.name.id] = t
+    if len(out) < sum(p.type is not None for p in d.parameters):
+        raise Poisoned
     return out

@@ -33,7 +33,7 @@ from lsrl.frontend.elaborate.values import (
     Text,
 )
 from lsrl.ir.nodes import Const, Node
-from lsrl.types import BOOL, Symbols, Type, scalar_of, shape
+from lsrl.types import BOOL, Int, Symbols, Type, scalar_of, shape
 
 __all__ = ["compare_values"]
 
@@ -42,8 +42,12 @@ __all__ = ["compare_values"]
 def _chain(ctx: Context, e: syntax.Chain, expected: Type | None) -> Static:
     parts = [e.first, *[x for _, x in e.rest]]
     ops = [op for op, _ in e.rest]
-    values = expressions(ctx, parts)
-    operands = [_operand(v, op, part.span) for v, op, part in zip(values, [ops[0], *ops], parts, strict=True)]
+    operands: list[Data] = []
+    for part, op in zip(parts, [ops[0], *ops], strict=True):
+        with ctx.recover():
+            operands.append(_operand(expression(ctx, part), op, part.span))
+    if len(operands) < len(parts):
+        raise Poisoned
     if ops[0] in "+-":
         return affine(ctx, [(1, operands[0]), *[(1 if op == "+" else -1, v)
                                                for op, v in zip(ops, operands[1:], strict=True)]], 0, e.span)
@@ -120,6 +124,9 @@ def _not(ctx: Context, e: syntax.Not, expected: Type | None) -> Static:
     if isinstance(value, SelectorValue):
         return SelectorValue(value.keys, "not", (value,))
     found = data(value, e.arg.span)
+    t = scalar_of(found.type)
+    if isinstance(t, Int) and t.lo is not None and t.hi is not None and 0 <= t.lo and t.hi <= 1:
+        return affine(ctx, [(-1, found)], 1, e.span, Int(0, 1))  # LSRL's truth values: not x is 1 - x
     require_bool(found, "`not`", e.arg.span)
     return not_(ctx, found, e.span)
 
@@ -127,6 +134,9 @@ def _not(ctx: Context, e: syntax.Not, expected: Type | None) -> Static:
 @handles(syntax.BoolOp)
 def _bool_op(ctx: Context, e: syntax.BoolOp, expected: Type | None) -> Static:
     first = expression(ctx, e.args[0])
+    if isinstance(first, Poison):
+        expressions(ctx, list(e.args[1:]))
+        raise Poisoned
     if isinstance(first, SelectorValue):
         from lsrl.frontend.elaborate.selectors import combine
 

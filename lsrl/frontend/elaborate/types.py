@@ -9,7 +9,7 @@ from typing import TypeVar
 from lsrl.diagnostics import Span
 from lsrl.frontend import syntax
 from lsrl.frontend.elaborate.context import Context
-from lsrl.frontend.elaborate.values import Data, Problem, StateSlot, Static, TypeValue, words_for
+from lsrl.frontend.elaborate.values import Data, Poison, Poisoned, Problem, StateSlot, Static, TypeValue, words_for
 from lsrl.types import BOOL, BYTE, INT, REAL, Int, Real, Record, Symbols, Type, Value, Vector, quote_symbol
 
 __all__ = ["BUILTIN_TYPES", "ELEMENT_LIMIT", "exact_type", "fits", "join", "match_type", "plain", "resolve_type",
@@ -156,6 +156,8 @@ def _named(ctx: Context, name: syntax.Name) -> Type:
     found = look_up(ctx, name)
     if isinstance(found, TypeValue):
         return found.type
+    if isinstance(found, Poison):
+        raise Poisoned
     what = words_for(found) if not isinstance(found, StateSlot) else "a state"
     raise Problem("L212", f"`{name.id}` is not a type, but {what}", name.span)
 
