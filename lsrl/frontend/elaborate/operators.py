@@ -125,7 +125,7 @@ def _not(ctx: Context, e: syntax.Not, expected: Type | None) -> Static:
         return SelectorValue(value.keys, "not", (value,))
     found = data(value, e.arg.span)
     t = scalar_of(found.type)
-    if isinstance(t, Int) and t.lo is not None and t.hi is not None and 0 <= t.lo and t.hi <= 1:
+    if isinstance(t, Int) and t.lo is not None and t.hi is not None and t.lo >= 0 and t.hi <= 1:
         return affine(ctx, [(-1, found)], 1, e.span, Int(0, 1))  # LSRL's truth values: not x is 1 - x
     require_bool(found, "`not`", e.arg.span)
     return not_(ctx, found, e.span)
