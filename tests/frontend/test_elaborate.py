@@ -40,7 +40,8 @@ program balanced(tok: Char) -> bool:
 
 
 def test_state_reads_old_above_and_new_below() -> None:
-    body = "state s: int = 5\nbefore = s\ns := s + x\nbetween = s\ns := s * 2\nreturn 10000 * before + 100 * between + s"
+    body = ("state s: int = 5\nbefore = s\ns := s + x\nbetween = s\ns := s * 2\n"
+            "return 10000 * before + 100 * between + s")
     assert outputs(program(body), [1, 2]) == [50612, 121428]
 
 
@@ -56,8 +57,8 @@ def test_elif_chain_takes_the_first_branch_that_holds() -> None:
 
 
 def test_nested_if_reads_what_the_branch_assigned() -> None:
-    body = ("state s: int = 0\nif x > 0:\n    s := s + 1\n    if s > 2:\n        s := 0\n    else:\n        s := s + 1\n"
-            "return s")
+    body = ("state s: int = 0\nif x > 0:\n    s := s + 1\n    if s > 2:\n        s := 0\n"
+            "    else:\n        s := s + 1\nreturn s")
     assert outputs(program(body), [1, 1, 0, 1, 1]) == [2, 0, 0, 2, 0]
 
 
@@ -119,7 +120,8 @@ def test_each_turn_of_a_loop_is_its_own_copy() -> None:
 
 
 def test_a_loop_over_a_vector_and_over_texts() -> None:
-    body = 'state s: int = 0\nfor v in [x, 2 * x]:\n    s := s + v\nfor c in ["a", "b"]:\n    s := s + int(t == c)\nreturn s'
+    body = ('state s: int = 0\nfor v in [x, 2 * x]:\n    s := s + v\n'
+            'for c in ["a", "b"]:\n    s := s + int(t == c)\nreturn s')
     assert outputs(program(body, 'x: int, t: {"a", "b", "c"}'), [{"x": 1, "t": "b"}, {"x": 0, "t": "c"}]) == [4, 4]
 
 
@@ -225,7 +227,8 @@ def test_generics_from_arguments() -> None:
 
 
 def test_generic_arguments_join() -> None:
-    before = "def later[T](x: T, const init: T) -> T:\n    state s: T = init\n    old = s\n    s := x\n    return old\n\n"
+    before = ("def later[T](x: T, const init: T) -> T:\n    state s: T = init\n    old = s\n    s := x\n"
+              "    return old\n\n")
     graph = graph_of(program("return later(x, -1)", "x: int[0..9]", before=before))
     assert str(graph.states[0].type) == "int[-1..9]"
     graph = graph_of(program("return later(x, 0)", "x: int[0..9]", before=before))
@@ -236,7 +239,8 @@ def test_generic_arguments_join() -> None:
 def test_generic_programs_take_their_sizes() -> None:
     text = "program wide[n](x: int[n]) -> int:\n    return sum(x) + n\n"
     assert outputs(text, [[1, 2, 3]], n=3) == [9]
-    other = "program first[n](x: int[n]) -> int:\n    return x[0]\n\nprogram q(x: int) -> int:\n    return first([x, 2])\n"
+    other = ("program first[n](x: int[n]) -> int:\n    return x[0]\n\n"
+             "program q(x: int) -> int:\n    return first([x, 2])\n")
     assert outputs(other, [4], "q") == [4]
 
 
@@ -271,7 +275,7 @@ def test_own_names_hide_the_library_and_built_in_functions() -> None:
 
 
 def test_lsrl_multiplies_streams() -> None:
-    """The reference compiler of LSRL read `x * x` as one input and put both inputs of `concat(x*x, 10*x)` in one place."""
+    """LSRL's own compiler read `x * x` as one input, and put both parts of `concat(x*x, 10*x)` in one place."""
     assert outputs(program("return x * x"), [3, -4]) == [9, 16]
     assert outputs(program("return concat(x * x, 10 * x)", result="int[2]"), [3, -4]) == [(9, 30), (16, -40)]
     assert outputs(program("return x * y - x", "x: int, y: int"), [{"x": 3, "y": 5}]) == [12]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Context", "Frame", "Layer", "Parts", "Sink"]
 
 CALL_LIMIT = 200  # calls inside calls
-EXPANSION_LIMIT = 200_000  # calls and turns of loops, all in all
+EXPANSION_LIMIT = 50_000  # calls and turns of loops, all in all
 
 
 class Sink:

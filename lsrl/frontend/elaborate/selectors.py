@@ -20,7 +20,7 @@ from lsrl.frontend.elaborate.conversion import convert, data
 from lsrl.frontend.elaborate.expressions import expression, expressions
 from lsrl.frontend.elaborate.indexing import code_of
 from lsrl.frontend.elaborate.operations import affine, compare, logic, not_
-from lsrl.frontend.elaborate.types import plain
+from lsrl.frontend.elaborate.types import plain, static_type
 from lsrl.frontend.elaborate.values import (
     Data,
     OperatorValue,
@@ -62,6 +62,7 @@ def _select(ctx: Context, e: syntax.Call, expected: Type | None) -> Static:
 
 def _finite(value: Static, what: str, span: Span) -> Data:
     found = data(value, span)
+    found = Data(found.node, static_type(found))
     if shape(found.type):
         raise Problem("L205", f"`{what}` of `select` is one value a token, and this is `{found.type}`", span)
     n = size(found.type)
