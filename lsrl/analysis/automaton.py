@@ -21,7 +21,7 @@ from lsrl.ir.graph import Graph, State
 from lsrl.ir.nodes import Const, Node, Read, operands
 from lsrl.types import Bool, Int, Real, Type, Value, Vector
 
-__all__ = ["Automaton", "NotFinite", "explore", "extract", "minimise"]
+__all__ = ["Automaton", "NotFinite", "endless", "explore", "extract", "minimise"]
 
 _STATES = 4096
 _UNBOUNDED_STATES = 200  # where the ranges give no bound, to find cells that are finite all the same
@@ -100,11 +100,16 @@ def explore(graph: Graph, region: Region, ranges: Mapping[Node, Range] | None = 
     if isinstance(letters, NotFinite):
         return letters
     explorer = _Explorer(graph, region, ranges, letters, checks)
-    unbounded = [r.state for r in region.reads if ranges[r].count is None]
+    unbounded = [r for r in region.reads if ranges[r].count is None]
     reason = explorer.search(min(limit, _UNBOUNDED_STATES) if unbounded else limit)
     if reason is not None and unbounded:
-        return NotFinite(f"`{unbounded[0]}` has no bound")
+        return endless(unbounded[0], ranges[unbounded[0]])
     return explorer.automaton() if reason is None else reason
+
+
+def endless(read: Read, r: Range) -> NotFinite:
+    """The reason that a state of that range has no end of values."""
+    return NotFinite(f"`{read.state}` has no {'grid' if r.bounded else 'bound'}", read)
 
 
 class _Explorer:

@@ -11,7 +11,7 @@ from itertools import chain
 
 from lsrl.analysis import details as d
 from lsrl.analysis.arrays import evaluate_columns, python_values, value_column
-from lsrl.analysis.automaton import NotFinite, explore
+from lsrl.analysis.automaton import NotFinite, endless, explore
 from lsrl.analysis.counters import Users, find_counters
 from lsrl.analysis.expressions import Expressions
 from lsrl.analysis.forms import Linear, clamp_forms, latch_forms, linear_forms
@@ -45,9 +45,9 @@ def classify(graph: Graph, region: Region, ranges: Mapping[Node, Range],
         found["counter-machine"] = counters
     elif counters is not None and counters.seen is not None:
         found["counter"] = counters
-    endless = next((r.state for r in region.reads if ranges[r].count is None), None)
+    open_read = next((r for r in region.reads if ranges[r].count is None), None)
     plain = "accumulator" in found or "counter" in found
-    automaton = (NotFinite(f"`{endless}` has no bound") if endless is not None and plain
+    automaton = (endless(open_read, ranges[open_read]) if open_read is not None and plain
                  else explore(graph, region, ranges))
     reason = automaton.reason if isinstance(automaton, NotFinite) else ""
     if not isinstance(automaton, NotFinite):

@@ -80,14 +80,25 @@ class Range:
 
     def __str__(self) -> str:
         if self.constant is not None:
-            return str(self.constant)
-        return f"{'−∞' if self.lo is None else self.lo}..{'∞' if self.hi is None else self.hi}"
+            return _short(self.constant)
+        return f"{'−∞' if self.lo is None else _short(self.lo)}..{'∞' if self.hi is None else _short(self.hi)}"
 
 
 ANYTHING = Range(None, None, None)
 _ZERO, _ONE = Fraction(0), Fraction(1)
 BIT = Range(_ZERO, _ONE, _ONE)
 _NUMBERS = (Range(_ZERO, _ZERO, _ZERO), Range(_ONE, _ONE, _ONE))
+
+
+def _short(x: Fraction) -> str:
+    """A number; to six digits, after ≈, where it is long."""
+    text = str(x)
+    if len(text) <= 12:
+        return text
+    try:
+        return f"≈{float(x):.6g}"
+    except OverflowError:
+        return f"≈{'-' if x < 0 else ''}10^{len(str(abs(x.numerator) // x.denominator)) - 1}"
 
 
 def gcd(a: Fraction | None, b: Fraction | None) -> Fraction | None:

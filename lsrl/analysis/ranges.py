@@ -77,7 +77,8 @@ class _Analysis:
         return of_value(state.init, state.type, self.graph.numeric)
 
     def _declared(self, state: State, r: Range) -> Range:
-        cut = meet(r, of_type(state.type, self.graph.numeric))
+        # A float that is not a number stays: its type may say no more than what was found here before.
+        cut = meet(r, replace(of_type(state.type, self.graph.numeric), nan=r.nan))
         return self._initial(state) if cut is None else cut
 
     def _after(self, state: State) -> Range:
@@ -142,6 +143,8 @@ class _Widening:
         self._steps = 0
         self._grids = 0
         self._jumps = 0
+        self._los: list[Fraction | None] = []
+        self._his: list[Fraction | None] = []
 
     def __call__(self, old: Range, new: Range) -> Range:
         self._steps += 1
@@ -151,8 +154,12 @@ class _Widening:
             if self._grids > _GRID_CHANGES:
                 grid = None
         out = replace(new, grid=grid)
-        if self._steps <= _PLAIN_STEPS:
+        self._los.append(new.lo)
+        self._his.append(new.hi)
+        if self._steps < _PLAIN_STEPS:
             return out
+        if self._steps == _PLAIN_STEPS:
+            return replace(out, lo=_limit(self._los), hi=_limit(self._his))
         self._jumps += 1
         skip = 0 if self._jumps <= _SLOW_JUMPS else 2 ** (self._jumps - _SLOW_JUMPS) - 1
         if new.lo != old.lo:
@@ -180,6 +187,17 @@ class _Widening:
             return None
         at = bisect_right(self._thresholds, bound) - 1 - skip
         return self._thresholds[at] if at >= 0 else None
+
+
+def _limit(bounds: Sequence[Fraction | None]) -> Fraction | None:
+    """Where three bounds tend to if they go on as a geometric series does (Aitken), else the last: the average
+    s := a s + b with a < 1 comes to rest there."""
+    a, b, c = bounds[-3:]
+    if a is None or b is None or c is None:
+        return c
+    before, after = b - a, c - b
+    shrinks = 0 < abs(after) < abs(before) and (before > 0) == (after > 0)
+    return c + after * after / (before - after) if shrinks else c
 
 
 def _thresholds(inner: Sequence[Node], declared: Sequence[Range], near: Sequence[Range]) -> list[Fraction]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 
 from lsrl.analysis.algebra import Algebra, algebra_of
 from lsrl.analysis.automaton import Automaton, NotFinite, explore, minimise
@@ -32,7 +33,7 @@ def explain(graph: Graph) -> str:
     cells = find_cells(flat, ranges)
     groups = _groups(cells, ranges)
     parts = [_head(graph, flat), _signals(flat, ranges, cells, groups), _cell_table(flat, groups, ranges),
-             _notes(groups), _whole(flat, ranges), _checks(graph)]
+             _notes(groups), _whole(flat, cells, ranges), _checks(graph)]
     return "\n\n".join(p for p in parts if p)
 
 
@@ -49,7 +50,7 @@ def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str
 
 def _head(graph: Graph, flat: Graph) -> str:
     kind = ("numeric: reals are float64" if graph.numeric else "exact: unbounded integers and rationals")
-    sizes = f"{len(flat.nodes)} nodes, {len(flat.states)} scalar states"
+    sizes = f"{_count(len(flat.nodes), 'node')}, {_count(len(flat.states), 'scalar state')}"
     return f"program {graph.name}: {kind}; {sizes}"
 
 
@@ -113,7 +114,7 @@ def _cell_table(graph: Graph, groups: Sequence[_Group], ranges: Mapping[Node, Ra
         values = " × ".join(dict.fromkeys(str(ranges[r]) for r in g.first.reads)) or "never read"
         rows.append((str(g.number), g.name, ", ".join(g.first.classes), str(min(c.layer for c in g.cells)),
                      ", ".join(map(str, sorted(reads))), values, "none" if p.grid is None else str(p.grid),
-                     _horizon(p), _place(g.first.span)))
+                     _horizon(p), _place(g.first.span, graph)))
     head = ("cell", "states", "class", "layer", "reads", "range", "grid", f"exact in {_FORMAT}", "line")
     return table("cells, in the order of their layers", head, rows)
 
@@ -123,14 +124,21 @@ def _needs(cell: Cell) -> list[str]:
 
 
 def _horizon(p: Precision) -> str:
+    if p.grid is None:
+        return "no grid"
     n = p.horizon(_FORMAT)
     if n is None:
         return "for ever"
     return f"{n:,} tokens" if n else "not known"
 
 
-def _place(span: Span) -> str:
-    return "" if span is NOWHERE or not span.source.text else str(span.line)
+def _place(span: Span, graph: Graph) -> str:
+    """The line of a place in the program's file; with the file's name, if it is another, such as the library's."""
+    if span is NOWHERE or not span.source.text:
+        return ""
+    if span.source is graph.span.source:
+        return str(span.line)
+    return f"{PurePath(span.source.name).name}:{span.line}"
 
 
 def _notes(groups: Sequence[_Group]) -> str:
@@ -215,10 +223,12 @@ def algebra_words(a: Algebra) -> list[str]:
     return out
 
 
-def _whole(graph: Graph, ranges: Mapping[Node, Range]) -> str:
-    """The whole program as one automaton, where it is finite and has more than one cell."""
-    if not graph.states:
+def _whole(graph: Graph, cells: Sequence[Cell], ranges: Mapping[Node, Range]) -> str:
+    """The whole program as one automaton, where it has more than one cell."""
+    if not cells:
         return "the program is a map: it has no state"
+    if len(cells) == 1:
+        return ""
     found = explore(graph, whole_region(graph), ranges)
     if isinstance(found, NotFinite):
         return f"as one automaton: none, {found.reason}"
@@ -236,6 +246,6 @@ def _checks(graph: Graph) -> str:
         state = ("proved" if id(c) in proved else "fails at the first token" if id(c) in refuted
                  else "promised of the inputs" if c.kind == "assume" else "checked at run time")
         what = re.sub(r"\s+", " ", c.message.replace("{value}", "the value"))
-        rows.append((c.kind, _place(c.span), state, what))
+        rows.append((c.kind, _place(c.span, graph), state, what))
     return table("checks", ("kind", "line", "", "what it says"), rows)
 

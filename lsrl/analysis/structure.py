@@ -91,6 +91,6 @@ def whole_region(graph: Graph) -> Region:
         element = isinstance(n, Index) and isinstance(n.vector, Input)
         if element or (isinstance(n, Input | Param) and not shape(n.type)):
             leaves[n] = None
-        elif not isinstance(n, Read | Const | Input):
+        elif not isinstance(n, Read | Const | Input) and not shape(n.type):
             inside.append(n)
     return Region(tuple(s.name for s in graph.states), graph.states, reads, tuple(inside), tuple(leaves))

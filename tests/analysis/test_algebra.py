@@ -53,7 +53,7 @@ def test_counting_modulo(k: int) -> None:
 
 
 def test_word_problems_of_groups() -> None:
-    s5, a5, product = algebra_of(word_problem(*S5)), algebra_of(word_problem(*A5)), algebra_of(word_problem(*A4_TIMES_Z5))
+    s5, a5, product = (algebra_of(word_problem(*g)) for g in (S5, A5, A4_TIMES_Z5))
     assert (s5.size, names(s5), s5.solvable, s5.simple_groups) == (120, ["S5"], False, ("A5",))
     assert s5.groups[0].factors == ("A5", "Z2")
     assert (a5.size, names(a5), a5.solvable, a5.simple_groups) == (60, ["A5"], False, ("A5",))

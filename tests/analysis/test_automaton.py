@@ -1,4 +1,4 @@
-"""Automata of cells: the same behaviour as the interpreter, minimal, letters merged, pairs that cannot occur left out."""
+"""Automata of cells: they behave like the interpreter, are minimal, merge letters and leave out what cannot occur."""
 
 from __future__ import annotations
 

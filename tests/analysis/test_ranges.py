@@ -172,8 +172,8 @@ program p(x: real[0..1]) -> real:
 
 def test_deep_graphs_do_not_recurse() -> None:
     depth = 3000
-    lines = ["graph deep", "%0 = input x : int[0..1]", *(f"%{i} = affine 1*%{i - 1} + 1 : int" for i in range(1, depth)),
-             f"output out = %{depth - 1}"]
+    chain = [f"%{i} = affine 1*%{i - 1} + 1 : int" for i in range(1, depth)]
+    lines = ["graph deep", "%0 = input x : int[0..1]", *chain, f"output out = %{depth - 1}"]
     graph = parse_graph("\n".join(lines) + "\n")
     assert analyse(graph)[graph.output["out"]] == between(depth - 1, depth, 1)
 
