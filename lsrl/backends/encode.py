@@ -148,7 +148,7 @@ class Encoder(nn.Module):
             code = codes[g.input] if g.element is None else codes[g.input].flatten(2)[:, :, g.element]
             if g.members is not None:
                 table: Tensor = getattr(self, f"embedding_{i}")
-                parts.append(nn.functional.embedding(code.to(device), table))
+                parts.append(nn.functional.embedding((code - _first(self.inputs[g.input])).to(device), table))
             else:
                 parts.append(code.to(device, dtype).unsqueeze(-1))
         batch, steps = next(iter(sizes.values()))
@@ -180,7 +180,7 @@ class Encoder(nn.Module):
         return dict(inputs)
 
     def _codes(self, name: str, value: Any) -> Tensor:
-        """Place in the type's list of values for finite types, multiples of the grid for other numbers: int64."""
+        """0 or 1 of bools, codes of symbols, ints, multiples of the grid of reals: int64."""
         t = self.inputs[name]
         try:
             given = torch.as_tensor(value)
@@ -192,7 +192,7 @@ class Encoder(nn.Module):
             wanted = ", ".join(["batch", "tokens", *map(str, dims)])
             raise LsrlError.of("L602", f"input `{name}` has shape {tuple(given.shape)}; ({wanted}) is wanted")
         scalar = scalar_of(t)
-        grid = scalar.grid if isinstance(scalar, Real) and scalar.grid is not None else Fraction(1)
+        grid = _grid(scalar)
         codes = _multiples(name, given, scalar, grid)
         low, high = _bounds(scalar, grid, self.limit)
         outside = (codes < low) | (codes > high)
@@ -200,7 +200,17 @@ class Encoder(nn.Module):
             at = outside.nonzero()[0].tolist()
             shown = given[tuple(at)].item()
             raise LsrlError.of(*_outside(name, shown, at, scalar, self.limit))
-        return codes if isinstance(scalar, Bool | Symbols) or size(scalar) is None else codes - low
+        return codes
+
+
+def _grid(t: Type) -> Fraction:
+    return t.grid if isinstance(t, Real) and t.grid is not None else Fraction(1)
+
+
+def _first(t: Type) -> int:
+    """The whole number that stands for the first value of a finite type."""
+    scalar = scalar_of(t)
+    return _bounds(scalar, _grid(scalar), 0)[0]
 
 
 def _multiples(name: str, given: Tensor, t: Type, grid: Fraction) -> Tensor:

@@ -1,8 +1,8 @@
 """How long sums of whole numbers stay exact in a float: bounds of every unit, token by token.
 
 A ReLU circuit's units are whole and not negative. Unit u is at most m(t) = A m(t−1) + c with A ≥ 0 (its positive
-weights); every partial sum, in any order, is at most Σ |weight| · bound + |bias|. While that is at most 2^p, floats
-of p bits compute it exactly, whatever the order of summation.
+weights); every partial sum, in any order, lies between the sum of all negative parts and that of all positive parts.
+While both are at most 2^p, floats of p bits compute it exactly, whatever the order of summation.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsrl.backends.circuit import Bit, Circuit, Form, Number, Rational, Unit
+from lsrl.types import Value
 
 __all__ = ["Exactness", "analyse_exactness"]
 
@@ -59,35 +60,51 @@ class _Bounds:
         self.bounded = Fraction(0)
         self.too_large: tuple[int, int] | None = None
 
-    def _bound(self, layer: int, form: Form, row: NDArray[np.float64], upper: bool) -> Fraction:
-        """Adds the weights on growing units to `row`; returns the bound of the rest.
+    def _bound(self, layer: int, form: Form, row: NDArray[np.float64], sign: int) -> Fraction:
+        """Adds the weights of one sign on growing units to `row`, and returns the bound of all else that has the sign.
 
-        layer: −1 for the columns. upper: bounds the sum from above (units are not negative, so that their negative
-        weights count nothing), else Σ |weight| · |signal| + |bias|.
+        layer: −1 for the columns. A partial sum, in whatever order, is at most the sum of all positive parts, and at
+        least that of all negative ones.
         """
-        rest = Fraction(form.bias) if upper else abs(Fraction(form.bias))
+        rest = max(Fraction(form.bias) * sign, Fraction(0))
+        if layer < 0:
+            return rest + self._columns(form, sign)
         for w, i in form.terms:
-            if upper and w < 0 and layer >= 0:
-                continue
-            fixed = self.columns[i] if layer < 0 else _known(self.circuit.layers[layer][i])
-            if fixed is None:
-                row[self.place[layer, i]] += float(abs(Fraction(w)))
-            else:
-                rest += abs(Fraction(w)) * fixed
+            if w * sign > 0:
+                fixed = _known(self.circuit.layers[layer][i])
+                if fixed is None:
+                    row[self.place[layer, i]] += float(abs(Fraction(w)))
+                else:
+                    rest += abs(Fraction(w)) * fixed
         return rest
+
+    def _columns(self, form: Form, sign: int) -> Fraction:
+        """As `_bound`; of the columns of one scalar only those of a single value count at a time."""
+        rest = Fraction(0)
+        values: dict[tuple[str, int | None], dict[Value, Fraction]] = {}
+        for w, i in form.terms:
+            column = self.circuit.columns[i]
+            if column.values is None:
+                rest += abs(Fraction(w)) * self.columns[i]
+            elif w * sign > 0:
+                by_value = values.setdefault((column.input, column.element), {})
+                for v in column.values:
+                    by_value[v] = by_value.get(v, Fraction(0)) + abs(Fraction(w))
+        return rest + sum((max(b.values(), default=Fraction(0)) for b in values.values()), Fraction(0))
 
     def _require(self, forms: Sequence[tuple[int, Form]], where: tuple[int, int]) -> None:
         """That the partial sums of these forms together are exact."""
-        row = np.zeros(self.n + 1)
-        rest = sum((self._bound(layer, form, row, False) for layer, form in forms), Fraction(0))
-        if row.any():
-            row[self.n] = float(rest)
-            self.sums.append(row)
-            self.caps.append(float(self.largest))
-        else:
-            self.bounded = max(self.bounded, rest)
-            if rest > self.largest and self.too_large is None:
-                self.too_large = where
+        for sign in (1, -1):
+            row = np.zeros(self.n + 1)
+            rest = sum((self._bound(layer, form, row, sign) for layer, form in forms), Fraction(0))
+            if row.any():
+                row[self.n] = float(rest)
+                self.sums.append(row)
+                self.caps.append(float(self.largest))
+            else:
+                self.bounded = max(self.bounded, rest)
+                if rest > self.largest and self.too_large is None:
+                    self.too_large = where
 
     def result(self) -> Exactness:
         n = self.n
@@ -102,11 +119,12 @@ class _Bounds:
                 at = self.place.get((layer, i))
                 if at is None:
                     continue
-                rest = self._bound(layer - 1, unit.below, same[at], True) + self._bound(layer, unit.own, step[at], True)
-                step[at, n] = max(0.0, float(rest))
+                rest = self._bound(layer - 1, unit.below, same[at], 1) + self._bound(layer, unit.own, step[at], 1)
+                low = min(Fraction(unit.below.bias + unit.own.bias), Fraction(0))  # _bound leaves a negative bias out
+                step[at, n] = max(0.0, float(rest + low))
                 start[at] = float(unit.start)
                 if isinstance(unit, Number) and unit.cap is not None:
-                    self.sums.append(np.eye(n + 1)[at])
+                    self.sums.append(same[at] + step[at])
                     self.caps.append(float(unit.cap))
         top = len(self.circuit.layers) - 1
         for output in self.circuit.outputs:

@@ -284,7 +284,7 @@ def load_model(path: str | os.PathLike[str], program: Graph | None = None) -> Co
             t.copy_(tensors[key])
     if program is not None and program_hash(program) != description["program_sha256"]:
         raise LsrlError.of("L624", f"`{name}` is a model of another program: another `{model.name}`",
-                           program.span, help="compile the program again, or give the text that the model was made from")
+                           program.span, help="compile the program again, or give the text that it was made from")
     return model
 
 

@@ -109,6 +109,9 @@ class Maps:
         held = self.held[node]
         if isinstance(held, Quantum):
             return held
+        scalar = input_scalar(node)
+        if scalar is not None and isinstance(node.type, Int | Real):
+            return self._column(scalar, node)
         c = self.choice(node)
         numbers = [_rational(v) for v in c.domain]
         grid = Fraction(0)
@@ -203,15 +206,22 @@ class Maps:
             found = Choice(self.wiring, symbol, domain, 0, lambda places: self.wiring.column(
                 Column(name, element, tuple(domain[p] for p in sorted(places)))))
         else:
-            r = self.ranges[node]
-            if r.grid is None:
-                raise NotHostedError(node, f"`{symbol.text}` is a real without a grid, and exact weights need one: "
-                                           "declare real[lo..hi by g]")
-            size = None if r.magnitude is None else r.magnitude / r.grid
-            form = self.wiring.column(Column(name, element, None, r.grid, size))
-            found = Quantum(self.wiring, symbol, 0, form.scale(r.grid), r.lo, r.hi, r.grid)
+            found = self._column(scalar, node)
         self._inputs[scalar] = found
         return found
+
+    def _column(self, scalar: InputScalar, node: Node) -> Quantum:
+        """A number of the input as one column, divided by its declared grid."""
+        name, element = scalar
+        symbol = Symbol(name if element is None else f"{name}[{element}]", node.span)
+        r = self.ranges[node]
+        grid = node.type.grid if isinstance(node.type, Real) else Fraction(1)
+        if grid is None:
+            raise NotHostedError(node, f"`{symbol.text}` is a real without a grid, and exact weights need one: "
+                                       "declare real[lo..hi by g]")
+        size = None if r.magnitude is None else r.magnitude / grid
+        form = self.wiring.column(Column(name, element, None, grid, size))
+        return Quantum(self.wiring, symbol, 0, form.scale(grid), r.lo, r.hi, grid)
 
     def _folded(self, node: Node) -> Fold | None:
         """The node as a table over finite variables, if its operands are finite and the table small."""

@@ -243,7 +243,7 @@ def build(cell: PiecewiseCell, maps: Maps, kind: str) -> tuple[Placement, CellRe
         writes = _writes(plan, at, base, None if r.lo is None else min(r.lo, init),
                          None if r.hi is None else max(r.hi, init))
         at += len(plan)
-        begin = {u: Fraction(max(a * init + b, 0) if clip else a * init + b) for u, a, b, clip in writes or ()}
+        begin = {u: _written(a * init + b, clip) for u, a, b, clip in writes or ()}
         if writes is None or any(Fraction(v).denominator != 1 for v in begin.values()):
             spares[s.name] = init
         else:
@@ -285,6 +285,10 @@ def _writes(plan: Sequence[_Planned], first: int, base: Fraction, lo: Fraction |
         a, b = alone(i)
         out[i] = (first + i, a, b, len(chosen) > 1)
     return out
+
+
+def _written(x: Fraction, clipped: bool) -> Fraction:
+    return max(x, Fraction(0)) if clipped else x
 
 
 def _make_units(cell: PiecewiseCell, maps: Maps, layer: int, plans: Mapping[str, list[_Planned]],
@@ -413,7 +417,7 @@ def delay(state: State, reads: Sequence[Read], maps: Maps, kind: str) -> tuple[P
         form = hold(frozenset({1}))
         unit = form.terms[0][1]
         placement = Placement(layer, (state.name,), tuple((v,) for v in domain), (constant(1) - form, form),
-                              ((), (unit,)), (unit,), (1, 1))
+                              ((), (unit,)), (unit,))
     return placement, CellReport((state.name,), kind, layer, 1, None, state.span)
 
 

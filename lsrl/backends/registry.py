@@ -10,9 +10,10 @@ import torch
 from lsrl.backends import lstm, rnn_relu
 from lsrl.backends.circuit import Circuit
 from lsrl.backends.emission import Emission, Emitter, Technology
-from lsrl.backends.lower import bits_circuit, threshold_circuit
+from lsrl.backends.lower import threshold_circuit
 from lsrl.backends.model import CompiledModel, assemble
 from lsrl.backends.refusal import RefusalError
+from lsrl.backends.relu import relu_circuit
 from lsrl.diagnostics import LsrlError, did_you_mean
 from lsrl.ir.graph import Graph
 from lsrl.passes import run_pipeline
@@ -23,20 +24,20 @@ __all__ = ["TARGETS", "Target", "TargetRow", "compile_graph", "explain_targets",
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """lower: a scalarised graph and the target's name → circuit, or RefusalError. emit: circuit → parameters."""
+    """lower: scalarised graph, target's name, dtype → circuit, or RefusalError. emit: circuit, dtype → parameters."""
 
     name: str
     summary: str
-    lower: Callable[[Graph, str], Circuit]
+    lower: Callable[[Graph, str, torch.dtype], Circuit]
     emit: Emitter
     technology: Technology
 
 
 TARGETS: dict[str, Target] = {t.name: t for t in (
     Target("lstm", "torch.nn.LSTM: automata, latches, counters, counter machines one level deep",
-           threshold_circuit, lstm.emit, lstm.TECHNOLOGY),
+           lambda graph, name, dtype: threshold_circuit(graph, name), lstm.emit, lstm.TECHNOLOGY),
     Target("rnn_relu", "torch.nn.RNN(nonlinearity='relu'): also accumulators, delays, running maxima, sums of numbers",
-           bits_circuit, rnn_relu.emit, rnn_relu.TECHNOLOGY),
+           relu_circuit, rnn_relu.emit, rnn_relu.TECHNOLOGY),
 )}
 
 
@@ -71,7 +72,7 @@ def compile_graph(graph: Graph, target: str, dtype: torch.dtype = torch.float32,
 
 
 def _lower(row: Target, scalar: Graph, dtype: torch.dtype) -> tuple[Circuit, Emission]:
-    circuit = row.lower(scalar, row.name)
+    circuit = row.lower(scalar, row.name, dtype)
     return circuit, row.emit(circuit, dtype)
 
 
