@@ -96,7 +96,7 @@ def open_output(graph: Graph, place: Place | None = None, format: str | None = N
 
     Without a format it goes by the file's ending; JSON lines where that says nothing. With exact, rationals are
     written as "p/q", else as the nearest float. Use it in a `with`: the file appears when the block is done.
-    Raises LsrlError (L610, L613, L615).
+    Raises LsrlError (L610, L611, L615).
     """
     if format is not None and format not in _WRITERS:
         raise LsrlError.of("L610", f"there is no output format `{format}`", help=did_you_mean(format, OUTPUT_FORMATS)
@@ -124,7 +124,7 @@ def run_stream(graph: Graph, source: Reader, target: Writer, *, last: bool = Fal
     progress: called now and then with the tokens done and the part of the input read (None if not known).
     The reader is closed in the end. Memory does not grow with the input.
     Raises LsrlError: L204, L501 and L601 where a check fails, L6xx for bad
-    input; outputs of the tokens before have then been given to the writer. L611 for last on an empty input.
+    input; outputs of the tokens before have then been given to the writer. L614 for last on an empty input.
     """
     step = compile_step(graph, params)
     start = step.pack_state(step.initial_state() if state is None else state)
@@ -148,7 +148,7 @@ def run_stream(graph: Graph, source: Reader, target: Writer, *, last: bool = Fal
         source.close()
     if last:
         if not tokens:
-            raise LsrlError.of("L611", f"{source.source.name} is empty: there is no last token")
+            raise LsrlError.of("L614", f"{source.source.name} is empty: there is no last token")
         target.write([final])
     return step.unpack_state(runner.state)
 

@@ -41,7 +41,7 @@ class ByteSink:
             beside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
             stream = beside.open("xb")
         except (OSError, ValueError) as error:
-            raise LsrlError.of("L613", f"cannot write {self.name}: {describe_os_error(error)}") from None
+            raise LsrlError.of("L611", f"cannot write {self.name}: {describe_os_error(error)}") from None
         self._target, self._temporary, self._own = path, beside, True
         return stream
 
@@ -51,7 +51,7 @@ class ByteSink:
         return self._temporary is not None
 
     def write(self, data: bytes) -> None:
-        """Writes on. Raises LsrlError (L613); BrokenPipeError passes, for the caller to end quietly."""
+        """Writes on. Raises LsrlError (L611); BrokenPipeError passes, for the caller to end quietly."""
         try:
             self.stream.write(data)
             if not self.is_file:
@@ -59,7 +59,7 @@ class ByteSink:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise LsrlError.of("L613", f"cannot write {self.name}: {describe_os_error(error)}") from None
+            raise LsrlError.of("L611", f"cannot write {self.name}: {describe_os_error(error)}") from None
 
     def commit(self) -> None:
         """Puts the file in its place."""
@@ -70,7 +70,7 @@ class ByteSink:
                 return
             os.replace(self._temporary, self._target)
         except OSError as error:
-            raise LsrlError.of("L613", f"cannot write {self.name}: {describe_os_error(error)}") from None
+            raise LsrlError.of("L611", f"cannot write {self.name}: {describe_os_error(error)}") from None
         self._temporary = None
 
     def abort(self) -> None:

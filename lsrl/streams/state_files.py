@@ -31,7 +31,7 @@ def program_digest(graph: Graph) -> str:
 
 
 def save_state(graph: Graph, state: Mapping[str, Value], path: str | os.PathLike[str]) -> None:
-    """Writes the state of a program, whole or not at all. Raises LsrlError (L613)."""
+    """Writes the state of a program, whole or not at all. Raises LsrlError (L611)."""
     values = {s.name: _to_json(state[s.name], s.type) for s in graph.states}
     document = {"format": _FORMAT, "program": graph.name, "digest": program_digest(graph), "state": values}
     sink = ByteSink(path)

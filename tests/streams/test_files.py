@@ -89,7 +89,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         with pytest.raises(LsrlError) as raised:
             open_output(depth(), path)
         told = raised.value.diagnostics[0]
-        assert told.code == "L613" and told.message == f"cannot write {path}: {message}"
+        assert told.code == "L611" and told.message == f"cannot write {path}: {message}"
     with open_output(depth(), "/dev/null") as target:
         target.write(["1\n"])
 

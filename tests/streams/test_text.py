@@ -180,7 +180,7 @@ def test_the_last_value_alone() -> None:
     assert run(numeric(), b"0\n1\n0\n", last=True)[0] == b"1.0\n"
     with pytest.raises(LsrlError, match="the input is empty: there is no last token") as raised:
         run(depth(), b"", last=True)
-    assert raised.value.diagnostics[0].code == "L611"
+    assert raised.value.diagnostics[0].code == "L614"
 
 
 def test_a_run_goes_on_from_a_state() -> None:
