@@ -189,7 +189,8 @@ def test_an_error_is_shown_with_its_line_and_caret() -> None:
 
 
 def test_one_error_poisons_what_uses_it() -> None:
-    text = P + "    state s: int = q\n    y = r\n    z = y + s + (y if y else y)\n    s := y[z]\n    return [z, y][s].foo\n"
+    text = (P + "    state s: int = q\n    y = r\n    z = y + s + (y if y else y)\n    s := y[z]\n"
+            "    return [z, y][s].foo\n")
     assert shown(text) == ["L101 2:20 the name `q` is not known here", "L101 3:9 the name `r` is not known here"]
 
 

@@ -12,6 +12,7 @@ from lsrl.frontend.elaborate.context import Context, Sink
 from lsrl.frontend.elaborate.names import const_value, type_value
 from lsrl.frontend.elaborate.program import deep, elaborate_definition
 from lsrl.frontend.elaborate.scope import ConstEntity, DefEntity, ModuleScope, TypeEntity
+from lsrl.frontend.elaborate.types import type_variables
 from lsrl.ir.graph import Graph
 from lsrl.types import BOOL, INT, REAL, Int, Symbols, Type
 
@@ -66,7 +67,7 @@ def _check_parameters(d: syntax.Definition, sink: Sink) -> None:
 def _check_generic(entity: DefEntity, sink: Sink) -> None:
     """Try a generic program with some sizes; report what is wrong with all of them."""
     d = entity.definition
-    types = _type_variables(d)
+    types = type_variables(d)
     common: dict[tuple[str, str, int, int], Diagnostic] | None = None
     for n, t in zip(_SIZES, _TYPES, strict=True):
         trial = Sink()
@@ -77,25 +78,3 @@ def _check_generic(entity: DefEntity, sink: Sink) -> None:
         common = found if common is None else {k: x for k, x in common.items() if k in found}
     for x in (common or {}).values():
         sink.add(x)
-
-
-def _type_variables(d: syntax.Definition) -> set[str]:
-    """The generics that stand where a type does."""
-    out: set[str] = set()
-    todo: list[syntax.TypeExpr] = [p.type for p in d.parameters if p.type is not None]
-    if d.result is not None:
-        todo.append(d.result)
-    while todo:
-        t = todo.pop()
-        match t:
-            case syntax.TypeName():
-                out.add(t.name.id)
-            case syntax.ArrayType():
-                todo.append(t.elem)
-            case syntax.RecordType():
-                todo += [f for _, f in t.fields]
-            case syntax.UnionType():
-                todo += t.parts
-            case syntax.RangeType() | syntax.AlphabetType():
-                pass
-    return out

@@ -12,7 +12,7 @@ from lsrl.frontend.elaborate.context import Context, Frame, Sink
 from lsrl.frontend.elaborate.conversion import data
 from lsrl.frontend.elaborate.scope import DefEntity
 from lsrl.frontend.elaborate.statements import body
-from lsrl.frontend.elaborate.types import resolve_type
+from lsrl.frontend.elaborate.types import resolve_type, type_variables
 from lsrl.frontend.elaborate.values import POISON, Data, Poison, Problem, RecordValue, StateSlot, Static, TypeValue
 from lsrl.ir.graph import Graph, State
 from lsrl.ir.nodes import Input, Node
@@ -77,7 +77,8 @@ def _bind_sizes(ctx: Context, d: syntax.Definition, sizes: Mapping[str, int | Ty
                           help=f"its generics are {', '.join(names)}" if names else "it takes none")
     missing = [n for n in names if n not in sizes]
     if missing:
-        wanted = ", ".join(f"{n}=64" for n in missing)
+        types = type_variables(d)
+        wanted = ", ".join(f"{n}='{{\"a\", \"b\"}}'" if n in types else f"{n}=64" for n in missing)
         raise Problem("L208", f"`{d.name.id}` is generic: {', '.join(f'`{m}`' for m in missing)} must be given", d.span,
                       help=f"say for example {wanted}")
     for name in names:

@@ -13,7 +13,7 @@ from lsrl.frontend.elaborate.values import Data, Poison, Poisoned, Problem, Stat
 from lsrl.types import BOOL, BYTE, INT, REAL, Int, Real, Record, Symbols, Type, Value, Vector, quote_symbol
 
 __all__ = ["BUILTIN_TYPES", "ELEMENT_LIMIT", "exact_type", "fits", "join", "match_type", "plain", "resolve_type",
-           "same_kind", "static_type", "type_of_argument"]
+           "same_kind", "static_type", "type_of_argument", "type_variables"]
 
 BUILTIN_TYPES: dict[str, Type] = {"bool": BOOL, "int": INT, "real": REAL, "byte": BYTE}
 ELEMENT_LIMIT = 1_000_000  # elements of one vector
@@ -298,3 +298,23 @@ def type_of_argument(ctx: Context, arg: syntax.Expr | syntax.TypeExpr) -> Type |
             return None
 
 
+def type_variables(d: syntax.Definition) -> set[str]:
+    """The generics that stand where a type does."""
+    out: set[str] = set()
+    todo: list[syntax.TypeExpr] = [p.type for p in d.parameters if p.type is not None]
+    if d.result is not None:
+        todo.append(d.result)
+    while todo:
+        t = todo.pop()
+        match t:
+            case syntax.TypeName():
+                out.add(t.name.id)
+            case syntax.ArrayType():
+                todo.append(t.elem)
+            case syntax.RecordType():
+                todo += [f for _, f in t.fields]
+            case syntax.UnionType():
+                todo += t.parts
+            case syntax.RangeType() | syntax.AlphabetType():
+                pass
+    return out
