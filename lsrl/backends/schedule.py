@@ -98,6 +98,7 @@ class Tracked:
 class MachineStage:
     """Units of a cover. observed: the variables that its leaves' observations are, slot by slot.
 
+    states: the program's states that the labels of the machine are the values of; none if they are something else.
     lagging: variables of kind "lag": a unit for each class of their values but one repeats the state before.
     """
 
@@ -400,7 +401,7 @@ class Schedule:
             numbers.append((t.state, Count(form, tuple((r, _inverse(t.grid), -level - base, False)
                                                        for level, r in mine))))
         size = cover.machine.size
-        if not stage.states or (size == 1 and not numbers):
+        if not numbers and (not stage.states or size == 1):
             return
         patterns: list[tuple[int, ...]] = []
         for q in range(size):
@@ -408,9 +409,8 @@ class Schedule:
                 patterns.append(())
             else:
                 patterns.append(next((i,) for i, leaf in stage.units if leaf.next == q))
-        names = tuple(s for s in stage.states if s not in {t.state for t in stage.tracked})
         self._placements.append(Placement(
-            stage.layer, names, tuple(x[0] for x in cover.machine.labels),
+            stage.layer, stage.states, tuple(x[0] for x in cover.machine.labels),
             tuple(leaf_sum(stage, _coming_to(q)) for q in range(size)), tuple(patterns),
             tuple(i for i, _ in stage.units), cover.machine.labels, tuple(numbers)))
 
@@ -420,8 +420,7 @@ class Schedule:
         for v, places in cube.literals:
             if v == STATE:
                 was = [stage.cover.machine.labels[q][0] for q in sorted(places)]
-                names = [s for s in stage.states if s not in {t.state for t in stage.tracked}]
-                parts.append(f"was {_among([x[0] if len(names) == 1 else x for x in was])}")
+                parts.append(f"was {_among([x[0] if len(x) == 1 else x for x in was])}")
             else:
                 source = self.sources[v]
                 parts.append(f"{source.name} {_among([source.domain[p] for p in sorted(places)])}")

@@ -13,10 +13,10 @@ from lsrl.analysis.components import strongly_connected
 from lsrl.analysis.interval import Range
 from lsrl.diagnostics import NOWHERE, Span
 from lsrl.ir.graph import Graph, State
-from lsrl.ir.nodes import Const, Index, Input, Node, Read, operands
-from lsrl.types import Bool, Int, Symbols, Value, is_scalar, values
+from lsrl.ir.nodes import Const, Index, Input, Node, Pack, Read, operands
+from lsrl.types import INT, Bool, Int, Symbols, Value, Vector, is_scalar, values
 
-__all__ = ["InputScalar", "Structure", "StateCell", "input_scalar"]
+__all__ = ["InputScalar", "Structure", "StateCell", "elements_of", "input_scalar"]
 
 _MOST_VALUES = 1024
 
@@ -67,6 +67,19 @@ def input_scalar(node: Node) -> InputScalar | None:
     for i, n in zip(reversed(indices), reversed(sizes), strict=True):
         place = place * n + i
     return at.name, place
+
+
+def elements_of(node: Node) -> tuple[Node, ...]:
+    """The scalars of a vector that is packed of them or an input, row-major; a scalar alone; () of another vector."""
+    if is_scalar(node.type):
+        return (node,)
+    if isinstance(node, Pack):
+        parts = [elements_of(x) for x in node.elements]
+        return tuple(x for part in parts for x in part) if all(parts) else ()
+    if isinstance(node, Input | Index) and isinstance(node.type, Vector):
+        rows = [Index(node, Const(i, INT, node.span), node.type.elem, node.span) for i in range(node.type.size)]
+        return tuple(x for row in rows for x in elements_of(row))
+    return ()
 
 
 @dataclass
@@ -160,7 +173,10 @@ class Structure:
         t = node.type
         if isinstance(t, Bool | Symbols):
             return tuple(values(t))
-        r = self.ranges[node]
+        at = node
+        while at not in self.ranges and isinstance(at, Index):
+            at = at.vector
+        r = self.ranges[at]
         if not is_scalar(t) or r.count is None or r.count > _MOST_VALUES:
             return None
         return tuple(int(x) if isinstance(t, Int) else x for x in r.values())

@@ -33,7 +33,7 @@ from lsrl.backends.schedule import (
     Stage,
     Tracked,
 )
-from lsrl.backends.structure import InputScalar, StateCell, Structure, input_scalar
+from lsrl.backends.structure import InputScalar, StateCell, Structure, elements_of, input_scalar
 from lsrl.backends.symbolic import (
     Atom,
     Combination,
@@ -47,8 +47,8 @@ from lsrl.backends.symbolic import (
 from lsrl.backends.symbolic import Leaf as VariableLeaf
 from lsrl.diagnostics import Span
 from lsrl.ir.graph import Graph, State
-from lsrl.ir.nodes import Affine, Const, Node, Pack, Read, operands
-from lsrl.types import Int, Real, Value, is_scalar
+from lsrl.ir.nodes import Affine, Const, Input, Node, Read, operands
+from lsrl.types import Int, Real, Value
 
 __all__ = ["Layout", "Planner"]
 
@@ -126,7 +126,8 @@ class Planner:
         if domain is None:
             reason = f"`{scalar[0]}` is a number without small bounds; threshold layers see bits only"
             raise NotHostedError(node, reason)
-        direct = node in self.structure.next_of or any(node is x for _, x in self.graph.outputs)
+        direct = node in self.structure.next_of or any(x.name == scalar[0] for _, x in self.graph.outputs
+                                                       if isinstance(x, Input))
         groups = [(x,) for x in domain] if direct else _alike(node, domain, self._users.get(node, []))
         name = scalar[0] if scalar[1] is None else f"{scalar[0]}[{scalar[1]}]"
         variable = self.variables.add(tuple(g[0] for g in groups))
@@ -238,16 +239,9 @@ class Planner:
     # Consumers, from the last to the first
 
     def _output(self, name: str, node: Node) -> OutputPlan:
-        scalars: list[Node] = []
-        stack = [node]
-        while stack:
-            n = stack.pop()
-            if isinstance(n, Pack):
-                stack.extend(reversed(n.elements))
-            elif is_scalar(n.type):
-                scalars.append(n)
-            else:
-                raise NotHostedError(n, "a vector output is not made of scalars")
+        scalars = elements_of(node)
+        if not scalars:
+            raise NotHostedError(node, "a vector output is not made of scalars")
         plan = OutputPlan(name, node.type, tuple(self._scalar(n) for n in scalars))
         for v, sets in plan.needs().items():
             self.sources[v].ask(sets)
@@ -335,8 +329,8 @@ class Planner:
         machine = minimise(restrict(machine, keep), lambda joint: tuple(test(joint[slot]) for slot, test in tests))
         k = letters(machine)
         names = tuple(s.name for s in cell.states)
-        stage = MachineStage(_joined(names), cover(machine), variables, names, tuple(t for _, t in tracked), cell.span,
-                             lagging=tuple(lagging))
+        stage = MachineStage(_joined(names), cover(machine), variables, tuple(s.name for s in cell.finite),
+                             tuple(t for _, t in tracked), cell.span, lagging=tuple(lagging))
         letter_map = self._lettered(machine, stage) if self.layout.letters and not tracked else None
         for v in (*variables, *lagging):
             self.sources[v].home = stage
@@ -518,7 +512,7 @@ class Planner:
 
         machine = minimise(restrict(machine, [place for _ in variables]))
         k = letters(machine)
-        stage = MachineStage(tracker.name, cover(machine), variables, states if len(states) == 1 else (), span=span)
+        stage = MachineStage(tracker.name, cover(machine), variables, span=span)
         for v in variables:
             self.sources[v].home = stage
         self._append(stage, states, "automaton", machine.size * k if k else None,
