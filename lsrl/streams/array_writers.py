@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import IO, Any
 
 from lsrl.arithmetic import to_float
@@ -118,7 +119,8 @@ class NpyWriter(_ArrayWriter):
 
     def write(self, rendered: Sequence[tuple[Any, ...]]) -> None:
         if rendered:
-            self._file.append(self._arrays(rendered)[0])
+            with self.sink.writing():
+                self._file.append(self._arrays(rendered)[0])
 
     def finish(self) -> None:
         self._file.close()
@@ -136,8 +138,9 @@ class NpzWriter(_ArrayWriter):
 
     def write(self, rendered: Sequence[tuple[Any, ...]]) -> None:
         if rendered:
-            for file, array in zip(self._files, self._arrays(rendered), strict=True):
-                file.append(array)
+            with self.sink.writing():
+                for file, array in zip(self._files, self._arrays(rendered), strict=True):
+                    file.append(array)
 
     def finish(self) -> None:
         with zipfile.ZipFile(self.sink.stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -199,14 +202,16 @@ class ParquetWriter(Writer):
             except (OverflowError, self._pyarrow.ArrowInvalid):
                 raise LsrlError.of("L613", f"the output `{name}` has a value that does not fit 64 bits",
                                    help="use jsonl or csv") from None
-        self._file.write_table(self._pyarrow.Table.from_arrays(columns, schema=self._schema))
+        with self.sink.writing():
+            self._file.write_table(self._pyarrow.Table.from_arrays(columns, schema=self._schema))
 
     def finish(self) -> None:
         self._file.close()
 
     def discard(self) -> None:
         if self._file.is_open:
-            self._file.close()
+            with suppress(OSError):  # what could not be written is not wanted any more
+                self._file.close()
 
 
 def _require_file(sink: ByteSink, form: str) -> None:

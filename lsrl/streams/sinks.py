@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -50,33 +52,38 @@ class ByteSink:
         """Whether a new file is written, which can be gone back in."""
         return self._temporary is not None
 
-    def write(self, data: bytes) -> None:
-        """Writes on. Raises LsrlError (L611); BrokenPipeError passes, for the caller to end quietly."""
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turns what the operating system refuses into LsrlError (L611); BrokenPipeError passes, to end quietly."""
         try:
-            self.stream.write(data)
-            if not self.is_file:
-                self.stream.flush()
+            yield
         except BrokenPipeError:
             raise
         except OSError as error:
             raise LsrlError.of("L611", f"cannot write {self.name}: {describe_os_error(error)}") from None
 
+    def write(self, data: bytes) -> None:
+        """Writes on. Raises as `writing`."""
+        with self.writing():
+            self.stream.write(data)
+            if not self.is_file:
+                self.stream.flush()
+
     def commit(self) -> None:
         """Puts the file in its place."""
-        try:
+        with self.writing():
             if self._own:
                 self.stream.close()
             if self._temporary is None or self._target is None:
                 return
             os.replace(self._temporary, self._target)
-        except OSError as error:
-            raise LsrlError.of("L611", f"cannot write {self.name}: {describe_os_error(error)}") from None
         self._temporary = None
 
     def abort(self) -> None:
         """Takes a file that was not put in its place away."""
         if self._own:
-            self.stream.close()
+            with suppress(OSError):  # what could not be written is not wanted any more
+                self.stream.close()
         if self._temporary is not None:
             self._temporary.unlink(missing_ok=True)
             self._temporary = None

@@ -49,7 +49,8 @@ class Writer(ABC):
                  trace: TracebackType | None) -> None:
         try:
             if kind is None:
-                self.finish()
+                with self.sink.writing():
+                    self.finish()
                 self.sink.commit()
         finally:
             self.discard()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 from fractions import Fraction
@@ -92,6 +93,37 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         assert told.code == "L611" and told.message == f"cannot write {path}: {message}"
     with open_output(depth(), "/dev/null") as target:
         target.write(["1\n"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a Linux device stands for a full disk")
+@pytest.mark.parametrize("to", ["jsonl", "csv", "text"])
+def test_a_full_disk(to: str) -> None:
+    with pytest.raises(LsrlError, match="cannot write /dev/full: no space left on device"), \
+            open_output(depth(), "/dev/full", to) as target:
+        target.write(["1\n"])
+
+
+class FullDisk(io.BytesIO):
+    """A stream that takes the first writes and no more."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._left = most
+
+    def write(self, data: Any) -> int:
+        self._left -= 1
+        if self._left < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(data)
+
+
+@pytest.mark.parametrize("to", ["npy", "npz", "parquet"])
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_disk_that_fills_under_an_array(to: str, most: int) -> None:
+    graph = depth()
+    with pytest.raises(LsrlError, match="cannot write the output: no space left on device"), \
+            open_output(graph, FullDisk(most), to) as target:
+        run_stream(graph, open_input(graph, io.BytesIO(b"()" * 100)), target)
 
 
 def test_a_link_is_followed(tmp_path: Path) -> None:
