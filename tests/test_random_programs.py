@@ -7,6 +7,7 @@ and the pipeline, the text form of the graph, and the formatter's text.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,6 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from lsrl.backends.model import CompiledModel
 from lsrl.backends.registry import TARGETS, compile_graph
 from lsrl.diagnostics import LsrlError, Source
 from lsrl.frontend.format import format_file
@@ -35,6 +35,7 @@ from lsrl.verify.testing import run_model
 from tests.strategies import programs, rows_for
 
 Rows = Sequence[Mapping[str, Any]]
+MORE = int(os.environ.get("LSRL_RANDOM_PROGRAMS", "1"))  # how many times as many programs
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
@@ -66,7 +67,7 @@ def assert_same_meaning(graph: Graph, other: Graph, rows: Rows) -> None:
         assert agree(a, b, graph.numeric), f"token {t}: {a} becomes {b}\n{print_graph(other)}"
 
 
-@settings(relaxed, max_examples=100)
+@settings(relaxed, max_examples=100 * MORE)
 @given(st.data())
 def test_step_text_forms_and_formatter(data: st.DataObject) -> None:
     text = data.draw(programs(numeric=data.draw(st.booleans())))
@@ -83,7 +84,7 @@ def test_step_text_forms_and_formatter(data: st.DataObject) -> None:
     assert print_graph(graph_of(pretty)) == print_graph(graph)
 
 
-@settings(relaxed, max_examples=100)
+@settings(relaxed, max_examples=100 * MORE)
 @given(st.data())
 def test_passes(data: st.DataObject) -> None:
     graph = graph_of(data.draw(programs(finite=data.draw(st.booleans()), numeric=data.draw(st.booleans()))))
@@ -96,7 +97,7 @@ def test_passes(data: st.DataObject) -> None:
     assert print_graph(run_pipeline(graph)) == print_graph(run_pipeline(graph))
 
 
-@settings(relaxed, max_examples=60)
+@settings(relaxed, max_examples=60 * MORE)
 @given(st.data())
 def test_a_batch_equals_its_rows(data: st.DataObject) -> None:
     graph = graph_of(data.draw(programs(finite=True)))
@@ -117,7 +118,7 @@ def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, Fraction) else value
 
 
-@settings(relaxed, max_examples=40)
+@settings(relaxed, max_examples=40 * MORE)
 @given(st.data())
 def test_one_pass_alone(data: st.DataObject) -> None:
     graph = graph_of(data.draw(programs()))
@@ -127,10 +128,10 @@ def test_one_pass_alone(data: st.DataObject) -> None:
     assert_same_meaning(graph, apply(run_pipeline(graph, after="split_vectors")), rows)
 
 
-def compiled(graph: Graph, target: str) -> CompiledModel | None:
-    """The model, or None where the target refuses the program, with a code of its own."""
+def run_on(target: str, graph: Graph, rows: Rows) -> Sequence[dict[str, Any]] | None:
+    """The outputs of the compiled model; None where the target refuses, at once or at a number that grew too large."""
     try:
-        return compile_graph(graph, target)
+        return run_model(compile_graph(graph, target), graph, rows)
     except LsrlError as refusal:
         if any(not d.code.startswith("L4") for d in refusal.diagnostics):
             raise
@@ -141,18 +142,18 @@ def compiled(graph: Graph, target: str) -> CompiledModel | None:
 def test_targets_compute_what_they_host(target: str) -> None:
     hosted = refused = 0
 
-    @settings(relaxed, max_examples=60)
+    @settings(relaxed, max_examples=30 * MORE)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         nonlocal hosted, refused
         graph = graph_of(data.draw(programs(finite=data.draw(st.booleans()), max_size=4)))
         rows = data.draw(rows_for(graph, 1, 20))
-        model = compiled(graph, target)
-        if model is None:
+        ran = run_on(target, graph, rows)
+        if ran is None:
             refused += 1
             return
         hosted += 1
-        for t, (want, got) in enumerate(zip(outputs(graph, rows), run_model(model, graph, rows), strict=True)):
+        for t, (want, got) in enumerate(zip(outputs(graph, rows), ran, strict=True)):
             assert want == got, f"token {t}: {want} becomes {got}"
 
     check()

@@ -67,7 +67,8 @@ class CompiledModel(nn.Module):
             raise ValueError(f"layers of the widths {str(widths)[:80]}")
         self.stack = stack or Stack(str(description["kind"]), self.encoder.width, widths, dtype,
                                     bool(description["uniform"]))
-        self.readout = nn.Linear(widths[-1] if widths else self.encoder.width, len(self.grids), dtype=dtype)
+        top = max(widths[-1] if widths else self.encoder.width, 1)  # a column of zeros stands in for none
+        self.readout = nn.Linear(top, len(self.grids), dtype=dtype)
         self.readout.requires_grad_(False)
         self.limits = tuple(None if x is None else float(x) for x in description["limits"])
         types = {str(n): type_from_json(t) for n, t in description["states"]}
@@ -126,6 +127,8 @@ class CompiledModel(nn.Module):
                 raise LsrlError.of(
                     "L407", f"a number in layer {layer + 1} reached {peak:.0f}; sums are exact up to {limit:.0f} there",
                     help="compile with dtype float64, or give the program's numbers a range")
+        if top.shape[-1] == 0:
+            top = top.new_zeros(*top.shape[:-1], 1)
         return self.readout(top), after
 
     def step(self, inputs: Mapping[str, Any] | Any, state: State | None = None) -> tuple[Any, State]:
