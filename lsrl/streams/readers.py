@@ -10,6 +10,7 @@ import csv
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -201,12 +202,19 @@ class RowReader(Reader):
                 if len(block) == _ROWS:
                     yield self._counted(block)
                     block = []
-        except LsrlError:
+        except LsrlError as error:
             if block:
                 yield self._counted(block)
-            raise
+            raise self._hinted(error) from None
         if block:
             yield self._counted(block)
+
+    def _hinted(self, error: LsrlError) -> LsrlError:
+        """The error; to a program that reads text too, with how to do so."""
+        if not is_text_program(self.graph):
+            return error
+        hint = "to read the file as plain text, say --input-format text"
+        return LsrlError(replace(d, help=f"{d.help}; {hint}" if d.help else hint) for d in error.diagnostics)
 
     def _counted(self, block: list[tuple[Value, ...]]) -> list[tuple[Value, ...]]:
         self.tokens += self._count

@@ -38,16 +38,15 @@ _WRITERS: dict[str, type[Writer]] = {"jsonl": JsonLinesWriter, "csv": CsvWriter,
 INPUT_FORMATS = ("text", *_ROW_READERS)
 OUTPUT_FORMATS = tuple(_WRITERS)
 _ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".npy": "npy", ".npz": "npz", ".parquet": "parquet"}
-_BINARY = ("npy", "npz", "parquet")
 
 
 def open_input(graph: Graph, place: Place, format: str | None = None) -> Reader:
     """A reader of a program's inputs from a path, "-" (standard input) or a binary stream.
 
-    Without a format, a program of one symbol or byte input reads text, except from `.npy`, `.npz` and Parquet; any
-    other goes by the file's ending, and reads JSON lines from a stream. The format "text" gives one token a
-    character; one a white-space separated word where the alphabet has longer symbols or the input is a number or
-    bool; one a byte for a `byte` input.
+    Without a format it goes by the ending: `.jsonl`, `.ndjson`, `.csv`, `.npy`, `.npz` and `.parquet`. From any other
+    file, and from streams, a program of one symbol or byte input reads text; other programs read JSON lines from
+    streams. The format "text" gives one token a character; one a white-space separated word where the alphabet has
+    longer symbols or the input is a number or bool; one a byte for a `byte` input.
     Raises LsrlError (L607, L610).
     """
     chosen = _input_format(graph, place, format)
@@ -66,10 +65,10 @@ def _input_format(graph: Graph, place: Place, format: str | None) -> str:
                                or f"the formats are {', '.join(INPUT_FORMATS)}")
         return format
     by_name = _ENDINGS.get(_ending(place))
-    if is_text_program(graph) and by_name not in _BINARY:
-        return "text"
     if by_name is not None:
         return by_name
+    if is_text_program(graph):
+        return "text"
     if isinstance(place, str | os.PathLike) and os.fspath(place) != "-":
         raise LsrlError.of("L610", f"the name of {os.fspath(place)} does not say in which format it is",
                            help=f"name the format, such as --input-format jsonl, or use one of {', '.join(_ENDINGS)}")

@@ -38,10 +38,17 @@ def test_formats_go_by_the_ending(tmp_path: Path) -> None:
         with pytest.raises(LsrlError, match="does not say in which format it is") as raised:
             open_input(echo(x=INT), tmp_path / name)
         assert "--input-format jsonl" in raised.value.diagnostics[0].help
-    for name in ("x.json", "x.csv", "x"):  # a program of text reads any of them as text
+    for name in ("x.json", "x.txt", "x"):  # a program of text reads all others as text
         (tmp_path / name).write_text("()")
         with open_input(depth(), tmp_path / name) as reader:
             assert list(reader.blocks()) == ["()"]
+    (tmp_path / "x.csv").write_text("()")
+    with pytest.raises(LsrlError, match="there is no column `tok`") as raised, \
+            open_input(depth(), tmp_path / "x.csv") as reader:
+        list(reader.blocks())
+    assert "to read the file as plain text, say --input-format text" in raised.value.diagnostics[0].help
+    with open_input(depth(), tmp_path / "x.csv", "text") as reader:
+        assert list(reader.blocks()) == ["()"]
 
 
 def test_unknown_formats() -> None:
