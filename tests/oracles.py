@@ -278,7 +278,7 @@ def position(toks: Sequence[str]) -> int:
 
 @prefixwise
 def run_length(toks: Sequence[str]) -> int:
-    return min(runs(toks)[-1][1], 8)
+    return runs(toks)[-1][1]
 
 
 @prefixwise

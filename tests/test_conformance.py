@@ -174,7 +174,7 @@ def test_target(case: Case, target: str) -> None:
         rows = inputs_of(case, 90, 50 + seed)
         got = run_model(model, graph_of(case), rows)
         assert_equal(case, outputs(case, got), expected(case, rows))
-    verdict = verify(graph_of(case), model, length=24 if outcome == "EXHAUSTED" else None, seconds=120)
+    verdict = verify(graph_of(case), model, length=12 if outcome == "EXHAUSTED" else None, seconds=300)
     assert verdict.kind == outcome, verdict.render()
     certificate = model.certificate
     assert certificate.baseline is None or certificate.width <= certificate.baseline
