@@ -47,13 +47,18 @@ class Program:
         return Interpreter(self.graph)
 
     def run(self, stream: str | bytes | Iterable[Any], state: Mapping[str, Value] | None = None) -> list[Any]:
-        """The output of every token, by the reference interpreter.
+        """The output of every token: the reference meaning.
 
         stream: a text or bytes, for one input of symbols or bytes; else one value a token for a program with one
         input, or a dict a token from input names to values. Symbols may be names or codes.
         Gives one value a token, a dict for several outputs; symbols as names, vectors as tuples, reals as Fractions
         (floats in numeric programs). Raises lsrl.interpreter.RunError where a check fails or an input does not fit.
         """
+        if isinstance(stream, str | bytes) and len(self.graph.inputs) == 1:
+            from lsrl.transition_table import run_text
+
+            names = [n for n, _ in self.graph.outputs]
+            return [self._shown(dict(zip(names, o, strict=True))) for o in run_text(self.graph, stream, state)[0]]
         rows = (self._row(x) for x in stream)
         return [self._shown(outputs) for outputs in self._interpreter.run(rows, state)]
 

@@ -8,18 +8,45 @@ on demand, so that a token costs one look-up. It pays for finite states and for 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lsrl.python_step import CheckFailedError, CompiledStep
+from lsrl.interpreter import read_inputs
+from lsrl.ir.graph import Graph
+from lsrl.python_step import CheckFailedError, CompiledStep, compile_step
 from lsrl.types import Value, shape
-from lsrl.values import BadValueError
+from lsrl.values import BadValueError, read_value
 
-__all__ = ["StreamRunner", "TokenError"]
+__all__ = ["StreamRunner", "TokenError", "run_text"]
 
 MOST_ENTRIES = 1 << 18  # of the table, at about 100 bytes each; fewer where states are large
 _REMEMBERED = 1 << 16  # inputs and outputs outside the table
 _WORTH = 8  # look-ups an entry must have served, on average, for a full table to be started afresh
+
+
+def run_text(graph: Graph, text: str | bytes, state: Mapping[str, Value] | None = None) -> tuple[list[Any], Any]:
+    """The outputs of every token of a text, and the state after it, as `Interpreter.run` gives them but far faster.
+
+    The program has one input; its tokens are the characters (or bytes) of the text. Each output is a tuple, one value
+    an output of the graph, rationals as Fractions. Raises RunError as the interpreter does.
+    """
+    step = compile_step(graph)
+    name = graph.inputs[0].name
+
+    def decode(letter: str | int) -> tuple[Value, ...]:
+        return (read_value(letter, graph.inputs[0].type, graph.numeric),)
+
+    def show(outputs: tuple[Any, ...]) -> tuple[Value, ...]:
+        return tuple(step.unpack_outputs(outputs).values())
+
+    runner = StreamRunner(step, step.pack_state(step.initial_state() if state is None else state), decode, show)
+    try:
+        return runner.run(text), step.unpack_state(runner.state)
+    except TokenError as stop:
+        if isinstance(stop.cause, CheckFailedError):
+            raise step.error(stop.cause, stop.index) from None
+        read_inputs(graph, {name: text[stop.index]}, stop.index)  # raises
+        raise AssertionError("a letter that was refused is not refused again") from None
 
 
 class TokenError(Exception):

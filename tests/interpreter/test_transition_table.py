@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import pytest
 
 from lsrl.diagnostics import NOWHERE
+from lsrl.interpreter import Interpreter, RunError
 from lsrl.ir.graph import Graph, State
 from lsrl.ir.nodes import Const, Index, Input, Pack, Read
 from lsrl.python_step import CheckFailedError, compile_step
-from lsrl.transition_table import StreamRunner, TokenError
-from lsrl.types import INT, Int, Symbols, Vector
+from lsrl.transition_table import StreamRunner, TokenError, run_text
+from lsrl.types import BYTE, INT, REAL, Int, Symbols, Vector
 from lsrl.values import BadValueError
 from tests.streams.graphs import ANY, depth, numeric, total
 
@@ -97,3 +99,27 @@ def test_large_states_make_a_small_table() -> None:
     table = StreamRunner(step, step.pack_state(step.initial_state()), lambda c: (c,), lambda o: o[0], most=2100)
     assert table.run([0] * 640) == [*range(n), *range(n)]
     assert not table.uses_table  # 2100 // 21 entries are fewer than its states
+
+
+def test_a_text_gives_what_the_interpreter_gives() -> None:
+    graph = depth(ANY, most=3)
+    rows = [{"tok": c} for c in "(()x)(("]
+    wanted = [tuple(o.values()) for o in Interpreter(graph).run(rows)]
+    assert run_text(graph, "(()x)((") == (wanted, {"depth": 3})
+    assert run_text(graph, ")", {"depth": 3}) == ([(2,)], {"depth": 2})
+    assert run_text(graph, "") == ([], {"depth": 0})
+    assert run_text(total(BYTE), bytes([7, 8]))[0] == [(7,), (15,)]
+    exact = run_text(total(BYTE, REAL), b"\x03")[0][0][0]
+    assert exact == 3 and type(exact) is Fraction
+
+
+@pytest.mark.parametrize("text", ["(((()", "()()(((("])
+def test_a_text_that_fails_fails_as_in_the_interpreter(text: str) -> None:
+    graph = depth(Symbols(("(", ")")), most=3)
+    with pytest.raises(RunError) as wanted:
+        list(Interpreter(graph).run([{"tok": c} for c in text]))
+    with pytest.raises(RunError) as got:
+        run_text(graph, text)
+    assert str(got.value) == str(wanted.value) and got.value.position == wanted.value.position
+    with pytest.raises(RunError, match='input `tok` at token 1: "x" is not in the alphabet'):
+        run_text(graph, "(x")
