@@ -57,11 +57,15 @@ class _PatternError(Exception):
 
 
 def _inner(span: Span, pattern: str, position: int | None) -> Span:
-    """The span of one character of the pattern, where the literal holds the pattern as it is."""
-    if position is None or span.text != f'"{pattern}"':
+    """The span of one character of the pattern inside its literal, which may hold escapes; else the whole span."""
+    literal = span.text
+    if position is None or len(literal) < 2 or literal[0] != '"' or literal[-1] != '"':
         return span
-    start = min(span.start + 1 + position, span.end - 1)
-    return Span(span.source, start, start + 1)
+    written = [*re.finditer(r"\\x..|\\u\{[^}]*\}|\\.|[^\\]", literal[1:-1], re.DOTALL)]  # one match a character
+    if len(written) != len(pattern) or not written:
+        return span
+    place = written[min(position, len(written) - 1)]
+    return Span(span.source, span.start + 1 + place.start(), span.start + 1 + place.end())
 
 
 @dataclass(frozen=True)

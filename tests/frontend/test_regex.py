@@ -221,6 +221,14 @@ def test_the_caret_stands_under_the_place() -> None:
     assert (span.column, span.text) == (8, ")")
 
 
+def test_the_caret_finds_its_place_behind_escapes() -> None:
+    text = r'"a\n\\d\x28b"'  # a, newline, \d, an opening bracket, b
+    source = Source("test", text)
+    with pytest.raises(LsrlError) as caught:
+        compile_regex("a\n\\d(b", CLOSED, "match", Span(source, 0, len(text)))
+    assert caught.value.diagnostics[0].span.text == r"\x28"
+
+
 def test_a_number_stream_has_no_letters() -> None:
     assert error("a", INT).diagnostics[0].code == "L254"
 
