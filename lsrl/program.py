@@ -57,8 +57,8 @@ class Program:
         if isinstance(stream, str | bytes) and len(self.graph.inputs) == 1:
             from lsrl.transition_table import run_text
 
-            names = [n for n, _ in self.graph.outputs]
-            return [self._shown(dict(zip(names, o, strict=True))) for o in run_text(self.graph, stream, state)[0]]
+            shown, _ = run_text(self.graph, stream, state, self._shown)
+            return [dict(x) for x in shown] if shown and isinstance(shown[0], dict) else shown
         rows = (self._row(x) for x in stream)
         return [self._shown(outputs) for outputs in self._interpreter.run(rows, state)]
 

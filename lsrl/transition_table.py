@@ -24,11 +24,12 @@ _REMEMBERED = 1 << 16  # inputs and outputs outside the table
 _WORTH = 8  # look-ups an entry must have served, on average, for a full table to be started afresh
 
 
-def run_text(graph: Graph, text: str | bytes, state: Mapping[str, Value] | None = None) -> tuple[list[Any], Any]:
+def run_text(graph: Graph, text: str | bytes, state: Mapping[str, Value] | None = None,
+             show: Callable[[dict[str, Value]], Any] = dict) -> tuple[list[Any], dict[str, Value]]:
     """The outputs of every token of a text, and the state after it, as `Interpreter.run` gives them but far faster.
 
-    The program has one input; its tokens are the characters (or bytes) of the text. Each output is a tuple, one value
-    an output of the graph, rationals as Fractions. Raises RunError as the interpreter does.
+    The program has one input; its tokens are the characters (or bytes) of the text. show: what to make of the outputs
+    of a token; it is called once for equal ones, and tokens share what it gives. Raises RunError as the interpreter.
     """
     step = compile_step(graph)
     name = graph.inputs[0].name
@@ -36,10 +37,8 @@ def run_text(graph: Graph, text: str | bytes, state: Mapping[str, Value] | None 
     def decode(letter: str | int) -> tuple[Value, ...]:
         return (read_value(letter, graph.inputs[0].type, graph.numeric),)
 
-    def show(outputs: tuple[Any, ...]) -> tuple[Value, ...]:
-        return tuple(step.unpack_outputs(outputs).values())
-
-    runner = StreamRunner(step, step.pack_state(step.initial_state() if state is None else state), decode, show)
+    start = step.pack_state(step.initial_state() if state is None else state)
+    runner = StreamRunner(step, start, decode, lambda outputs: show(step.unpack_outputs(outputs)))
     try:
         return runner.run(text), step.unpack_state(runner.state)
     except TokenError as stop:

@@ -104,12 +104,12 @@ def test_large_states_make_a_small_table() -> None:
 def test_a_text_gives_what_the_interpreter_gives() -> None:
     graph = depth(ANY, most=3)
     rows = [{"tok": c} for c in "(()x)(("]
-    wanted = [tuple(o.values()) for o in Interpreter(graph).run(rows)]
-    assert run_text(graph, "(()x)((") == (wanted, {"depth": 3})
-    assert run_text(graph, ")", {"depth": 3}) == ([(2,)], {"depth": 2})
+    wanted = list(Interpreter(graph).run(rows))
+    assert run_text(graph, "(()x)((") == (wanted, {"depth": 2})
+    assert run_text(graph, ")", {"depth": 3}, lambda o: o["out"]) == ([2], {"depth": 2})
     assert run_text(graph, "") == ([], {"depth": 0})
-    assert run_text(total(BYTE), bytes([7, 8]))[0] == [(7,), (15,)]
-    exact = run_text(total(BYTE, REAL), b"\x03")[0][0][0]
+    assert run_text(total(BYTE), bytes([7, 8]))[0] == [{"out": 7}, {"out": 15}]
+    exact = run_text(total(BYTE, REAL), b"\x03")[0][0]["out"]
     assert exact == 3 and type(exact) is Fraction
 
 
