@@ -113,7 +113,8 @@ class Symbol:
 class Bit:
     """On (1) iff below(t) + own(t − 1) ≥ 1, else 0.
 
-    at_most_one: the sum never exceeds 1 (an "and"), so that one ReLU computes it as it stands.
+    at_most_one: the sum never exceeds 1 (an "and"), so that one ReLU computes it as it stands. group: bits of a layer
+    with the same group are never on together; "" of a bit alone.
     """
 
     below: Form
@@ -121,6 +122,7 @@ class Bit:
     symbol: Symbol
     start: int = 0
     at_most_one: bool = True
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,7 @@ class Count:
     """One unbounded number inside a finite cell's placement: its value is form(contents of the layer).
 
     units: how it is written: unit := scale · value + offset, then max(0, ·) if `clipped`, with the offsets for the
-    pattern that `Placement.encode` has chosen.
+    pattern that `Placement.encode` has chosen. Without units it can only be read.
     """
 
     form: Form
@@ -265,6 +267,10 @@ class Placement:
             for u in self.patterns[chosen]:
                 out[u] = 1
         for name, count in self.numbers:
+            if not count.units:
+                if name in changes:
+                    raise ValueError(f"{name} can only be read")
+                continue
             target = wanted[name]
             assert isinstance(target, int | Fraction)
             # What other units of the layer already contribute to the form (a step that is still pending).

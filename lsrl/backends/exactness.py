@@ -69,14 +69,18 @@ class _Bounds:
         rest = max(Fraction(form.bias) * sign, Fraction(0))
         if layer < 0:
             return rest + self._columns(form, sign)
+        groups: dict[str, Fraction] = {}
         for w, i in form.terms:
             if w * sign > 0:
-                fixed = _known(self.circuit.layers[layer][i])
+                unit = self.circuit.layers[layer][i]
+                fixed = _known(unit)
                 if fixed is None:
                     row[self.place[layer, i]] += float(abs(Fraction(w)))
+                elif isinstance(unit, Bit) and unit.group:
+                    groups[unit.group] = max(groups.get(unit.group, Fraction(0)), abs(Fraction(w)))
                 else:
                     rest += abs(Fraction(w)) * fixed
-        return rest
+        return rest + sum(groups.values(), Fraction(0))
 
     def _columns(self, form: Form, sign: int) -> Fraction:
         """As `_bound`; of the columns of one scalar only those of a single value count at a time."""

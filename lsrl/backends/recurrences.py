@@ -73,8 +73,21 @@ class _Expressions:
             self.known[read] = self.space.of_atom(atom)
         for node in self.region.inside:
             self.known[node] = self._expression(node)
-        return PiecewiseCell(self.region, self.space, self.own, self.outside,
-                             {s.name: self.expr(s.next) for s in self.region.members})
+        nexts = {s.name: self.expr(s.next) for s in self.region.members}
+        self._check_gates(nexts)
+        return PiecewiseCell(self.region, self.space, self.own, self.outside, nexts)
+
+    def _check_gates(self, nexts: Mapping[str, Expr]) -> None:
+        """A bit that gates a number without a bound stands in the sum with the weight of the mask, so the units that
+        make it up must themselves be bounded."""
+        wild = {name for name, e in nexts.items() if any(self.space.hi(p.of) is None for p in _ramps(self.space, e))}
+        for e in nexts.values():
+            for r in e.ramps:
+                for atom, _ in r.of.terms if r.mask is not None else ():
+                    bounded = self.space.ranges[atom].bounded
+                    if atom in self.own and bounded and self.own[atom].name in wild:
+                        raise TooDeepError(f"`{self.own[atom].name}` depends on a comparison of a number without a "
+                                           "bound, and gates one")
 
     def _range(self, node: Node) -> Range:
         r = self.ranges[node]
@@ -240,38 +253,40 @@ def build(cell: PiecewiseCell, maps: Maps, kind: str) -> tuple[Placement, CellRe
         plan, base = plans[s.name], _base(space, cell.nexts[s.name])
         init = Fraction(s.init) if isinstance(s.init, int | Fraction) else Fraction(0)
         r = maps.ranges[s.next]
-        writes = _writes(plan, at, base, None if r.lo is None else min(r.lo, init),
-                         None if r.hi is None else max(r.hi, init))
+        writes = _writes(plan, at, base, r.lo, r.hi)
         at += len(plan)
-        begin = {u: _written(a * init + b, clip) for u, a, b, clip in writes or ()}
-        if writes is None or any(Fraction(v).denominator != 1 for v in begin.values()):
+        begin = {u: _written(a * init + b, clip) for u, a, b, clip in writes}
+        if not writes or any(v < 0 or v.denominator != 1 for v in begin.values()):
             spares[s.name] = init
         else:
-            readouts[s.name].writes = writes
             starts.update(begin)
+        readouts[s.name].writes = writes
     number = at
     for name, init in spares.items():
         base = _base(space, cell.nexts[name])
         readouts[name].form = readouts[name].form + signal(number, init - base)
+        if readouts[name].writes:
+            readouts[name].writes.append((number, 0, 0, False))
         number += 1
     _make_units(cell, maps, layer, plans, readouts, starts, list(spares))
     _hold(cell, maps, layer, readouts)
     names = tuple(s.name for s in cell.region.members)
     numbers = tuple((s.name, Count(readouts[s.name].form, tuple(readouts[s.name].writes)))
-                    for s in cell.region.members if s.name not in spares)
+                    for s in cell.region.members)
     return Placement(layer, (), numbers=numbers), CellReport(names, kind, layer, number - first, None, cell.region.span)
 
 
 def _writes(plan: Sequence[_Planned], first: int, base: Fraction, lo: Fraction | None,
-            hi: Fraction | None) -> list[tuple[int, Rational, Rational, bool]] | None:
-    """How a value from lo to hi is written: one unit holds it (or a pair, by its sign), the others are 0."""
+            hi: Fraction | None) -> list[tuple[int, Rational, Rational, bool]]:
+    """How a value from lo to hi is written: one unit holds it (or a pair, by its sign), the others are 0; [] if it
+    cannot be."""
     def alone(i: int) -> tuple[Fraction, Fraction]:
         step = plan[i].c * plan[i].grid
         return 1 / step, -base / step
 
     zeros = [(first + i, 0, 0, False) for i in range(len(plan))]
-    up = next((i for i, p in enumerate(plan) if p.c > 0 and p.mask is None), None)
-    down = next((i for i, p in enumerate(plan) if p.c < 0 and p.mask is None), None)
+    up = next((i for i, p in enumerate(plan) if p.c > 0), None)
+    down = next((i for i, p in enumerate(plan) if p.c < 0), None)
     if up is not None and lo is not None and lo >= base:
         chosen = [up]
     elif down is not None and hi is not None and hi <= base:
@@ -279,7 +294,7 @@ def _writes(plan: Sequence[_Planned], first: int, base: Fraction, lo: Fraction |
     elif up is not None and down is not None:
         chosen = [up, down]
     else:
-        return None
+        return []
     out: list[tuple[int, Rational, Rational, bool]] = list(zeros)
     for i in chosen:
         a, b = alone(i)

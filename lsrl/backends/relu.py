@@ -7,37 +7,32 @@ delay, a piecewise-linear cell, an automaton.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 import torch
 
-from lsrl.analysis.automaton import minimise as minimised
 from lsrl.analysis.cells import Cell, find_cells
 from lsrl.analysis.ranges import analyse
-from lsrl.arithmetic import convert
 from lsrl.backends.certificate import PRECISION
-from lsrl.backends.circuit import Bit, CellReport, Circuit, Form, Output, Placement, Quantity, Symbol
-from lsrl.backends.cubes import Diagrams, TooLargeError
-from lsrl.backends.finite import STATE, Cover, Leaf, Step, cover, explore, minimise
+from lsrl.backends.circuit import CellReport, Circuit, Form, Output, Placement, Quantity
+from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.lower import bits_circuit
-from lsrl.backends.numbers import Fold, Maps
+from lsrl.backends.machines import build as build_machine
+from lsrl.backends.machines import machine
+from lsrl.backends.numbers import Maps
 from lsrl.backends.piecewise import TooDeepError
 from lsrl.backends.recurrences import PiecewiseCell, build, delay, piecewise
 from lsrl.backends.refusal import RefusalError, refuse, refuse_numeric
-from lsrl.backends.symbolic import Evaluator, NotHostedError, Result, Variables
-from lsrl.backends.symbolic import Leaf as VariableLeaf
-from lsrl.backends.wiring import Choice, Quantum, Wiring, pruned
+from lsrl.backends.symbolic import NotHostedError
+from lsrl.backends.wiring import Quantum, Wiring, pruned
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Const, Input, Node, Pack, Read, operands
-from lsrl.types import Bool, Value, is_scalar, size
+from lsrl.types import Bool, Symbols, is_scalar, size
 
 __all__ = ["relu_circuit"]
 
-_STATES = 1024
-_LETTERS = 4096
-_FEW = 300
+_FEW_STATES, _FEW_INPUTS = 16, 256
 
 
 def relu_circuit(graph: Graph, target: str, dtype: torch.dtype) -> Circuit:
@@ -69,23 +64,12 @@ def relu_circuit(graph: Graph, target: str, dtype: torch.dtype) -> Circuit:
 
 def _few_values(graph: Graph) -> bool:
     """Whether a layout by bits may be small: all states and inputs have few values."""
-    sizes = [size(s.type) for s in graph.states] + [size(i.type) for i in graph.inputs]
-    return all(n is not None and n <= _FEW for n in sizes)
+    limits = [(size(s.type), _FEW_STATES) for s in graph.states] + [(size(i.type), _FEW_INPUTS) for i in graph.inputs]
+    return all(n is not None and n <= most for n, most in limits)
 
 
 def _code(reason: str) -> str:
     return "L404" if "grid" in reason else "L406" if "too many" in reason else "L402"
-
-
-@dataclass
-class _Machine:
-    """A cell as an automaton: the cover that becomes units, and what it observes."""
-
-    cell: Cell
-    cover: Cover
-    roots: list[Choice]
-    observed: list[Node]
-    baseline: int
 
 
 class _Lowering:
@@ -170,22 +154,37 @@ class _Lowering:
             self._delay(cell)
             return
         numbers: PiecewiseCell | None = None
-        reason = ""
+        reasons: list[NotHostedError] = []
         try:
             numbers = piecewise(cell, self.ranges, self.maps.mask)
         except TooDeepError as error:
-            reason = str(error)
-        machine = self._machine(cell) if numbers is None or _is_small(cell, 4 * numbers.width + 64) else None
-        if machine is not None and (numbers is None or len(machine.cover.cubes) <= 2 * numbers.width + 4):
-            self._units(machine)
-        elif numbers is not None:
-            placement, report = build(numbers, self.maps, cell.kind)
-            self._note(placement, report)
-            for s in cell.members:
-                r = self.ranges[s.next]
+            reasons.append(NotHostedError(cell.nexts[0], f"{cell.kind} feedback: {error}"))
+        for counting in (False, True):
+            if counting and numbers is not None:
+                break
+            if not counting and numbers is not None and not _is_small(cell, 4 * numbers.width + 64):
+                continue
+            try:
+                found = machine(cell, self.maps, counting)
+                if numbers is None or len(found.cover.cubes) <= 2 * numbers.width + 4:
+                    self._note(*build_machine(found, self.maps))
+                    self._measure(cell)
+                    return
+            except NotHostedError as error:
+                reasons.append(error)
+            except TooLargeError:
+                reasons.append(NotHostedError(cell.nexts[0], "it has too many states or cases"))
+        if numbers is None:
+            raise reasons[-1]
+        self._note(*build(numbers, self.maps, cell.kind))
+        self._measure(cell)
+
+    def _measure(self, cell: Cell) -> None:
+        """Notes the ranges of a cell's numbers for the certificate."""
+        for s in cell.members:
+            r = self.ranges[s.next]
+            if not isinstance(s.type, Bool | Symbols):
                 self.quantities.append(Quantity(s.name, r.lo, r.hi, r.grid or 1))
-        else:
-            raise NotHostedError(cell.nexts[0], f"{cell.kind} feedback: {reason}")
 
     def _delay(self, cell: Cell) -> None:
         for s in cell.members:
@@ -196,112 +195,6 @@ class _Lowering:
         if placement is not None and (placement.states or placement.numbers):
             self.placements.append(placement)
         self.reports.append(report)
-
-    def _machine(self, cell: Cell) -> _Machine | None:
-        """The cell as an automaton over the finite variables that it reads; None if it is too large for one."""
-        automaton = cell.automaton
-        if automaton is None or len(automaton.states) > _STATES or len(automaton.members) > _LETTERS:
-            return None
-        small = minimised(automaton)
-        observed = list(automaton.observations)
-        diagrams = Diagrams()
-        variables = Variables(diagrams)
-        roots: list[Choice] = []
-        inside = set(cell.inside)
-
-        def leaf(node: Node) -> Result | VariableLeaf | None:
-            held = None if node in inside else self.maps.held.get(node)
-            if held is None or (isinstance(held, Fold) and len(held.roots) > 1):
-                return None
-            choice = self.maps.choice(node)
-            if choice not in roots:
-                roots.append(choice)
-                variables.add(choice.domain)
-            return VariableLeaf(roots.index(choice))
-
-        evaluator = Evaluator(variables, leaf, lambda atom: (None, None))
-        nodes = (*cell.nexts, *observed)
-        count = len(cell.members)
-
-        def function(joint: tuple[Value, ...]) -> int:
-            return evaluator.function(nodes, dict(zip(cell.states, joint, strict=True)))
-
-        def outcome(value: Hashable) -> tuple[tuple[Value, ...], tuple[Step, ...], tuple[Hashable, ...]]:
-            assert isinstance(value, tuple)
-            joint = tuple(convert(v, s.type) for v, s in zip(value[:count], cell.members, strict=True))
-            return joint, (), tuple(convert(v, n.type) for v, n in zip(value[count:], observed, strict=True))
-
-        try:
-            start = tuple(convert(s.init, s.type) for s in cell.members)
-            machine = minimise(explore(diagrams, start, function, outcome, 2 * _STATES))
-            return _Machine(cell, cover(machine), roots, observed, len(small.states) * len(small.members))
-        except (NotHostedError, TooLargeError):
-            return None
-
-    def _units(self, m: _Machine) -> None:
-        """The units of an automaton, and what they show of it."""
-        used = {v for c in m.cover.cubes for v, _ in c.literals if v != STATE}
-        layer = 1 + max((m.roots[v].layer for v in used), default=0)
-        units = self.wiring.units(layer)
-        first = len(units)
-        leaves = [c.leaf for c in m.cover.cubes]
-        default, begin = m.cover.default, m.cover.machine.start
-        span = m.cell.span
-        name = ", ".join(m.cell.states)
-        indexed: list[tuple[int, Leaf]] = [(first + i, x) for i, x in enumerate(leaves) if isinstance(x, Leaf)]
-        on = None if default.next == begin else next((i for i, x in indexed if x.next == begin), -1)
-        if on == -1:
-            on = first + len(indexed)
-            indexed.append((on, Leaf(begin, (), (None,) * len(m.observed))))
-
-        def total(which: set[Leaf] | frozenset[Leaf], rest: Sequence[tuple[int, Leaf]] = tuple(indexed)) -> Form:
-            if default in which:
-                return Form.of(((-1, i) for i, x in rest if x not in which), 1)
-            return Form.of((1, i) for i, x in rest if x in which)
-
-        everything = [default, *dict.fromkeys(x for _, x in indexed)]
-        built: list[Bit] = []
-        for i, c in enumerate(m.cover.cubes):
-            below, own, count = Form(), Form(), 0
-            words: list[str] = []
-            for v, places in c.literals:
-                count += 1
-                if v == STATE:
-                    own = total({x for x in everything if x.next in places})
-                    words.append("was " + "/".join(str(q) for q in sorted(places)))
-                else:
-                    root = m.roots[v]
-                    below = below + root.member(places, layer - 1)
-                    words.append(f"{root.name.text} in {[root.domain[p] for p in sorted(places)][:6]}")
-            symbol = Symbol(f"{name}: {', '.join(words)}", span, m.cell.states)
-            built.append(Bit(below - (count - 1) + own.bias, Form(own.terms), symbol, int(on == first + i)))
-        units.extend(built)
-        if on == first + len(built):
-            units.append(Bit(Form(), Form(), Symbol(f"{name}: before the first token", span, m.cell.states), 1))
-        for k, node in enumerate(m.observed):
-            self._observe(node, k, layer, everything, total)
-        labels = m.cover.machine.labels
-        forms = tuple(total({x for x in everything if x.next == q}) for q in range(m.cover.machine.size))
-        patterns = tuple(() if default.next == q else (next(i for i, x in indexed if x.next == q),)
-                         for q in range(m.cover.machine.size))
-        self._note(Placement(layer, m.cell.states, tuple(x[0] for x in labels), forms, patterns,
-                             tuple(i for i, _ in indexed), labels),
-                   CellReport(m.cell.states, m.cell.kind, layer, len(indexed), m.baseline, span,
-                              f"{m.cover.machine.size} states"))
-
-    def _observe(self, node: Node, k: int, layer: int, everything: Sequence[Leaf], total: object) -> None:
-        """Holds a node that an automaton's transitions decide."""
-        domain = tuple(dict.fromkeys(x.observed[k] for x in everything if x.observed[k] is not None))
-        ordered = tuple(sorted((v for v in domain if isinstance(v, int | Fraction)), key=Fraction))
-
-        def home(places: frozenset[int]) -> Form:
-            chosen = [ordered[p] for p in places]
-            assert callable(total)
-            form = total({x for x in everything if x.observed[k] is not None and x.observed[k] in chosen})
-            assert isinstance(form, Form)
-            return form
-
-        self.maps.held[node] = Choice(self.wiring, self.maps.symbol(node), ordered, layer, home)
 
 
 def _is_small(cell: Cell, most: int) -> bool:

@@ -104,7 +104,8 @@ class Places:
                 row = p.encode({name: v}, [_exact(x) for x in contents[i].tolist()])
             except ValueError as error:
                 raise LsrlError.of("L408", f"the model has no state with this value of `{name}`: {error}") from None
-            if any(Fraction(x).denominator != 1 for x in row):
+            if any(Fraction(x).denominator != 1 or (x < 0 and kind == "number")
+                   for x, kind in zip(row, self.kinds[p.layer - 1], strict=True)):
                 raise LsrlError.of("L408", f"the model has no state with this value of `{name}`: it is never reached")
             new[i] = torch.tensor([float(x) for x in row], dtype=torch.float64)
         out = list(state)
