@@ -14,7 +14,7 @@ from typing import IO, Any
 from lsrl.arithmetic import to_float
 from lsrl.diagnostics import LsrlError
 from lsrl.ir.graph import Graph
-from lsrl.streams.arrays import import_pyarrow
+from lsrl.streams.array_readers import import_pyarrow
 from lsrl.streams.sinks import ByteSink
 from lsrl.streams.text import plain_value
 from lsrl.streams.writers import Writer

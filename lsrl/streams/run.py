@@ -11,20 +11,14 @@ from lsrl.diagnostics import NOWHERE, Diagnostic, LsrlError, did_you_mean
 from lsrl.interpreter import RunError
 from lsrl.ir.graph import Graph
 from lsrl.python_step import CheckFailedError, compile_step
+from lsrl.streams.array_readers import NpyReader, NpzReader, ParquetReader
 from lsrl.streams.array_writers import NpyWriter, NpzWriter, ParquetWriter
-from lsrl.streams.arrays import NpyReader, NpzReader, ParquetReader
-from lsrl.streams.readers import (
-    ByteReader,
-    CsvReader,
-    JsonLinesReader,
-    Reader,
-    TextReader,
-    WordReader,
-    is_text_program,
-)
+from lsrl.streams.readers import Reader, is_text_program
+from lsrl.streams.row_readers import CsvReader, JsonLinesReader
 from lsrl.streams.sinks import ByteSink
 from lsrl.streams.sources import ByteSource, Place
 from lsrl.streams.text import is_byte
+from lsrl.streams.text_readers import ByteReader, TextReader, WordReader
 from lsrl.streams.writers import CsvWriter, JsonLinesWriter, PlainWriter, Writer
 from lsrl.transition_table import StreamRunner, TokenError
 from lsrl.types import Symbols, Value

@@ -12,7 +12,7 @@ from typing import Any
 
 from lsrl.diagnostics import LsrlError
 from lsrl.ir.graph import Graph
-from lsrl.streams.readers import column_names
+from lsrl.streams.row_readers import column_names
 from lsrl.streams.sinks import ByteSink
 from lsrl.streams.text import is_byte, json_value, plain_value
 from lsrl.types import Symbols, Type, Vector, scalar_of

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from lsrl.diagnostics import LsrlError, did_you_mean
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Input
-from lsrl.streams.readers import RowReader, match_columns
+from lsrl.streams.row_readers import RowReader, match_columns
 from lsrl.streams.sources import ByteSource
 from lsrl.streams.text import value_from_json
 from lsrl.types import Value, Vector, shape
