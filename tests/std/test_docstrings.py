@@ -16,6 +16,7 @@ import pytest
 
 import lsrl
 from lsrl.diagnostics import Source
+from lsrl.frontend.format import format_file
 from lsrl.frontend.parser import parse
 from lsrl.frontend.syntax import Definition
 from tests.std.support import program, run, same
@@ -92,6 +93,12 @@ def test_the_table_of_the_language_page_is_there() -> None:
     known = {d.name.id for d in definitions()}
     assert known >= TABLE | SUGAR
     assert all(d.doc is not None and len(d.doc.value) > 20 for d in definitions())
+
+
+def test_the_library_is_in_the_canonical_form() -> None:
+    for path in STD.glob("*.lsrl"):
+        text = path.read_text()
+        assert format_file(parse(Source(path.name, text))) == text
 
 
 def test_most_functions_show_an_example() -> None:
