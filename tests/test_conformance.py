@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import lsrl
+from benchmarks.targets_page import PAGE, page
 from lsrl.backends.model import CompiledModel
 from lsrl.backends.registry import TARGETS
 from lsrl.diagnostics import LsrlError, Source
@@ -32,7 +33,7 @@ from lsrl.vectorized import run_batch
 from lsrl.verify import verify
 from lsrl.verify.machines import as_tensor
 from lsrl.verify.testing import run_model
-from tests.corpus import CORPUS, OTHER, Case, decoded
+from tests.corpus import CORPUS, OTHER, ROOT, Case, decoded
 
 LENGTHS = (1, 2, 3, 5, 8, 13, 40, 40, 120, 120)
 HOSTED = ("PROVED", "EXHAUSTED", "TESTED")
@@ -179,3 +180,9 @@ def test_target(case: Case, target: str) -> None:
     certificate = model.certificate
     assert certificate.baseline is None or certificate.width <= certificate.baseline
     assert all(cell.baseline is None or cell.width <= cell.baseline for cell in certificate.cells)
+
+
+@pytest.mark.slow
+def test_the_page_on_targets_is_what_the_command_writes() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(sorted((ROOT / "examples").glob("*/*.lsrl"))), \
+        "run `python -m benchmarks.targets_page`"

@@ -1,0 +1,72 @@
+"""Which target hosts which example, at what size, or why not: writes docs/targets.md.
+
+`python -m benchmarks.targets_page` rewrites the page; `--check` exits with 1 if it would change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import lsrl
+from lsrl.backends.registry import TARGETS, TargetRow, explain_targets
+
+__all__ = ["PAGE", "page"]
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "targets.md"
+_HEAD = """# Targets
+
+{targets}
+
+The table tells for every example and target: units in all layers, layers, weights and biases, and the size n·k of the
+plain construction: one unit for each pair of a state and a letter of the program's minimal automaton (none where there
+is no end of states). "tokens" is the number of steps up to which float32 holds every value exactly; without one the
+model is exact at every length. It is written by `python -m benchmarks.targets_page`, and a test checks it.
+
+| example | target | units | layers | weights | n·k | tokens |
+| --- | --- | --- | --- | --- | --- | --- |
+"""
+
+
+def page(examples: list[Path]) -> str:
+    """The page's text for the given programs."""
+    targets = "\n".join(f"- `{t.name}`: {t.summary}" for t in TARGETS.values())
+    refused: dict[str, list[str]] = {}
+    table = "".join(_lines(examples, refused))
+    reasons = "".join(f"- {reason}: {', '.join(names)}\n" for reason, names in refused.items())
+    return _HEAD.format(targets=targets) + table + ("\n## Refused, and why\n\n" + reasons if reasons else "")
+
+
+def _lines(examples: list[Path], refused: dict[str, list[str]]) -> Iterator[str]:
+    for path in examples:
+        name = f"{path.parent.name}/{path.stem}"
+        for row in explain_targets(lsrl.load(path).graph):
+            if not row.hosts:
+                refused.setdefault(f"`{row.target}`, {row.reason}", []).append(name)
+            yield _line(name, row)
+
+
+def _line(name: str, row: TargetRow) -> str:
+    if not row.hosts:
+        return f"| {name} | {row.target} | refused | | | | |\n"
+    horizon = "" if row.horizon is None else f"{row.horizon:,}"
+    baseline = "" if row.baseline is None else f"{row.baseline:,}"
+    return f"| {name} | {row.target} | {row.width} | {row.layers} | {row.params:,} | {baseline} | {horizon} |\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the page would change")
+    options = parser.parse_args()
+    text = page(sorted((ROOT / "examples").glob("*/*.lsrl")))
+    if options.check:
+        return int(PAGE.read_text(encoding="utf-8") != text)
+    PAGE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
