@@ -120,12 +120,13 @@ def _evaluate(node: Node, args: list[Column], rows: int, ranges: Mapping[Node, R
             return _compare(op, args[0], args[1])
         case Table() if all(a.dtype != object for a in args):
             return _table(node, args, rows)
-        case Mux() if small:
+        case Mux():
             return np.where(args[0] != 0, args[1], args[2])
-        case Affine() if small:
-            total = np.full(rows, int(node.bias), np.int64)
+        case Affine():
+            whole = isinstance(node.type, Int)
+            total = np.full(rows, int(node.bias) if whole else Fraction(node.bias), np.int64 if small else object)
             for (c, _), a in zip(node.terms, args, strict=True):
-                total += int(c) * a
+                total += (int(c) if whole else Fraction(c)) * (a if small else a.astype(object))
             return total
         case MinMax(op=op) if small:
             pick: np.ufunc = np.minimum if op == "min" else np.maximum

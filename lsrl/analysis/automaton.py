@@ -24,7 +24,7 @@ from lsrl.types import Bool, Int, Real, Type, Value, Vector
 __all__ = ["Automaton", "NotFinite", "endless", "explore", "extract", "minimise"]
 
 _STATES = 4096
-_UNBOUNDED_STATES = 200  # where the ranges give no bound, to find cells that are finite all the same
+_UNBOUNDED_STATES = 100  # where the ranges give no bound, to find cells that are finite all the same
 _PAIRS = 1 << 22
 _LETTERS = 4096
 _CHUNK = 1 << 18  # pairs of a state and a letter that are evaluated at once
@@ -101,7 +101,8 @@ def explore(graph: Graph, region: Region, ranges: Mapping[Node, Range] | None = 
         return letters
     explorer = _Explorer(graph, region, ranges, letters, checks)
     unbounded = [r for r in region.reads if ranges[r].count is None]
-    reason = explorer.search(min(limit, _UNBOUNDED_STATES) if unbounded else limit)
+    few = max(8, min(_UNBOUNDED_STATES, 4000 // max(1, len(region.inside))))
+    reason = explorer.search(min(limit, few) if unbounded else limit)
     if reason is not None and unbounded:
         return endless(unbounded[0], ranges[unbounded[0]])
     return explorer.automaton() if reason is None else reason

@@ -14,7 +14,7 @@ from lsrl.analysis.arrays import evaluate_columns, python_values, value_column
 from lsrl.analysis.automaton import NotFinite, endless, explore
 from lsrl.analysis.counters import Users, find_counters
 from lsrl.analysis.expressions import Expressions
-from lsrl.analysis.forms import Linear, clamp_forms, latch_forms, linear_forms
+from lsrl.analysis.forms import Linear, LinearForms, clamp_forms, latch_forms
 from lsrl.analysis.interval import Range
 from lsrl.analysis.letters import find_letters
 from lsrl.analysis.spectrum import spectrum
@@ -46,7 +46,7 @@ def classify(graph: Graph, region: Region, ranges: Mapping[Node, Range],
     elif counters is not None and counters.seen is not None:
         found["counter"] = counters
     open_read = next((r for r in region.reads if ranges[r].count is None), None)
-    plain = "accumulator" in found or "counter" in found
+    plain = not {"accumulator", "gated", "counter"}.isdisjoint(found)
     automaton = (endless(open_read, ranges[open_read]) if open_read is not None and plain
                  else explore(graph, region, ranges))
     reason = automaton.reason if isinstance(automaton, NotFinite) else ""
@@ -70,13 +70,13 @@ def _linear(graph: Graph, region: Region, make: Expressions, found: dict[str, d.
     names = region.states
     if not all(isinstance(s.type, Int | Real) for s in region.members):
         return
-    own = [*region.reads, *region.inside]
-    table = linear_forms(own, {r: r.state for r in region.reads}, make)
-    forms = [f for f in (table.get(n, Linear({}, n)) for n in region.nexts) if f is not None]
+    own = {*region.reads, *region.inside}
+    table = LinearForms(own, {r: r.state for r in region.reads}, make)
+    forms = [f for f in (table[n] for n in region.nexts) if f is not None]
     if len(forms) < len(names):
         return
     parts = [*chain(*(f.gains.values() for f in forms)), *(f.offset for f in forms)]
-    if make.depends(parts, table):
+    if make.depends(parts, own):
         return
     if len(names) == 1:
         _single(forms[0], names[0], make, found)

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from lsrl.analysis.details import Counters, Test
 from lsrl.analysis.expressions import Expressions
-from lsrl.analysis.forms import Linear, dependent, linear_forms
+from lsrl.analysis.forms import LinearForms, dependent
 from lsrl.analysis.interval import Range
 from lsrl.analysis.structure import Region, output_nodes
 from lsrl.ir.graph import Graph
@@ -32,26 +32,25 @@ def find_counters(graph: Graph, region: Region, ranges: Mapping[Node, Range], ma
         return None
     own = dependent([*region.reads, *region.inside], names)
     reads: dict[Node, str] = {n: n.state for n in own if isinstance(n, Read)}
-    forms = linear_forms(own, reads, make)
+    forms = LinearForms(set(own), reads, make)
     keep: dict[str, Node] = {}
     add: dict[str, Node] = {}
     for s in registers:
-        form = forms.get(s.next, Linear({}, s.next))
+        form = forms[s.next]
         if form is None or any(t != s.name for t in form.gains):
             return None
         keep[s.name] = form.gains.get(s.name, make.zero)
         add[s.name] = form.offset
         if not _is_bit(make.range(keep[s.name])) or make.range(form.offset).count is None:
             return None
-    tests = _tests([*keep.values(), *add.values(), *control.values()], forms, {}, make)
+    tests = _tests([*keep.values(), *add.values(), *control.values()], forms, None, make)
     if tests is None or any(not t.bounded for t in tests):
         return None
     above = users.above(reads)
     new = {s.next: s.name for s in registers}
     outside = [n for _, n in graph.outputs] + [s.next for s in graph.states if s.name not in region.states]
-    fresh = [n for n in above if not isinstance(n, Read) or n not in reads]
-    seen = _tests([n for n in dict.fromkeys(outside) if n in above], linear_forms(list(above), reads, make),
-                  linear_forms([*reads, *fresh], new, make), make)
+    seen = _tests([n for n in dict.fromkeys(outside) if n in above], LinearForms(above, reads, make),
+                  LinearForms(above, new, make), make)
     return Counters(tuple(s.name for s in registers), keep, add, control, tests, seen)
 
 
@@ -86,7 +85,7 @@ def _is_bit(r: Range) -> bool:
     return r.lo is not None and r.hi is not None and r.lo >= 0 and r.hi <= 1 and r.count is not None and r.count <= 2
 
 
-def _tests(roots: Iterable[Node], old: Mapping[Node, Linear | None], new: Mapping[Node, Linear | None],
+def _tests(roots: Iterable[Node], old: LinearForms, new: LinearForms | None,
            make: Expressions) -> tuple[Test, ...] | None:
     """The comparisons through which some nodes see the registers; None if one sees them otherwise.
 
@@ -97,10 +96,10 @@ def _tests(roots: Iterable[Node], old: Mapping[Node, Linear | None], new: Mappin
     stack = list(roots)
     while stack:
         n = stack.pop()
-        if n in seen or (n not in old and not make.is_made(n)):
+        if n in seen or (n not in old.own and not make.is_made(n)):
             continue
         seen.add(n)
-        test = _test(n, new, True, make) or _test(n, old, False, make)
+        test = (None if new is None else _test(n, new, True, make)) or _test(n, old, False, make)
         if test is not None:
             tests[n] = test
             stack.append(test.rest)
@@ -111,11 +110,11 @@ def _tests(roots: Iterable[Node], old: Mapping[Node, Linear | None], new: Mappin
     return tuple(tests.values())
 
 
-def _test(n: Node, forms: Mapping[Node, Linear | None], new: bool, make: Expressions) -> Test | None:
+def _test(n: Node, forms: LinearForms, new: bool, make: Expressions) -> Test | None:
     """A comparison as one of a weighted sum of registers with something that does not depend on them."""
     if not isinstance(n, Compare) or not isinstance(n.a.type, Int | Real):
         return None
-    a, b = forms.get(n.a, Linear({}, n.a)), forms.get(n.b, Linear({}, n.b))
+    a, b = forms[n.a], forms[n.b]
     if a is None or b is None:
         return None
     weights: dict[str, Fraction] = {}

@@ -50,7 +50,7 @@ class Expressions:
         return None
 
     def affine(self, terms: Iterable[tuple[int | Fraction, Node]], bias: int | Fraction) -> Node:
-        """Σ coefficient · node + bias, constants and sums inside it folded."""
+        """Σ coefficient · node + bias, constants and made sums inside it folded."""
         total: dict[Node, Fraction] = {}
         constant = Fraction(bias)
         stack = [(Fraction(c), x) for c, x in terms][::-1]
@@ -59,7 +59,7 @@ class Expressions:
             value = self.number(x)
             if value is not None:
                 constant += c * value
-            elif isinstance(x, Affine) and not self._graph.numeric:
+            elif isinstance(x, Affine) and self.is_made(x) and not self._graph.numeric:
                 constant += c * x.bias
                 stack.extend((c * d, y) for d, y in reversed(x.terms))
             else:

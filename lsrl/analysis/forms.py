@@ -13,7 +13,7 @@ from lsrl.analysis.expressions import Expressions
 from lsrl.ir.nodes import Affine, Compare, Logic, MinMax, Mul, Mux, Node, Read, operands
 from lsrl.types import Bool, Int, Real
 
-__all__ = ["Clamp", "Linear", "Write", "clamp_forms", "dependent", "latch_forms", "linear_forms"]
+__all__ = ["Clamp", "Linear", "LinearForms", "Write", "clamp_forms", "dependent", "latch_forms"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,23 +52,42 @@ def dependent(nodes: Sequence[Node], names: Container[str]) -> list[Node]:
     return list(out)
 
 
-def linear_forms(nodes: Sequence[Node], variables: Mapping[Node, str], make: Expressions) -> dict[Node, Linear | None]:
-    """The form of each node (operands first) in some variables, which stand for states; None for one that has none.
+class LinearForms:
+    """The forms of nodes in some variables, which stand for states, worked out when they are asked for.
 
-    nodes: all that depend on the variables, and nothing else; what is not among them counts as an offset, and so does
-    a bool among them: whether an offset holds conditions on the variables is for the caller to look at.
+    own: all nodes that depend on the variables. What is not among them counts as an offset, and so does a bool among
+    them: whether an offset holds conditions on the variables is for the caller to look at.
     """
-    forms: dict[Node, Linear | None] = {}
-    for n in nodes:
-        forms[n] = Linear({variables[n]: make.one}, make.zero) if n in variables else _linear(n, forms, make)
-    return forms
+
+    def __init__(self, own: Container[Node], variables: Mapping[Node, str], make: Expressions) -> None:
+        self.own = own
+        self._variables = variables
+        self._make = make
+        self._forms: dict[Node, Linear | None] = {}
+
+    def __getitem__(self, node: Node) -> Linear | None:
+        """The form of a node, None if it has none."""
+        if node not in self.own:
+            return Linear({}, node)
+        stack = [node]
+        while stack:
+            n = stack[-1]
+            if n in self._forms:
+                stack.pop()
+            elif n in self._variables:
+                self._forms[n] = Linear({self._variables[n]: self._make.one}, self._make.zero)
+            elif isinstance(n.type, Bool) or not isinstance(n.type, Int | Real):
+                self._forms[n] = Linear({}, n) if isinstance(n.type, Bool) else None
+            else:
+                below = [x for x in operands(n) if x in self.own and x not in self._forms]
+                if below:
+                    stack += below
+                else:
+                    self._forms[n] = _linear(n, self._forms, self._make)
+        return self._forms[node]
 
 
 def _linear(n: Node, forms: Mapping[Node, Linear | None], make: Expressions) -> Linear | None:
-    if isinstance(n.type, Bool):
-        return Linear({}, n)
-    if not isinstance(n.type, Int | Real):
-        return None
     parts = [forms.get(x, Linear({}, x)) for x in operands(n)]
     known = [p for p in parts if p is not None]
     if isinstance(n, Read) or len(known) < len(parts):

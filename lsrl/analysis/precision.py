@@ -85,8 +85,8 @@ def margin(node: Compare, ranges: Mapping[Node, Range]) -> Fraction | None:
     return grid or None
 
 
-def precision(graph: Graph, cell: Cell, ranges: Mapping[Node, Range]) -> Precision:
-    """What the states of a cell need."""
+def precision(graph: Graph, cell: Cell, ranges: Mapping[Node, Range], make: Expressions | None = None) -> Precision:
+    """What the states of a cell need. make: of the same graph, where it is at hand."""
     found = [ranges[r] for r in cell.reads]
     grid: Fraction | None = Fraction(0)
     for r in found:
@@ -98,12 +98,11 @@ def precision(graph: Graph, cell: Cell, ranges: Mapping[Node, Range]) -> Precisi
     whole = max(known, default=0) if len(known) == len(per_state) else None
     if all(r.bounded for r in found):
         return Precision(whole, grid, Fraction(0), start)
-    return Precision(whole, grid, growth(graph, cell, ranges), start)
+    return Precision(whole, grid, growth(cell, make or Expressions(graph, ranges)), start)
 
 
-def growth(graph: Graph, cell: Cell, ranges: Mapping[Node, Range]) -> Fraction | None:
+def growth(cell: Cell, make: Expressions) -> Fraction | None:
     """By how much the largest absolute value of a cell's states can grow at one token; None if there is no bound."""
-    make = Expressions(graph, ranges)
     found = [g for g in (_growth(x, make) for x in cell.details.values()) if g is not None]
     return min(found, default=None)
 

@@ -10,6 +10,7 @@ from lsrl.analysis.algebra import Algebra, algebra_of
 from lsrl.analysis.automaton import Automaton, NotFinite, explore, minimise
 from lsrl.analysis.cells import Cell, find_cells
 from lsrl.analysis.details import Affine, AffineDense, Counters, Gated
+from lsrl.analysis.expressions import Expressions
 from lsrl.analysis.interval import Range
 from lsrl.analysis.precision import Precision, precision
 from lsrl.analysis.ranges import analyse, proved_checks, refuted_checks
@@ -18,6 +19,7 @@ from lsrl.diagnostics import NOWHERE, Span
 from lsrl.ir.graph import Graph, reachable
 from lsrl.ir.nodes import Node, Read
 from lsrl.passes import run_pipeline
+from lsrl.passes.split_vectors import split_vectors
 
 __all__ = ["explain", "table"]
 
@@ -32,7 +34,7 @@ def explain(graph: Graph) -> str:
     ranges = analyse(flat)
     cells = find_cells(flat, ranges)
     groups = _groups(cells, ranges)
-    parts = [_head(graph, flat), _signals(flat, ranges, cells, groups), _cell_table(flat, groups, ranges),
+    parts = [_head(graph, flat), _signals(flat, ranges, cells, groups), _cell_table(flat, cells, groups, ranges),
              _notes(groups), _whole(flat, cells, ranges), _checks(graph)]
     return "\n\n".join(p for p in parts if p)
 
@@ -104,23 +106,19 @@ def _signals(graph: Graph, ranges: Mapping[Node, Range], cells: Sequence[Cell], 
     return table("inputs and outputs", ("", "name", "type", "range", "from cells"), rows)
 
 
-def _cell_table(graph: Graph, groups: Sequence[_Group], ranges: Mapping[Node, Range]) -> str:
+def _cell_table(graph: Graph, cells: Sequence[Cell], groups: Sequence[_Group], ranges: Mapping[Node, Range]) -> str:
     number = {name: g.number for g in groups for c in g.cells for name in c.states}
-    all_cells = {name: c for g in groups for c in g.cells for name in c.states}
+    make = Expressions(graph, ranges)
     rows = []
     for g in groups:
-        p = precision(graph, g.first, ranges)
-        reads = {number[s] for c in g.cells for s in _needs(c) if s in all_cells} - {g.number}
+        p = precision(graph, g.first, ranges, make)
+        reads = {number[cells[i].states[0]] for c in g.cells for i in c.needs} - {g.number}
         values = " × ".join(dict.fromkeys(str(ranges[r]) for r in g.first.reads)) or "never read"
         rows.append((str(g.number), g.name, ", ".join(g.first.classes), str(min(c.layer for c in g.cells)),
                      ", ".join(map(str, sorted(reads))), values, "none" if p.grid is None else str(p.grid),
                      _horizon(p), _place(g.first.span, graph)))
     head = ("cell", "states", "class", "layer", "reads", "range", "grid", f"exact in {_FORMAT}", "line")
     return table("cells, in the order of their layers", head, rows)
-
-
-def _needs(cell: Cell) -> list[str]:
-    return [n.state for n in reachable(cell.nexts) if isinstance(n, Read)]
 
 
 def _horizon(p: Precision) -> str:
@@ -238,11 +236,12 @@ def _whole(graph: Graph, cells: Sequence[Cell], ranges: Mapping[Node, Range]) ->
 def _checks(graph: Graph) -> str:
     if not graph.checks:
         return ""
-    known = analyse(graph)
-    proved = {id(c) for c in proved_checks(graph, known)}
-    refuted = {id(c) for c in refuted_checks(graph, known)}
+    scalar = split_vectors(graph)  # the later passes drop what they prove
+    known = analyse(scalar)
+    proved = {id(c) for c in proved_checks(scalar, known)}
+    refuted = {id(c) for c in refuted_checks(scalar, known)}
     rows = []
-    for c in graph.checks:
+    for c in scalar.checks:
         state = ("proved" if id(c) in proved else "fails at the first token" if id(c) in refuted
                  else "promised of the inputs" if c.kind == "assume" else "checked at run time")
         what = re.sub(r"\s+", " ", c.message.replace("{value}", "the value"))
