@@ -12,9 +12,9 @@ from lsrl.backends.circuit import CellReport, Circuit, Rational
 from lsrl.backends.cubes import Diagrams
 from lsrl.backends.finite import Leaf, Machine, cover, restrict
 from lsrl.backends.schedule import MachineStage, OutputPlan, Schedule, Source
-from lsrl.backends.structure import input_scalar
+from lsrl.backends.structure import elements_of, input_scalar
 from lsrl.ir.graph import Graph
-from lsrl.ir.nodes import Const, Node, Pack
+from lsrl.ir.nodes import Const, Node
 from lsrl.types import Value
 
 __all__ = ["Whole", "joint_circuit", "whole_automaton"]
@@ -59,8 +59,8 @@ def joint_circuit(graph: Graph, whole: Whole) -> Circuit | None:
     a = whole.automaton
     scalars: list[tuple[str, list[Node]]] = []
     for name, node in graph.outputs:
-        parts: list[Node] = [*node.elements] if isinstance(node, Pack) else [node]
-        if any(x not in a.observations and not isinstance(x, Const) for x in parts):
+        parts = [*elements_of(node)]
+        if not parts or any(x not in a.observations and not isinstance(x, Const) for x in parts):
             return None
         scalars.append((name, parts))
     if whole.baseline > _MOST_PAIRS:

@@ -70,9 +70,12 @@ def input_scalar(node: Node) -> InputScalar | None:
 
 
 def elements_of(node: Node) -> tuple[Node, ...]:
-    """The scalars of a vector that is packed of them or an input, row-major; a scalar alone; () of another vector."""
+    """The scalars of a vector: packed, constant or an input; row-major. A scalar alone; () of another vector."""
     if is_scalar(node.type):
         return (node,)
+    if isinstance(node, Const) and isinstance(node.value, tuple) and isinstance(node.type, Vector):
+        constants = [Const(x, node.type.elem, node.span) for x in node.value]
+        return tuple(x for row in constants for x in elements_of(row))
     if isinstance(node, Pack):
         parts = [elements_of(x) for x in node.elements]
         return tuple(x for part in parts for x in part) if all(parts) else ()
