@@ -19,11 +19,11 @@ from lsrl.arithmetic import convert
 from lsrl.backends.circuit import Bit, CellReport, Count, Form, Number, Placement, Rational, Symbol, constant, signal
 from lsrl.backends.cubes import Cube, Diagrams, TooLargeError
 from lsrl.backends.finite import STATE, Cover, Leaf, Step, cover, explore, minimise
-from lsrl.backends.numbers import Fold, Maps
+from lsrl.backends.numbers import Fold, Maps, domain_of
 from lsrl.backends.symbolic import Atom, Combination, Evaluator, Linear, NotHostedError, Result, Variables
 from lsrl.backends.symbolic import Leaf as VariableLeaf
 from lsrl.backends.symbolic import linear as combined
-from lsrl.backends.wiring import Choice, Quantum
+from lsrl.backends.wiring import Choice, Quantum, Staircase, gate_above
 from lsrl.ir.graph import State
 from lsrl.ir.nodes import Node, Read
 from lsrl.types import Bool, Symbols, Value
@@ -56,13 +56,14 @@ class MachineCell:
 
 
 def machine(cell: Cell, maps: Maps, counting: bool) -> MachineCell:
-    """The cell as an automaton, or (`counting`) as one with registers for the states of many values.
+    """The cell as an automaton, or (`counting`) as one with registers for the states of many values, which may also
+    compare numbers from outside as its control chooses.
 
     Raises NotHostedError with the reason, or TooLargeError.
     """
     registers = tuple(s for s in cell.members if counting and _is_counted(s, maps.ranges))
     baseline: int | None = None
-    if registers:
+    if counting:
         observed = _observed(cell, maps, registers)
     else:
         automaton = cell.automaton
@@ -99,6 +100,8 @@ class _Explorer:
         self.variable: dict[Choice, int] = {}
         self.control = [s for s in cell.members if s not in registers]
         self.inside = set(cell.inside)
+        self.numbers: dict[str, Quantum] = {}  # unbounded numbers from outside, by the name of their atom
+        self.atoms: dict[Node, str] = {}
 
     def result(self) -> MachineCell:
         evaluator = Evaluator(self.variables, self._leaf, self._bounds)
@@ -112,6 +115,9 @@ class _Explorer:
 
         def outcome(value: Hashable) -> tuple[tuple[Value, ...], tuple[Step, ...], tuple[Hashable, ...]]:
             assert isinstance(value, tuple)
+            for v, node in zip((*value[:nc], *value[nc + nr :]), (*roots[:nc], *self.observed), strict=True):
+                if isinstance(v, Linear):
+                    raise NotHostedError(node, "a state of few values takes the value of a number without bounds")
             joint = tuple(convert(v, s.type) for v, s in zip(value[:nc], self.control, strict=True))
             steps = tuple(self._step(s, v) for s, v in zip(self.registers, value[nc : nc + nr], strict=True))
             seen = tuple(convert(v, n.type) for v, n in zip(value[nc + nr :], self.observed, strict=True))
@@ -119,7 +125,16 @@ class _Explorer:
 
         start = tuple(convert(s.init, s.type) for s in self.control)
         small = minimise(explore(self.diagrams, start, function, outcome, 2 * _STATES))
-        thresholds = {v: (f, k) for f, levels in self.variables.thresholds.items() for k, v in levels.items()}
+        thresholds: dict[int, tuple[Combination, int]] = {}
+        for f, levels in self.variables.thresholds.items():
+            outside = [name in self.numbers for _, (name, _) in f]
+            if any(outside) and not all(outside):
+                raise NotHostedError(self.cell.nexts[0], "a number of this cell is compared with one from outside")
+            for k, v in levels.items():
+                if any(outside):
+                    self.roots[v] = self._comparison(f, k)
+                else:
+                    thresholds[v] = (f, k)
         return MachineCell(self.cell, cover(small), self.roots, thresholds, self.registers, self.observed,
                            self.baseline)
 
@@ -132,7 +147,25 @@ class _Explorer:
     def _atom(self, s: State) -> Linear:
         return Linear(((self._grid(s), (s.name, "old")),), Fraction(0))
 
+    def _comparison(self, combination: Combination, k: int) -> Choice:
+        """[combination of numbers from outside ≥ k], in units of their grids, as a variable."""
+        wiring = self.maps.wiring
+        parts = [(c, self.numbers[name]) for c, (name, _) in combination]
+        layer = max(q.layer for _, q in parts)
+        form = Form.total(q.at(layer).scale(Fraction(c) / q.grid) for c, q in parts)
+        lo, hi = _span([(c, q) for c, q in parts])
+        name = Symbol(" + ".join(q.name.text if c == 1 else f"{c}·{q.name.text}" for c, q in parts) + f" ≥ {k}",
+                      parts[0][1].name.span)
+        d = Quantum(wiring, name, layer, form, lo, hi, Fraction(1))
+        stairs = Staircase(((Fraction(k - 1), Fraction(0)), (Fraction(k), Fraction(1))), Fraction(0), Fraction(0))
+        return Choice(wiring, name, (False, True), layer + 1,
+                      lambda places: gate_above(d, stairs, name) if places == {1}
+                      else constant(1) - gate_above(d, stairs, name))
+
     def _bounds(self, atom: Atom) -> tuple[Fraction | None, Fraction | None]:
+        if atom[0] in self.numbers:
+            q = self.numbers[atom[0]]
+            return None if q.lo is None else q.lo / q.grid, None if q.hi is None else q.hi / q.grid
         s = next(s for s in self.registers if s.name == atom[0])
         read = next((r for r in self.cell.reads if r.state == s.name), s.next)
         r, g = self.maps.ranges[read], self._grid(s)
@@ -142,6 +175,10 @@ class _Explorer:
         held = None if node in self.inside else self.maps.held.get(node)
         if held is None or (isinstance(held, Fold) and len(held.roots) > 1):
             return None
+        if isinstance(held, Quantum) and domain_of(node, self.maps.ranges[node], _CONTROL) is None:
+            name = self.atoms.setdefault(node, f"#{len(self.atoms)}")
+            self.numbers[name] = held
+            return Linear(((held.grid, (name, "outside")),), Fraction(0))
         choice = self.maps.choice(node)
         if choice not in self.variable:
             v = self.variable[choice] = self.variables.add(choice.domain)
@@ -402,6 +439,17 @@ class _Builder:
 
         symbol = Symbol(f"old {node.state}", node.span) if isinstance(node, Read) else self.maps.symbol(node)
         self.maps.held[node] = Choice(self.maps.wiring, symbol, domain, self.layer, home)
+
+
+def _span(parts: Sequence[tuple[int, Quantum]]) -> tuple[Fraction | None, Fraction | None]:
+    """The least and the greatest value of a combination, each number in units of its grid."""
+    lo: Fraction | None = Fraction(0)
+    hi: Fraction | None = Fraction(0)
+    for c, q in parts:
+        a, b = (q.lo, q.hi) if c > 0 else (q.hi, q.lo)
+        lo = None if lo is None or a is None else lo + c * a / q.grid
+        hi = None if hi is None or b is None else hi + c * b / q.grid
+    return lo, hi
 
 
 def _words(combination: Combination) -> str:

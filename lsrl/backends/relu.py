@@ -24,7 +24,9 @@ from lsrl.backends.numbers import Maps
 from lsrl.backends.piecewise import TooDeepError
 from lsrl.backends.recurrences import PiecewiseCell, build, delay, piecewise
 from lsrl.backends.refusal import RefusalError, refuse, refuse_numeric
+from lsrl.backends.rnn_relu import single_units
 from lsrl.backends.symbolic import NotHostedError
+from lsrl.backends.whole import whole_weights
 from lsrl.backends.wiring import Quantum, Wiring, pruned
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Const, Input, Node, Pack, Read, operands
@@ -59,7 +61,7 @@ def relu_circuit(graph: Graph, target: str, dtype: torch.dtype) -> Circuit:
             reasons.append(error)
     if not options:
         raise reasons[0]
-    return min(options, key=lambda c: (c.width, len(c.layers)))
+    return whole_weights(single_units(min(options, key=lambda c: (c.width, len(c.layers)))))
 
 
 def _few_values(graph: Graph) -> bool:

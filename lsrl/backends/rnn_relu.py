@@ -41,11 +41,12 @@ def input_limit(dtype: torch.dtype) -> int:
 
 
 def emit(circuit: Circuit, dtype: torch.dtype) -> Emission:
-    """The parameters of a circuit of bits and numbers, float32 or float64.
+    """The parameters of a circuit of bits and numbers with whole weights, each unit one ReLU (see `single_units`).
 
     Raises LsrlError (L407) if a bounded sum is larger than the dtype holds exactly.
     """
-    circuit = single_units(circuit)
+    if any(isinstance(u, Bit) and not u.at_most_one for layer in circuit.layers for u in layer):
+        raise ValueError("a threshold whose sum may exceed 1 takes two units: see single_units")
     bits = PRECISION[str(dtype).removeprefix("torch.")]
     limit = input_limit(dtype)
     exact = analyse_exactness(circuit, bits, limit)

@@ -1,0 +1,95 @@
+"""Circuits with rational weights as circuits with whole ones: units are counted in finer steps where needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+from lsrl.backends.circuit import Bit, Circuit, Count, Form, Number, Placement, Rational, Register, Unit
+from lsrl.diagnostics import LsrlError
+
+__all__ = ["whole_weights"]
+
+_FINEST = 2**40
+
+
+def whole_weights(circuit: Circuit) -> Circuit:
+    """The same circuit with every unit that needs it multiplied by a whole number, so that all weights are whole.
+
+    Raises LsrlError (L404) where a unit's own feedback needs ever finer steps.
+    """
+    if all(_is_whole(u) for layer in circuit.layers for u in layer):
+        return circuit
+    scales: list[list[int]] = [[1] * len(circuit.columns)]
+    layers: list[tuple[Unit, ...]] = []
+    for units in circuit.layers:
+        mine = _scales(units, scales[-1])
+        layers.append(tuple(_scaled(u, s, scales[-1], mine) for u, s in zip(units, mine, strict=True)))
+        scales.append(mine)
+    outputs = tuple(replace(o, forms=tuple(_divided(f, scales[-1]) for f in o.forms)) for o in circuit.outputs)
+    placements = [_placed(p, scales[p.layer]) for p in circuit.placements]
+    return replace(circuit, layers=tuple(layers), outputs=outputs,
+                   placements=tuple(p for p in placements if p is not None))
+
+
+def _is_whole(u: Unit) -> bool:
+    if isinstance(u, Register):
+        return True
+    numbers = (u.below.bias, u.own.bias, u.start, *(w for w, _ in (*u.below.terms, *u.own.terms)))
+    return all(Fraction(x).denominator == 1 for x in numbers)
+
+
+def _scales(units: Sequence[Unit], below: Sequence[int]) -> list[int]:
+    mine = [1] * len(units)
+    changed = True
+    while changed:
+        changed = False
+        for i, u in enumerate(units):
+            if isinstance(u, Register):
+                continue
+            needs = [Fraction(u.below.bias) + Fraction(u.own.bias), Fraction(u.start)]
+            needs += [Fraction(w) / below[j] for w, j in u.below.terms]
+            needs += [Fraction(w) / mine[j] for w, j in u.own.terms]
+            s = math.lcm(mine[i], *(x.denominator for x in needs))
+            if s > _FINEST:
+                raise LsrlError.of("L404", f"{u.symbol.text} needs ever finer steps: its feedback has no grid",
+                                   u.symbol.span)
+            if s != mine[i]:
+                mine[i], changed = s, True
+    return mine
+
+
+def _divided(form: Form, scales: Sequence[int]) -> Form:
+    """The form over units that are multiplied by `scales`."""
+    return Form(tuple((_plain(Fraction(w) / scales[i]), i) for w, i in form.terms), form.bias)
+
+
+def _scaled(u: Unit, s: int, below: Sequence[int], own: Sequence[int]) -> Unit:
+    assert not isinstance(u, Register)
+    down = _divided(u.below, below) + u.own.bias
+    new_below, new_own = _whole(down.scale(s)), _whole(Form(_divided(u.own, own).terms).scale(s))
+    if isinstance(u, Bit):
+        if s == 1:
+            return replace(u, below=new_below, own=new_own)
+        return Number(new_below, new_own, u.symbol, u.start * s, s)
+    return replace(u, below=new_below, own=new_own, start=_plain(Fraction(u.start) * s),
+                   hi=None if u.hi is None else u.hi * s, cap=None if u.cap is None else u.cap * s)
+
+
+def _whole(form: Form) -> Form:
+    return Form(tuple((_plain(w), i) for w, i in form.terms), _plain(form.bias))
+
+
+def _plain(x: Rational) -> Rational:
+    return int(x) if Fraction(x).denominator == 1 else x
+
+
+def _placed(p: Placement, scales: Sequence[int]) -> Placement | None:
+    """The placement over the multiplied units; None if it switches one of them on as a bit."""
+    if any(scales[u] != 1 for u in p.units):
+        return None
+    return replace(p, forms=tuple(_divided(f, scales) for f in p.forms), numbers=tuple(
+        (n, Count(_divided(c.form, scales), tuple((u, a * scales[u], b * scales[u], k) for u, a, b, k in c.units)))
+        for n, c in p.numbers))
