@@ -20,6 +20,7 @@ from lsrl.ir.graph import Graph, reachable
 from lsrl.ir.nodes import Node, Read
 from lsrl.passes import run_pipeline
 from lsrl.passes.split_vectors import split_vectors
+from lsrl.types import Bool, Symbols, scalar_of
 
 __all__ = ["explain", "table"]
 
@@ -34,7 +35,7 @@ def explain(graph: Graph) -> str:
     ranges = analyse(flat)
     cells = find_cells(flat, ranges)
     groups = _groups(cells, ranges)
-    parts = [_head(graph, flat), _signals(flat, ranges, cells, groups), _cell_table(flat, cells, groups, ranges),
+    parts = [_head(graph, flat), _signals(flat, ranges, groups), _cell_table(flat, cells, groups, ranges),
              _notes(groups), _whole(flat, cells, ranges), _checks(graph)]
     return "\n\n".join(p for p in parts if p)
 
@@ -78,6 +79,17 @@ class _Group:
         return f"{base}[…] ({len(places)})"
 
 
+def _values(node: Node, r: Range) -> str:
+    """A range, in the words of the node's type."""
+    match scalar_of(node.type):
+        case Bool():
+            return "false, true" if r.constant is None else str(bool(r.constant)).lower()
+        case Symbols() as s:
+            return s.name(int(r.constant)) if r.constant is not None else f"{r.count} symbols"
+        case _:
+            return str(r)
+
+
 def _base(cell: Cell) -> str:
     return re.sub(r"\[\d+\]$", "", cell.states[0])
 
@@ -97,12 +109,13 @@ def _groups(cells: Sequence[Cell], ranges: Mapping[Node, Range]) -> list[_Group]
     return [_Group(i, members) for i, members in enumerate(out, 1)]
 
 
-def _signals(graph: Graph, ranges: Mapping[Node, Range], cells: Sequence[Cell], groups: Sequence[_Group]) -> str:
+def _signals(graph: Graph, ranges: Mapping[Node, Range], groups: Sequence[_Group]) -> str:
     number = {name: g.number for g in groups for c in g.cells for name in c.states}
-    rows = [("input", n.name, str(n.type), str(ranges[n]), "") for n in graph.inputs]
+    rows = [("input", n.name, str(n.type), _values(n, ranges[n]), "") for n in graph.inputs]
     for name, node in graph.outputs:
         needed = sorted({number[n.state] for n in reachable([node]) if isinstance(n, Read)})
-        rows.append(("output", name, str(node.type), str(ranges[node]), ", ".join(map(str, needed)) or "none: a map"))
+        cells_read = ", ".join(map(str, needed)) or "none: a map"
+        rows.append(("output", name, str(node.type), _values(node, ranges[node]), cells_read))
     return table("inputs and outputs", ("", "name", "type", "range", "from cells"), rows)
 
 
@@ -113,7 +126,7 @@ def _cell_table(graph: Graph, cells: Sequence[Cell], groups: Sequence[_Group], r
     for g in groups:
         p = precision(graph, g.first, ranges, make)
         reads = {number[cells[i].states[0]] for c in g.cells for i in c.needs} - {g.number}
-        values = " × ".join(dict.fromkeys(str(ranges[r]) for r in g.first.reads)) or "never read"
+        values = " × ".join(dict.fromkeys(_values(r, ranges[r]) for r in g.first.reads)) or "never read"
         rows.append((str(g.number), g.name, ", ".join(g.first.classes), str(min(c.layer for c in g.cells)),
                      ", ".join(map(str, sorted(reads))), values, "none" if p.grid is None else str(p.grid),
                      _horizon(p), _place(g.first.span, graph)))

@@ -155,6 +155,20 @@ def test_automata_of_random_programs_behave_like_the_interpreter(data: st.DataOb
             assert_behaves_alike(graph, region, minimise(found), stream)
 
 
+@relaxed
+@given(st.data())
+def test_a_whole_program_as_one_automaton(data: st.DataObject) -> None:
+    text = data.draw(programs(finite=True, reals=False))
+    graph = run_pipeline(read_module(Source("r.lsrl", text), Path()).elaborate())
+    region = whole_region(graph)
+    found = explore(graph, region, limit=200) if graph.states else None
+    if isinstance(found, Automaton):
+        stream: list[dict[str, Any]] = list(data.draw(rows_for(graph)))
+        small = minimise(found)
+        assert len(small.states) <= len(found.states) and len(small.members) <= len(found.members)
+        assert_behaves_alike(graph, region, small, stream)
+
+
 def random_machine(rng: random.Random, n: int, k: int, outputs: int, holes: bool) -> Automaton:
     table = np.array([[rng.randrange(-1 if holes and rng.random() < 0.2 else 0, n) for _ in range(k)]
                       for _ in range(n)], np.int64)
