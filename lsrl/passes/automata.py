@@ -17,9 +17,11 @@ from lsrl.analysis.interval import Range
 from lsrl.analysis.ranges import analyse
 from lsrl.analysis.structure import Region, find_regions
 from lsrl.arithmetic import convert
+from lsrl.diagnostics import Span
 from lsrl.ir.graph import Graph, GraphBuilder, State, reachable
 from lsrl.ir.nodes import Const, Input, Node, Read, Table, map_operands, operands
 from lsrl.ir.printer import all_nodes
+from lsrl.ir.validate import has_type
 from lsrl.passes.merge_tables import evaluate_letters, letter_sources
 from lsrl.passes.rewrite import keep_numeric, kind_of, rebuild
 from lsrl.passes.simplify_logic import simplify_node
@@ -219,7 +221,7 @@ class _Replacer:
         return self.builder.add(Read(plan.names[component], Int(0, last), plan.region.span))
 
     def _table(self, plan: _Plan, parts: Sequence[int], letters: Sequence[int], t: Type,
-               entry: Callable[[int, int], Value]) -> Node:
+               entry: Callable[[int, int], Value], span: Span) -> Node:
         """The table over some components and some arguments of what `entry` gives for a state and a letter class.
 
         Where no state or letter has such values, it holds the entry of the first that there is.
@@ -240,8 +242,9 @@ class _Replacer:
             x = letter_of.get(codes[len(parts) :], 0)
             entries.append(convert(entry(q, x), t))
         if not args:
-            return self.builder.add(Const(entries[0], kind_of(t), plan.region.span))
-        return self._emit(Table(args, los, sizes, tuple(entries), kind_of(t), plan.region.span))
+            return self.builder.add(Const(entries[0], kind_of(t), span))
+        narrow = t if all(has_type(e, t) for e in entries) else kind_of(t)
+        return self._emit(Table(args, los, sizes, tuple(entries), narrow, span))
 
     def _observation(self, node: Node, plan: _Plan) -> Node:
         seen = plan.automaton.observations[node]
@@ -251,7 +254,7 @@ class _Replacer:
             return value
 
         every = range(len(plan.components))
-        return replace(self._table(plan, every, plan.needs[node], node.type, entry), span=node.span)
+        return self._table(plan, every, plan.needs[node], node.type, entry, node.span)
 
     def _states(self, plan: _Plan) -> list[State]:
         automaton = plan.automaton
@@ -260,7 +263,8 @@ class _Replacer:
         for c, blocks in enumerate(plan.components):
             t = Int(0, max(blocks))
             following = self._table(plan, (c,), letters, t,
-                                    lambda q, x, blocks=blocks: blocks[int(automaton.next[q, x])])  # type: ignore[misc]
+                                    lambda q, x, blocks=blocks: blocks[int(automaton.next[q, x])],  # type: ignore[misc]
+                                    plan.region.span)
             out.append(State(plan.names[c], t, blocks[automaton.start], following, plan.region.span))
         return out
 
