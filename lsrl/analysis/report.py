@@ -153,11 +153,16 @@ def _place(span: Span, graph: Graph) -> str:
 
 
 def _notes(groups: Sequence[_Group]) -> str:
-    lines: list[str] = []
+    """What is known of each cell, cells of which the same is known together."""
+    alike: dict[tuple[str, ...], list[_Group]] = {}
     for g in groups:
-        own = [f"    {line}" for line in _cell_notes(g.first)]
-        if own:
-            lines += [f"  cell {g.number}, {g.name}", *own]
+        alike.setdefault(tuple(_cell_notes(g.first)), []).append(g)
+    lines: list[str] = []
+    for notes, members in alike.items():
+        if notes:
+            numbers = ", ".join(str(g.number) for g in members)
+            title = f"cell {numbers}, {members[0].name}" if len(members) == 1 else f"cells {numbers}"
+            lines += [f"  {title}", *(f"    {line}" for line in notes)]
     return "\n".join(["what is known of them", *lines]) if lines else ""
 
 
@@ -183,7 +188,9 @@ def _cell_notes(cell: Cell) -> list[str]:
 
 
 def _counter_notes(c: Counters) -> list[str]:
-    out = [f"{_count(len(c.registers), 'register')}: {', '.join(c.registers)}"]
+    out = [_count(len(c.registers), "register")]
+    if len(c.registers) < len(c.keep) + len(c.control):
+        out[0] += f", {', '.join(c.registers)}, under the control of {', '.join(c.control)}"
     if c.tests:
         out[0] += f"; {_count(len(c.tests), 'comparison')} of registers feed back"
     if c.seen is None:
