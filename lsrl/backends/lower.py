@@ -25,9 +25,9 @@ _MOST_VALUES = 1024
 _LARGE = 1500  # nodes of a graph for which only the first layout is tried
 
 
-_CHANGES: tuple[Callable[[Layout], Layout], ...] = (
-    lambda x: replace(x, lag=not x.lag), lambda x: replace(x, wide=not x.wide),
-    lambda x: replace(x, letters=not x.letters), lambda x: replace(x, mirror=not x.mirror))
+_CHANGES: dict[str, Callable[[Layout], Layout]] = {
+    "lag": lambda x: replace(x, lag=not x.lag), "wide": lambda x: replace(x, wide=not x.wide),
+    "letters": lambda x: replace(x, letters=not x.letters), "mirror": lambda x: replace(x, mirror=not x.mirror)}
 
 
 def bits_circuit(graph: Graph, target: str) -> Circuit:
@@ -73,10 +73,11 @@ def _descend(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target:
     """The smallest circuit found by changing one choice of the layout after another; a refusal if none is possible."""
     best: Circuit | None = None
     refusal: RefusalError | None = None
+    matters: set[str] = set()
 
     def attempt(now: Layout) -> bool:
         nonlocal best, refusal
-        result = _build(graph, ranges, now, target)
+        result = _build(graph, ranges, now, target, matters)
         if isinstance(result, RefusalError):
             refusal = refusal or result
             return False
@@ -85,8 +86,8 @@ def _descend(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target:
 
     attempt(layout)
     if len(graph.nodes) <= _LARGE:
-        for change in _CHANGES if layout.registers else _CHANGES[:-1]:
-            if attempt(change(layout)):
+        for choice, change in _CHANGES.items():
+            if choice in matters and attempt(change(layout)):
                 layout = change(layout)
     if best is not None:
         return best
@@ -94,9 +95,16 @@ def _descend(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target:
     return refusal
 
 
-def _build(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target: str) -> Circuit | RefusalError:
+def _build(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target: str,
+           matters: set[str]) -> Circuit | RefusalError:
+    """matters: the choices that made a difference are added to it."""
     try:
-        return Planner(graph, ranges, layout).circuit()
+        planner = Planner(graph, ranges, layout)
+        matters.update(planner.matters)
+        try:
+            return planner.circuit()
+        finally:
+            matters.update(planner.matters)
     except NotHostedError as error:
         return refuse(graph, target, _code(error), error.node, error.reason)
     except FarSetError:

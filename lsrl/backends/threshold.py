@@ -91,6 +91,7 @@ class Planner:
         self._step_domains: dict[str, tuple[Step, ...]] = {}
         self._known_leaves: dict[StateCell | None, dict[Node, Result | VariableLeaf | None]] = {}
         self._trackers: dict[tuple[tuple[int, str], ...], Tracker] = {}
+        self.matters: set[str] = set()  # the layout's choices that made a difference so far
         self._stages: list[Stage] = []
         self._maps: dict[int, int] = {}
         self._reports: list[tuple[Stage, tuple[str, ...], str, int | None, str]] = []
@@ -143,6 +144,10 @@ class Planner:
             assert domain is not None
             variable = self.variables.add(domain)
             self._nodes[node] = variable
+            if isinstance(node, Read):
+                self.matters.add("lag")
+            elif node not in self.structure.next_of:
+                self.matters.add("wide")
             if self.layout.lag and isinstance(node, Read):
                 slot = next(i for i, s in enumerate(cell.finite) if s.name == node.state)
                 self.sources[variable] = Source(self._name(node), domain, "lag", node.span, slot=slot)
@@ -442,6 +447,7 @@ class Planner:
         spent = len(cover(Machine(self.diagrams, (as_leaf,), 0, (((),),))).cubes)
         if len(smaller.cubes) + spent >= len(stage.cover.cubes):
             return None
+        self.matters.add("letters")
         self.sources[letter] = Source(f"letter of {stage.name}", tuple(range(len(rows))), "observed", stage.span)
         stage.cover = smaller
         return f, letter
@@ -599,13 +605,18 @@ class Planner:
     def _find_free_registers(self) -> None:
         """Marks the cells of one register whose steps ask for no comparison of it, and those to be mirrored."""
         for cell in self.structure.cells:
-            if not cell.registers or not (len(cell.states) == 1 or self.layout.mirror):
+            if not cell.registers:
+                continue
+            if len(cell.states) > 1 and not self.layout.mirror:
+                self.matters.add("mirror")
                 continue
             with self._aside():
                 machine = self._explore(cell, (), ())
                 own = [s for combination in self.variables.thresholds for _, (s, _) in combination
                        if s in cell.registers]
                 cell.free = not own and len(cell.states) == 1
+                if not cell.free:
+                    self.matters.add("mirror")
                 if not cell.free and self.layout.mirror:
                     cell.mirrored = True
                     for i, r in enumerate(cell.registers):
