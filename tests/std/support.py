@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,8 @@ from lsrl.diagnostics import Source
 from lsrl.frontend.modules import read_module
 from lsrl.interpreter import Interpreter
 from lsrl.ir.graph import Graph
+from lsrl.passes import run_pipeline
+from lsrl.python_step import CompiledStep, compile_step
 from lsrl.types import Symbols, Type, Value, Vector
 
 ABC = '{"a", "b", "c"}'
@@ -40,17 +42,28 @@ def named(value: Value, t: Type) -> Any:
     return t.name(value) if isinstance(t, Symbols) and isinstance(value, int) else value
 
 
-def run(text: str, columns: Mapping[str, Sequence[Any]], length: int | None = None) -> list[Any]:
-    """The output "out" of every token. A program without inputs runs for `length` tokens."""
-    return list(steps(text, columns, length))
+@lru_cache(maxsize=512)
+def lowered(text: str) -> CompiledStep:
+    """The generated step of the program after all passes."""
+    return compile_step(run_pipeline(graph_of(text)))
 
 
-def steps(text: str, columns: Mapping[str, Sequence[Any]], length: int | None = None) -> Iterator[Any]:
-    graph = graph_of(text)
+def rows_of(columns: Mapping[str, Sequence[Any]], length: int | None) -> list[dict[str, Any]]:
     n = length if length is not None else len(next(iter(columns.values())))
-    rows: list[dict[str, Any]] = [{name: column[t] for name, column in columns.items()} for t in range(n)]
-    for out in Interpreter(graph).run(rows):
-        yield named(out["out"], graph.output["out"].type)
+    return [{name: column[t] for name, column in columns.items()} for t in range(n)]
+
+
+def run(text: str, columns: Mapping[str, Sequence[Any]], length: int | None = None) -> list[Any]:
+    """The output "out" of every token, the same from the interpreter and from the lowered program.
+
+    A program without inputs runs for `length` tokens.
+    """
+    graph, rows = graph_of(text), rows_of(columns, length)
+    t = graph.output["out"].type
+    out = [named(row["out"], t) for row in Interpreter(graph).run(rows)]
+    again = [named(row["out"], t) for row in lowered(text).run(rows)]
+    assert all(same(a, b) for a, b in zip(out, again, strict=True)), f"{out} becomes {again}\n{text}"
+    return out
 
 
 def expect(text: str, columns: Mapping[str, Sequence[Any]], oracle: Callable[..., Any]) -> None:
