@@ -34,6 +34,7 @@ from lsrl.types import Bool, Symbols, is_scalar, size
 
 __all__ = ["relu_circuit"]
 
+_PLENTY = 48  # units; a program that needs no more is not laid out in another way too
 _FEW_STATES, _FEW_INPUTS = 16, 256
 
 
@@ -54,14 +55,19 @@ def relu_circuit(graph: Graph, target: str, dtype: torch.dtype) -> Circuit:
         reasons.append(refuse(graph, target, _code(error.reason), error.node, error.reason))
     except TooLargeError:
         reasons.append(refuse(graph, target, "L406", graph.outputs[0][1], "its finite part has too many cases"))
-    if not options or _few_values(graph):
+    if not options or (_few_values(graph) and (options[0].width > _PLENTY or _above_baseline(options[0]))):
         try:
             options.append(bits_circuit(graph, target))
         except RefusalError as error:
             reasons.append(error)
     if not options:
         raise reasons[0]
-    return whole_weights(single_units(min(options, key=lambda c: (c.width, len(c.layers)))))
+    return whole_weights(single_units(min(options, key=lambda c: (_above_baseline(c), c.width, len(c.layers)))))
+
+
+def _above_baseline(circuit: Circuit) -> int:
+    """How many cells are wider than an automaton with a unit for every pair of a state and a letter."""
+    return sum(1 for c in circuit.cells if c.baseline is not None and c.width > c.baseline)
 
 
 def _few_values(graph: Graph) -> bool:
@@ -104,8 +110,10 @@ class _Lowering:
                         outputs, tuple(p for p in self.placements if p.layer <= last), tuple(self.reports),
                         tuple(self.quantities))
         small = pruned(whole)
-        known = [c.baseline for c in small.cells]
-        return replace(small, baseline=None if None in known or not known else sum(b for b in known if b is not None))
+        known = [c.baseline for c in small.cells if c.baseline is not None]
+        if not known or len(known) < len(small.cells):
+            return small
+        return replace(small, baseline=sum(known) + small.width - sum(c.width for c in small.cells))
 
     def _readout(self, node: Node, layer: int) -> Form:
         if isinstance(node.type, Bool):
@@ -144,6 +152,7 @@ class _Lowering:
             else:
                 self.built.add(cell)
                 self._build(cell)
+                stack = [root]  # what stands between may be a matter of the cell alone
 
     def _gone(self, node: Node) -> bool:
         """Whether a node is inside an automaton that shows others of its values instead."""
