@@ -21,11 +21,15 @@ _MOST_REMAINDER = 64
 
 @dataclass(eq=False)
 class Tracker:
-    """A combination of free registers. after, before: k → variable [F ≥ k], as of this token and the one before."""
+    """A combination of free registers. after, before: k → variable [F ≥ k], as of this token and the one before.
+
+    remainders: (divisor, whether after the token) → variable F mod divisor.
+    """
 
     registers: tuple[tuple[int, str], ...]
     after: dict[int, int] = field(default_factory=dict)
     before: dict[int, int] = field(default_factory=dict)
+    remainders: dict[tuple[int, bool], int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -53,6 +53,7 @@ class Linear:
 
 
 Result: TypeAlias = "Value | Linear"
+_MOST_REMAINDERS = 256
 _FEW = 3  # a register known up to so many values is asked for, to make a step of a reset
 
 
@@ -95,6 +96,7 @@ class Variables:
         self.diagrams = diagrams
         self.domains: list[tuple[Hashable, ...]] = []
         self.thresholds: dict[Combination, dict[int, int]] = {}
+        self.remainders: dict[Combination, dict[int, int]] = {}
 
     def add(self, domain: tuple[Hashable, ...]) -> int:
         """A new variable with those values."""
@@ -107,6 +109,14 @@ class Variables:
         if k not in known:
             known[k] = self.add((False, True))
         return known[k]
+
+
+    def remainder(self, combination: Combination, divisor: int) -> int:
+        """The variable combination mod divisor."""
+        known = self.remainders.setdefault(combination, {})
+        if divisor not in known:
+            known[divisor] = self.add(tuple(range(divisor)))
+        return known[divisor]
 
 
 class Evaluator:
@@ -302,9 +312,28 @@ class Evaluator:
             case Table():
                 return self._table(node, known)
             case FloorDiv():
-                raise NotHostedError(node, "an unbounded number is divided")
+                return self._divide(node, known[0])
             case _:
                 raise NotHostedError(node, "an unbounded number is used by more than sums and comparisons")
+
+    def _divide(self, node: FloorDiv, x: Result) -> _Found:
+        """Quotient and remainder of an unbounded number: s F + b by m needs F mod M, M the least with s M / m whole."""
+        assert isinstance(x, Linear)
+        combination, scale = lowest_terms(x)
+        ratio = scale / Fraction(node.divisor)
+        if ratio.denominator > _MOST_REMAINDERS:
+            raise NotHostedError(node, f"a number is divided, and {ratio.denominator} remainders are too many")
+        rest: Rational = 0
+        if ratio.denominator > 1:
+            found = self._variable(self._variables.remainder(combination, ratio.denominator))
+            if isinstance(found, _Need):
+                return found
+            assert isinstance(found, int)
+            rest = found
+        remainder = (scale * rest + x.bias) % node.divisor
+        if node.op == "%":
+            return _plain(remainder)
+        return _plain(linear([(1 / Fraction(node.divisor), x)], -remainder / Fraction(node.divisor)))
 
     def _compare(self, node: Compare, a: Result, b: Result) -> _Found:
         if node.op in ("<", "<="):

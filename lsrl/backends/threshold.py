@@ -220,26 +220,45 @@ class Planner:
             for k, variable in list(levels.items()):
                 if variable not in self.sources:
                     self._threshold(combination, k, variable, me, roots[0])
+        for combination, divisors in list(self.variables.remainders.items()):
+            for divisor, variable in list(divisors.items()):
+                if variable not in self.sources:
+                    self._remainder(combination, divisor, variable, me, roots[0])
         return f
 
-    def _threshold(self, combination: Combination, k: int, variable: int, me: StateCell | None, node: Node) -> None:
-        ages = {age for _, (_, age) in combination}
+    def _remainder(self, combination: Combination, divisor: int, variable: int, me: StateCell | None,
+                   node: Node) -> None:
+        tracker = self._free_tracker(combination, me, node)
+        if tracker is None:
+            raise NotHostedError(node, "a number is divided, and what becomes of it decides how it is counted")
+        after = combination[0][1][1] == "new"
+        tracker.remainders[divisor, after] = variable
+        name = f"{'' if after else 'old '}{tracker.name} % {divisor}"
+        self.sources[variable] = Source(name, tuple(range(divisor)), "observed", node.span)
+
+    def _free_tracker(self, combination: Combination, me: StateCell | None, node: Node) -> Tracker | None:
+        """The tracker of a combination of registers that are free for cell `me`; None if they are its own."""
         cells = [self.structure.cell_of[s] for _, (s, _) in combination]
         if me is not None and any(c is me for c in cells):
             if not all(c is me for c in cells):
                 raise NotHostedError(node, "a number of this cell is compared with one outside")
-            name = Tracker(tuple((c, s) for c, (s, _) in combination)).name
-            self.sources[variable] = Source(f"old {name} ≥ {k}", (False, True), "own", cells[0].span)
-            return
-        if len(ages) > 1:
+            return None
+        if len({age for _, (_, age) in combination}) > 1:
             raise NotHostedError(node, "a new value is compared with an old one")
         registers = tuple((c, s) for c, (s, _) in combination)
-        tracker = self._trackers.setdefault(registers, Tracker(registers))
-        new = "new" in ages
+        return self._trackers.setdefault(registers, Tracker(registers))
+
+    def _threshold(self, combination: Combination, k: int, variable: int, me: StateCell | None, node: Node) -> None:
+        tracker = self._free_tracker(combination, me, node)
+        span = self.structure.cell_of[combination[0][1][0]].span
+        if tracker is None:
+            name = Tracker(tuple((c, s) for c, (s, _) in combination)).name
+            self.sources[variable] = Source(f"old {name} ≥ {k}", (False, True), "own", span)
+            return
+        new = combination[0][1][1] == "new"
         (tracker.after if new else tracker.before)[k] = variable
-        name = tracker.name if new else f"old {tracker.name}"
-        kind = "sign" if new else "was"
-        self.sources[variable] = Source(f"{name} ≥ {k}", (False, True), kind, cells[0].span, level=k)
+        name, kind = (tracker.name, "sign") if new else (f"old {tracker.name}", "was")
+        self.sources[variable] = Source(f"{name} ≥ {k}", (False, True), kind, span, level=k)
 
     # Consumers, from the last to the first
 
@@ -478,6 +497,10 @@ class Planner:
         start = self._start(tracker.registers)
         span = self.structure.cell_of[tracker.registers[0][1]].span
         states = tuple(s for _, s in tracker.registers)
+        for divisor in dict.fromkeys(d for d, _ in tracker.remainders):
+            self._remainder_cell(tracker, f, start, divisor, states, span)
+        if not tracker.levels:
+            return
         if any(s.sets for s in steps) or largest_step(steps) > 1:
             machine = saturate(self.diagrams, f, tracker, start)
             if machine is not None:
@@ -493,6 +516,27 @@ class Planner:
             self._register(tracker, f, start, thresholds, states, span)
         else:
             self._quotient(tracker, f, start, divisor, states, span)
+
+    def _remainder_cell(self, tracker: Tracker, f: int, start: int, divisor: int, states: tuple[str, ...],
+                        span: Span) -> None:
+        """The remainder of a combination that someone divides, as a machine of its own."""
+        known = [(after, tracker.remainders[divisor, after]) for after in (True, False)
+                 if (divisor, after) in tracker.remainders]
+        variables = tuple(v for _, v in known)
+        picked = [1 if after else 2 for after, _ in known]
+
+        def pick(leaf: Hashable) -> Leaf:
+            assert isinstance(leaf, Leaf)
+            return Leaf(leaf.next, (), tuple(leaf.observed[i] for i in picked))
+
+        whole = remainder_machine(self.diagrams, f, divisor, start)
+        machine = replace(whole, functions=tuple(self.diagrams.map(g, pick) for g in whole.functions))
+        machine = minimise(restrict(machine, [_class_of(self.sources[v]) for v in variables]))
+        k = letters(machine)
+        stage = MachineStage(f"{tracker.name} % {divisor}", cover(machine), variables, span=span)
+        for slot, v in enumerate(variables):
+            self.sources[v].home, self.sources[v].slot = stage, slot
+        self._append(stage, states, "automaton", machine.size * k if k else None, f"remainder by {divisor}")
 
     def _mirrored_step(self, register: str, cell: StateCell) -> int:
         """The new value of a register with feedback, by the step that its machine observes."""
@@ -613,7 +657,7 @@ class Planner:
             with self._aside():
                 machine = self._explore(cell, (), ())
                 own = [s for combination in self.variables.thresholds for _, (s, _) in combination
-                       if s in cell.registers]
+                       if s in cell.registers]  # a remainder of its own is refused where it is asked for
                 cell.free = not own and len(cell.states) == 1
                 if not cell.free:
                     self.matters.add("mirror")
