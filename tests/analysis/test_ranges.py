@@ -205,9 +205,9 @@ def test_ranges_hold_on_random_graphs(data: st.DataObject, numeric: bool) -> Non
 
 
 @relaxed
-@given(st.data())
-def test_ranges_hold_on_random_programs(data: st.DataObject) -> None:
-    program = data.draw(programs())
+@given(st.data(), st.booleans())
+def test_ranges_hold_on_random_programs(data: st.DataObject, numeric: bool) -> None:
+    program = data.draw(programs(numeric=numeric))
     graph = run_pipeline(read_module(Source("random.lsrl", program), Path()).elaborate())
     assert_sound(graph, list(data.draw(rows_for(graph))))
 
