@@ -1,0 +1,71 @@
+"""Every function of the library on every target: exact, or refused for the reason that its numbers give."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from lsrl.backends.registry import TARGETS, compile_graph
+from lsrl.diagnostics import LsrlError
+from lsrl.interpreter import Interpreter
+from lsrl.types import Type, Vector, values
+from lsrl.verify.testing import run_model
+from tests.std.support import ABC, graph_of, program
+
+# Inputs, result, expression, and the targets that refuse it: numbers without bound as output (L403) or at gates (L407).
+CASES: list[tuple[str, str, str, dict[str, str]]] = [
+    ("x: bool", "bool", "first_token()", {}),
+    ("x: bool", "int", "index()", {"lstm": "L403"}),
+    ("x: int[0..3]", "int[0..3]", "prev(x, 0)", {}),
+    (f"x: {ABC}", ABC, 'delay(x, 3, "b")', {}),
+    ("x: bool", "bool[3]", "window(x, 3, false)", {}),
+    ("x: bool", "int[0..6]", "modulo_counter(7)", {}),
+    ("x: bool", "bool", "count(x) > 3", {}),
+    ("x: int[-2..2]", "bool", "running_sum(x) > 3", {}),
+    ("x: int[0..5]", "int[0..5]", "running_max(x)", {}),
+    ("x: int[0..5]", "int[0..5]", "running_min(x)", {}),
+    ("x: bool", "bool", "parity(x)", {}),
+    ("x: bool", "bool", "ever(x)", {}),
+    ("x: bool", "bool", "always(x)", {}),
+    ("x: bool, p: bool", "bool", "hold(x, p, false)", {}),
+    ("x: bool", "bool", "since(x) == 3", {}),
+    (f"x: {ABC}", "bool", "run_length(x) >= 3", {"rnn_relu": "L407"}),
+    ("x: bool", "bool", "rising(x)", {}),
+    ("x: bool", "bool", "falling(x)", {}),
+    ("s: bool, r: bool", "bool", "latch(s, r)", {}),
+    (f"k: {ABC}, v: bool, q: {ABC}", "bool", "recall(k, v, q, false)", {}),
+    (f"x: {ABC}", "int[3]", "counts(x)", {"lstm": "L403"}),
+    (f"x: {ABC}", "bool", "occurrences(x) > 2", {}),
+    (f"x: {ABC}", ABC, "most_frequent(x)", {}),
+    (f"x: {ABC}", "bool[3]", "seen(x)", {}),
+    (f"x: {ABC}", "int[0..3]", "distinct(x)", {}),
+    ("x: int[0..3]", "bool", "width(select(x, x, <)) > 2", {}),
+    ("x: int[0..2]", "bool", "aggregate(select(x, x, ==), x) > 2", {}),
+    (f"x: {ABC}", "bool", 'matches(x, "(ab)*c?")', {}),
+    (f"x: {ABC}", "bool", 'contains(x, "a.c")', {}),
+    ('x: {"a", " ", *}', "bool", "word_start(x)", {}),
+]
+
+
+def some(t: Type, generator: random.Random) -> Any:
+    return tuple(some(t.elem, generator) for _ in range(t.size)) if isinstance(t, Vector) else \
+        generator.choice([*values(t)])
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS))
+@pytest.mark.parametrize("case", CASES, ids=[c[2] for c in CASES])
+def test_target(case: tuple[str, str, str, dict[str, str]], target: str) -> None:
+    inputs, result, expression, refusals = case
+    graph = graph_of(program(inputs, result, expression))
+    if target in refusals:
+        with pytest.raises(LsrlError) as refusal:
+            compile_graph(graph, target)
+        assert [d.code for d in refusal.value.diagnostics] == [refusals[target]]
+        return
+    model = compile_graph(graph, target)
+    generator = random.Random(expression)
+    for _ in range(4):
+        rows = [{n.name: some(n.type, generator) for n in graph.inputs} for _ in range(100)]
+        assert list(run_model(model, graph, rows)) == list(Interpreter(graph).run(rows))
