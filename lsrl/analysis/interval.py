@@ -183,7 +183,7 @@ def meet(a: Range, b: Range) -> Range | None:
     """The values in both, None if there are none."""
     if a == b:
         return a
-    if a is b or a == b:
+    if a is b:
         return a
     lo = a.lo if b.lo is None else b.lo if a.lo is None else max(a.lo, b.lo)
     hi = a.hi if b.hi is None else b.hi if a.hi is None else min(a.hi, b.hi)

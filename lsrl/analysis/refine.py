@@ -161,7 +161,8 @@ class Evaluator:
                 ways.append(way)
         if not ways:
             return False
-        for node in [n for n in ways[0] if all(n in w for w in ways)]:
+        # a way that leaves a node as it was leaves nothing to learn of it
+        for node in [n for n in ways[0] if all(n in w and w[n] is not facts.get(n) for w in ways)]:
             common = ways[0][node]
             for w in ways[1:]:
                 common = join(common, w[node])
