@@ -541,7 +541,7 @@ class Writer:
     def selection(self, key: Name, depth: int) -> Expr:
         """RASP: a width or an aggregate of one or two comparisons."""
         def compared() -> str:
-            query = self.pick([n for n in self.scope.names if n.type == key.type])
+            query = self.pick([n for n in self.scope.names if n.type == key.type and n.declared])
             ops = ["==", "!=", "<", "<=", ">", ">="] if isinstance(key.type, Int) else ["==", "!="]
             return f"select({key.text}, {query.text}, {self.pick(ops)})"
 
