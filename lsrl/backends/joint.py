@@ -11,7 +11,8 @@ from lsrl.analysis.structure import whole_region
 from lsrl.backends.circuit import CellReport, Circuit, Rational
 from lsrl.backends.cubes import Diagrams
 from lsrl.backends.finite import Leaf, Machine, cover, restrict
-from lsrl.backends.schedule import MachineStage, OutputPlan, Schedule, Source
+from lsrl.backends.schedule import Schedule
+from lsrl.backends.stages import MachineStage, OutputPlan, Source
 from lsrl.backends.structure import elements_of, input_scalar
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Const, Node

@@ -11,7 +11,7 @@ from lsrl.backends.circuit import Circuit
 from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.joint import joint_circuit, whole_automaton
 from lsrl.backends.refusal import RefusalError, refuse, refuse_numeric
-from lsrl.backends.schedule import FarSetError
+from lsrl.backends.stages import FarSetError
 from lsrl.backends.symbolic import NotHostedError
 from lsrl.backends.threshold import Layout, Planner
 from lsrl.ir.graph import Graph

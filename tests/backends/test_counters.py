@@ -245,6 +245,41 @@ def test_steps_larger_than_one_use_a_remainder() -> None:
     assert any("remainder" in row.note for row in model.certificate.cells)
 
 
+def ratio(word: Sequence[int]) -> list[bool]:
+    return [sum(word[: i + 1]) // 3 - (i + 1 - sum(word[: i + 1])) // 2 > 1 for i in range(len(word))]
+
+
+def quarters(word: Sequence[int]) -> list[bool]:
+    return [sum(2 if x else -1 for x in word[: i + 1]) >= 6 for i in range(len(word))]
+
+
+def shifted(word: Sequence[int]) -> list[int]:
+    """The remainder by 5 of the old sum plus 2."""
+    return [(sum(2 if x else -3 for x in word[:i]) + 2) % 5 for i in range(len(word))]
+
+
+@pytest.mark.parametrize(("text", "oracle"), [
+    ("count(b) % 2 == 0", lambda w: [sum(w[: i + 1]) % 2 == 0 for i in range(len(w))]),
+    ("count(b) // 3 - count(not b) // 2 > 1", ratio),
+    ("running_sum(0.5 if b else -0.25) >= 1.5", quarters),
+])
+def test_numbers_divided_or_on_a_grid(text: str, oracle: Callable[[Sequence[int]], list[bool]]) -> None:
+    rng = random.Random(text)
+    model = compile_graph(graph_of(f"program p(b: bool) -> bool:\n    return {text}\n"), "lstm")
+    for chance in (0.35, 0.5, 0.65):
+        word = [int(rng.random() < chance) for _ in range(400)]
+        assert model(torch.tensor([word]).bool())[0][0].tolist() == oracle(word)
+
+
+def test_a_remainder_of_the_old_value() -> None:
+    rng = random.Random(9)
+    body = ["state n: int = 0", "old = n", "n := n + (2 if b else -3)", "return (old + 2) % 5"]
+    model = compile_graph(graph_of("program p(b: bool) -> int[0..4]:\n" + "".join(f"    {x}\n" for x in body)), "lstm")
+    word = [rng.randrange(2) for _ in range(300)]
+    assert model(torch.tensor([word]).bool())[0][0].tolist() == shifted(word)
+    assert model.certificate.horizon is None  # finite: no register is needed
+
+
 def test_a_deep_stack_of_brackets_is_counted() -> None:
     """Depth 60,000, far beyond what a saturating cell could hold."""
     n = 60_000
