@@ -67,6 +67,11 @@ def _plain(value: object) -> object:
     return value
 
 
+def _is_finite(value: float | Decimal) -> bool:
+    """As `math.isfinite`, which takes a Decimal beyond the greatest float for infinite."""
+    return value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+
+
 def _read_bool(value: object) -> bool:
     value = _plain(value)
     if isinstance(value, bool):
@@ -78,7 +83,8 @@ def _read_bool(value: object) -> bool:
 
 def _read_int(value: object, wanted: Int) -> int:
     value = _plain(value)
-    whole = isinstance(value, float | Fraction | Decimal) and math.isfinite(value) and value == int(value)
+    whole = isinstance(value, Fraction) and value.denominator == 1 or (
+        isinstance(value, float | Decimal) and _is_finite(value) and value == int(value))
     if not isinstance(value, int | float | Fraction | Decimal) or not (whole or isinstance(value, int)):
         raise BadValueError("L602", f"{show_raw(value)} is not an integer")
     number = int(value)
@@ -91,7 +97,7 @@ def _read_real(given: object, wanted: Real, numeric: bool) -> Fraction | float:
     value = _plain(given)
     if not isinstance(value, int | float | Fraction | Decimal):
         raise BadValueError("L602", f"{show_raw(value)} is not a number")
-    if isinstance(value, float | Decimal) and not math.isfinite(value):
+    if isinstance(value, float | Decimal) and not _is_finite(value):
         if numeric and wanted == Real():
             return float(value)
         raise BadValueError("L602", f"{value} is not a rational number")

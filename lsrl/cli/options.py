@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from lsrl.diagnostics import LsrlError, did_you_mean
 
@@ -15,7 +15,19 @@ __all__ = ["Parser", "add_program", "load_program", "parse_sizes"]
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with a near name offered for a misspelt command."""
+    """argparse, with a near name offered for a misspelt command, and options that may stand between FILE and INPUT."""
+
+    _mixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse, which by itself gives an optional argument its default at the first option after FILE."""
+        if self._mixing or any(isinstance(a, argparse._SubParsersAction) for a in self._actions):
+            return super().parse_known_args(args, namespace)
+        self._mixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixing = False
 
     def error(self, message: str) -> NoReturn:
         from lsrl.cli.main import COMMANDS

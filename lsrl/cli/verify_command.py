@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--length", type=_positive, metavar="N", help="search inputs of up to N tokens")
     parser.add_argument("--states", type=_positive, metavar="N", default=1_000_000,
                         help="joint states at most (1000000)")
-    parser.add_argument("--time", type=float, metavar="S", default=60.0, help="seconds at most (60)")
+    parser.add_argument("--time", type=_seconds, metavar="S", default=60.0, help="seconds at most (60)")
     parser.add_argument("--tests", type=_positive, metavar="N", default=256,
                         help="random inputs, where inputs have no end (256)")
     parser.add_argument("--seed", type=int, default=0, help="of the random inputs (0)")
@@ -45,6 +45,16 @@ def _positive(text: str) -> int:
     value = int(text) if text.isascii() and text.isdigit() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
     return value
 
 

@@ -156,6 +156,9 @@ def _at_line_start(place: _Place) -> Diagnostic | None:
 def _equals(place: _Place) -> Diagnostic | None:
     """`=`, `:=` and `==` in each other's place."""
     kind, first = place.token.type, place.first
+    if kind == "LSQB" and "ASSIGN" in place.expected:
+        return place.diagnostic("L010", "the indices of an element stand in one pair of brackets",
+                                help="write `m[i, j] := …`")
     if kind == "EQUAL" and "ASSIGN" in place.expected:
         return place.diagnostic("L012", "an element of a state is set with `:=`", help="write `:=`")
     if kind == "EQUAL" and first.type in ("STATE", "PARAM") and "COLON" in place.expected:

@@ -14,7 +14,7 @@ from lsrl.frontend.elaborate.context import Context, Sink
 from lsrl.frontend.elaborate.program import elaborate_program
 from lsrl.frontend.elaborate.scope import ConstEntity, DefEntity, Entity, ModuleEntity, ModuleScope, TypeEntity
 from lsrl.frontend.elaborate.types import resolve_type
-from lsrl.frontend.parser import parse
+from lsrl.frontend.parser import is_name, parse
 from lsrl.ir.graph import Graph
 from lsrl.types import Type
 
@@ -183,8 +183,13 @@ class _Reader:
 
     def _imported(self, item: syntax.Import, folder: Path) -> ModuleScope:
         """The scope of an imported file. Raises LsrlError."""
+        if "\0" in item.path.value:
+            raise LsrlError.of("L105", "a path has no NUL character", item.path.span)
         path = folder / item.path.value
-        key = path.resolve()
+        try:
+            key = path.resolve()
+        except (OSError, RuntimeError):  # links that lead round in a circle
+            raise LsrlError.of("L105", f"{path} cannot be read: its links lead nowhere", item.path.span) from None
         if key in self.reading:
             cycle = " → ".join([*(p.name for p in self.reading[self.reading.index(key):]), key.name])
             raise LsrlError.of("L103", f"this import comes back to itself: {cycle}", item.path.span,
@@ -205,7 +210,7 @@ class _Reader:
                       places: dict[str, Span]) -> None:
         if item.names is None:
             stem = Path(item.path.value).stem
-            if item.alias is None and not stem.isidentifier():
+            if item.alias is None and not is_name(stem):
                 self.sink.add(Diagnostic("L106", f"`{stem}` is not a name", item.path.span,
                                          help=f'write import "{item.path.value}" as name'))
                 return

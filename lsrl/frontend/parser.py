@@ -19,7 +19,7 @@ from lsrl.frontend.reading import read_source
 from lsrl.frontend.tables import END, Machine, Run, UnexpectedTokenError, expected_after, load_grammar
 from lsrl.frontend.walk import deepest
 
-__all__ = ["parse", "read_source"]
+__all__ = ["is_name", "parse", "read_source"]
 
 _lock = Lock()  # the builder, which all parses share, keeps the mistakes of the one under way
 
@@ -29,6 +29,12 @@ def _tools() -> tuple[Machine, Lexicon, Builder]:
     grammar, builder = load_grammar(), Builder()
     lexicon = Lexicon((t.name, t.pattern, t.literal, t.priority) for t in grammar.terminals)
     return Machine(grammar, builder), lexicon, builder
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can stand as a name: letters, digits and underscores, and no reserved word."""
+    _, lexicon, _ = _tools()
+    return text.isascii() and text.isidentifier() and text not in lexicon.words
 
 
 def parse(source: Source) -> syntax.File:

@@ -44,6 +44,22 @@ def test_help_version_and_misspelt_commands(capsys: Captured) -> None:
     assert "did you mean `check`?" in err
 
 
+def test_options_stand_anywhere_among_the_files(capsys: Captured, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("(()")
+    for words in (("--last", DYCK, text), (DYCK, "--last", text), (DYCK, text, "--last")):
+        assert lsrl(capsys, "run", *words) == (0, "false\n", ""), words
+    assert lsrl(capsys, "fmt", DYCK, "--check", PARITY)[0] == 0
+    assert lsrl(capsys, "run", DYCK, text, "more.txt")[0] == 2
+
+
+@pytest.mark.parametrize("seconds", ["-1", "0", "nan", "inf", "x"])
+def test_seconds_are_positive(capsys: Captured, seconds: str) -> None:
+    status, _, err = lsrl(capsys, "verify", PARITY, "--time", seconds)
+    assert status == 2
+    assert "is not a positive number of seconds" in err
+
+
 def test_check(capsys: Captured, tmp_path: Path) -> None:
     assert lsrl(capsys, "check", PARITY, BALANCED)[:2] == (0, f"{PARITY}: parity\n{BALANCED}: balanced\n")
     wrong = tmp_path / "wrong.lsrl"

@@ -156,7 +156,7 @@ def test_index_of_an_unbounded_int_is_checked_where_it_is_used() -> None:
     with pytest.raises(RunError) as error:
         outputs(program("return v[i]", "v: int[3], i: int"), [{"v": [5, 6, 7], "i": 3}])
     assert error.value.diagnostics[0].code == "L204"
-    assert "the index `i` leaves 0..2: the vector has 3 elements" in str(error.value)
+    assert "the index `i` of a vector of 3 leaves 0..2" in str(error.value)
 
 
 def test_ranges_of_states_are_checked_and_guarded_by_their_branch() -> None:

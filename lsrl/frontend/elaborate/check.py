@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
-from lsrl.diagnostics import Diagnostic, LsrlError
+from lsrl.diagnostics import NOWHERE, Diagnostic, LsrlError
 from lsrl.frontend import syntax
 from lsrl.frontend.elaborate.calls import is_ordinary
 from lsrl.frontend.elaborate.check_names import check_names
@@ -76,5 +77,6 @@ def _check_generic(entity: DefEntity, sink: Sink) -> None:
             return
         found = {(x.code, x.span.source.name, x.span.start, x.span.end): x for x in trial.diagnostics}
         common = found if common is None else {k: x for k, x in common.items() if k in found}
+    tried = ", ".join(f"{g.id} = {_TYPES[0] if g.id in types else _SIZES[0]}" for g in d.generics)
     for x in (common or {}).values():
-        sink.add(x)
+        sink.add(replace(x, notes=(*x.notes, (f"as it is with {tried}; other sizes have the error too", NOWHERE))))

@@ -53,8 +53,11 @@ def _element(ctx: Context, v: Data, indices: list[syntax.Expr | syntax.Range], e
         return v
     first, rest = indices[0], indices[1:]
     if not isinstance(v.type, Vector):
-        what = "a number of the form v[i, j] has too many parts" if len(e.indices) > 1 else "only a vector has elements"
-        raise Problem("L205", f"{what}, and this is `{v.type}`", e.value.span if len(e.indices) == 1 else first.span)
+        if len(e.indices) == 1:
+            raise Problem("L205", f"only a vector has elements, and this is `{v.type}`", e.value.span)
+        depth = len(e.indices) - len(indices)
+        raise Problem("L205", f"this is one index too many: the vector has {depth} "
+                              f"dimension{'s' if depth > 1 else ''}", first.span)
     if isinstance(first, syntax.Range):
         part = _slice(ctx, v, first, e.span)
         if not rest:
@@ -97,7 +100,7 @@ def _check_index(ctx: Context, code: Data, n: int, span: Span, of_state: bool = 
         conditions.append(ctx.add(Compare("<=", code.node, ctx.number(n - 1, span), BOOL, span)))
     if conditions:
         text = span.text if len(span.text) <= 40 and "\n" not in span.text else "this"
-        message = f"the index `{text}` leaves 0..{n - 1}: the vector has {n} elements"
+        message = f"the index `{text}` of a vector of {n} leaves 0..{n - 1}"
         ctx.check("range", "L204", message, ctx.both("and", conditions, span), code, span, of_state)
 
 
@@ -127,7 +130,8 @@ def assign_element(ctx: Context, slot: StateSlot, s: syntax.Assign) -> None:
     """`v[i] := e`, `m[i, j] := e`, `m[i] := row`. Raises Problem."""
     dims = shape(slot.type)
     if len(s.indices) > len(dims):
-        raise Problem("L205", f"`{s.name.id}` is `{slot.type}`: it takes at most {len(dims)} indices", s.span)
+        takes = "no index" if not dims else "one index" if len(dims) == 1 else f"at most {len(dims)} indices"
+        raise Problem("L205", f"`{s.name.id}` is `{slot.type}`: it takes {takes}", s.span)
     indices = [_index_of_state(ctx, i, dims[k]) for k, i in enumerate(s.indices)]
     declared = slot.type
     for _ in indices:

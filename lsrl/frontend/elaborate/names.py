@@ -36,6 +36,10 @@ def _unknown(ctx: Context, name: syntax.Name) -> Problem:
     if name.id in FUNCTIONS and not name.id.startswith("_"):
         return Problem("L110", f"`{name.id}` is a function: it stands only in a call", name.span,
                        help=f"write {name.id}(…)")
+    if name.id in ctx.frame.places:
+        return Problem("L101", f"the name `{name.id}` is not known here", name.span,
+                       help=f"the `{name.id}` of line {ctx.frame.places[name.id].line} is local to its block: "
+                            "use state, or name it outside with a if c else b")
     local = [n for block in ctx.frame.blocks for n in block]
     help = suggestion(name.id, [*local, *BUILTIN_TYPES], ctx.frame.module)
     return Problem("L101", f"the name `{name.id}` is not known here", name.span, help=help)

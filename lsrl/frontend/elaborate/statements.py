@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from lsrl.diagnostics import Span, did_you_mean
@@ -41,10 +41,21 @@ def body(ctx: Context, d: syntax.Definition, result: Type | None) -> Static:
                 raise Poisoned
             returned = result_of(ctx, value, result, s.value)
         break
-    if returned is None:
+    if returned is None and not any(isinstance(s, syntax.Return) for s in statements_in(d.body)):
         ctx.error("L304", f"`{d.name.id}` returns nothing", d.name.span, help="end the body with return …")
-        return POISON
-    return returned
+    return POISON if returned is None else returned
+
+
+def statements_in(body: Sequence[syntax.Statement]) -> Iterator[syntax.Statement]:
+    """Every statement of a body, those in its blocks included."""
+    work = list(body)
+    while work:
+        s = work.pop()
+        yield s
+        if isinstance(s, syntax.If):
+            work += [*s.orelse, *(inner for _, block in s.branches for inner in block)]
+        elif isinstance(s, syntax.For):
+            work += s.body
 
 
 def statement(ctx: Context, s: syntax.Statement, top: bool) -> None:
@@ -60,10 +71,10 @@ def statement(ctx: Context, s: syntax.Statement, top: bool) -> None:
             case syntax.For():
                 _for(ctx, s)
             case syntax.StateDecl():
-                _require_top(s, top, "state")
+                _require_top(ctx, s, top, "state")
                 _state(ctx, s)
             case syntax.ParamDecl():
-                _require_top(s, top, "param")
+                _require_top(ctx, s, top, "param")
                 _param(ctx, s)
             case syntax.Assert():
                 _assert(ctx, s)
@@ -87,8 +98,9 @@ def _block(ctx: Context, statements: Sequence[syntax.Statement], names: dict[str
 # ---------------------------------------------------------------- names and state
 
 
-def _require_top(s: syntax.StateDecl | syntax.ParamDecl, top: bool, word: str) -> None:
+def _require_top(ctx: Context, s: syntax.StateDecl | syntax.ParamDecl, top: bool, word: str) -> None:
     if not top:
+        ctx.frame.blocks[-1].setdefault(s.name.id, POISON)  # its uses give no further errors
         raise Problem("L306", f"`{word}` stands at the top of a body, not inside `if` or `for`", s.span,
                       help="declare it above; assign it with := in the branch")
 
@@ -173,15 +185,20 @@ def _param_init(ctx: Context, e: syntax.Expr, t: Type, name: str) -> tuple[str, 
     kind = e.function.id if isinstance(e, syntax.Call) else e.id if isinstance(e, syntax.Name) else ""
     args = e.args if isinstance(e, syntax.Call) else ()
     if kind in _INITS and ctx.frame.look_up(kind) is None and (kind in ("normal", "uniform") or not args):
-        numbers: list[Value] = []
+        numbers: list[Fraction] = []
         for a in args:
             if isinstance(a, syntax.TypeName | syntax.RangeType | syntax.AlphabetType | syntax.UnionType
                           | syntax.ArrayType | syntax.RecordType):
                 raise Problem("L104", f"`{kind}` takes numbers", a.span)
             numbers.append(Fraction(constant_number(ctx, a, f"an argument of `{kind}`")))
+            if kind == "normal" and numbers[0] < 0:
+                raise Problem("L213", f"a standard deviation is not negative, and this is {numbers[0]}", a.span)
         if len(numbers) != _INITS[kind] or (isinstance(e, syntax.Call) and e.named):
             raise Problem("L104", f"`{kind}` takes {_INITS[kind]} number{'s' if _INITS[kind] != 1 else ''} here",
                           e.span, help="normal(standard deviation), uniform(lo, hi)")
+        if kind == "uniform" and numbers[0] > numbers[1]:
+            raise Problem("L213", f"the range {numbers[0]}..{numbers[1]} is empty", e.span,
+                          help="write uniform(lo, hi)")
         return kind, tuple(numbers)
     value = require_static(ctx, expression(ctx, e, t), e.span, f"the initial value of `{name}`")
     node = convert(ctx, value, t, e.span, f"`{name}`", spread=True).node
@@ -195,7 +212,10 @@ def _assign(ctx: Context, s: syntax.Assign) -> None:
         expression(ctx, s.value)
         if isinstance(found, Poison):
             return
-        raise _not_a_state(ctx, s, found)
+        problem = _not_a_state(ctx, s, found)
+        if found is None and s.name.id not in ctx.frame.coming:
+            ctx.frame.blocks[0][s.name.id] = POISON  # its further uses give no further errors
+        raise problem
     if s.indices:
         assign_element(ctx, found, s)
         return
