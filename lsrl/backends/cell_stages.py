@@ -8,11 +8,9 @@ from dataclasses import replace
 from fractions import Fraction
 
 from lsrl.arithmetic import convert
-from lsrl.backends.counters import (
-    Tracker,
-)
+from lsrl.backends.counters import Tracker, largest_step
 from lsrl.backends.cubes import TooLargeError
-from lsrl.backends.finite import Leaf, Machine, Step, cover, explore, letters, minimise, restrict
+from lsrl.backends.finite import Leaf, Machine, Step, cover, explore, letters, minimise, restrict, with_remainder
 from lsrl.backends.reading import Reading, class_of, class_of_value, number_of, result_of
 from lsrl.backends.stages import (
     MachineStage,
@@ -70,15 +68,18 @@ class CellStages(Reading):
         lagging = self._lagging.get(cell.number, [])
         variables = tuple(self._nodes[n] if not isinstance(n, str) else self._steps[n] for n in observed)
         machine = self._explore(cell, observed, variables)
-        tracked = self._own_trackers(cell)
-        machine = self._with_steps(machine, cell, tracked)
+        combinations = self._own_trackers(cell)
+        machine = self._with_steps(machine, cell, combinations)
+        machine, tracked = self._with_small_steps(machine, [t for _, t in combinations], cell)
         keep = [class_of(self.sources[v]) for v in variables]
         tests = [(self.sources[v].slot, class_of_value(self.sources[v])) for v in lagging]
         machine = minimise(restrict(machine, keep), lambda joint: tuple(test(joint[slot]) for slot, test in tests))
         k = letters(machine)
         names = tuple(s.name for s in cell.states)
-        stage = MachineStage(_joined(names), cover(machine), variables, tuple(s.name for s in cell.finite),
-                             tuple(t for _, t in tracked), cell.span, lagging=tuple(lagging))
+        divided = any(t.divided for t in tracked)  # then a control state is more than what the program's states say
+        stage = MachineStage(_joined(names), cover(machine), variables,
+                             () if divided else tuple(s.name for s in cell.finite), tuple(tracked), cell.span,
+                             lagging=tuple(lagging))
         letter_map = self._lettered(machine, stage) if self.layout.letters and not tracked else None
         for v in (*variables, *lagging):
             self.sources[v].home = stage
@@ -139,13 +140,37 @@ class CellStages(Reading):
             assert isinstance(leaf, Leaf)
             steps = tuple(self._step([(c, s, result_of(leaf.observed[place[s]])) for c, (s, _) in combination])
                           for combination, _ in tracked)
-            for t in steps:
-                if abs(t.by) > 1 and not t.sets:
-                    node = self.next_node[cell.registers[0]]
-                    raise NotHostedError(node, f"a number moves by {t.by} at once, and its own comparisons decide when")
             return Leaf(leaf.next, steps, leaf.observed[len(place):])
 
         return replace(machine, functions=tuple(self.diagrams.map(f, change) for f in machine.functions))
+
+    def _with_small_steps(self, machine: Machine, tracked: list[Tracked],
+                          cell: StateCell) -> tuple[Machine, list[Tracked]]:
+        """Registers that move by more than 1 at once are divided; the remainders join the control state."""
+        out: list[Tracked] = []
+        for at, t in enumerate(tracked):
+            steps = [leaf.steps[at] for f in machine.functions for leaf in self.diagrams.leaves(f)
+                     if isinstance(leaf, Leaf)]
+            divisor = largest_step(steps)
+            if divisor <= 1:
+                out.append(t)
+                continue
+            if divisor * machine.size > self._limit:
+                raise NotHostedError(self.next_node[cell.registers[0]], f"`{t.name}` moves by {divisor} at once")
+            quotients: dict[int, int] = {}
+            for k in t.thresholds.values():
+                for q in (-((r - k) // divisor) for r in range(divisor)):
+                    if q not in quotients:
+                        quotients[q] = self._new(f"old {t.name} // {divisor} ≥ {q}", (False, True), cell.span)
+                        self.sources[quotients[q]].kind = "own"
+
+            def renamed(r: int, t: Tracked = t, d: int = divisor, known: dict[int, int] = quotients) -> dict[int, int]:
+                return {v: known[-((r - k) // d)] for v, k in t.thresholds.items()}
+
+            machine = with_remainder(machine, at, divisor, t.start, renamed)
+            out.append(Tracked(f"{t.name} // {divisor}", t.start // divisor, {v: q for q, v in quotients.items()},
+                               divided=True))
+        return machine, out
 
     def _step(self, parts: Sequence[tuple[int, str, Result]]) -> Step:
         """What a combination of registers does, from the registers' new values: coefficient, register, value."""

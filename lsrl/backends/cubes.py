@@ -7,7 +7,7 @@ threshold units compute, one unit a cube.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 __all__ = ["Cube", "Diagrams", "TooLargeError", "merge_cubes"]
@@ -118,6 +118,17 @@ class Diagrams:
                 memo[g] = self.leaf(change(self._values[g]))
             else:
                 memo[g] = self._node(self._tops[g], tuple(memo[c] for c in self._children[g]))
+        return memo[f]
+
+    def substitute(self, f: int, variables: Mapping[int, int]) -> int:
+        """The function with variables replaced by others of the same sizes."""
+        memo: dict[int, int] = {}
+        for g in self._below(f):
+            if self.is_leaf(g):
+                memo[g] = g
+            else:
+                top = self._tops[g]
+                memo[g] = self.case(variables.get(top, top), [memo[c] for c in self._children[g]])
         return memo[f]
 
     def _below(self, f: int) -> list[int]:

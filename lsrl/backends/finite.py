@@ -8,13 +8,14 @@ it is known by no unit being on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lsrl.backends.cubes import Cube, Diagrams, TooLargeError, merge_cubes
 from lsrl.types import Value
 
-__all__ = ["STATE", "Cover", "Leaf", "Machine", "Step", "cover", "explore", "letters", "minimise", "restrict"]
+__all__ = ["STATE", "Cover", "Leaf", "Machine", "Step", "cover", "explore", "letters", "minimise", "reached",
+           "restrict", "with_remainder"]
 
 STATE = -1  # the old control state, as a variable of cubes
 
@@ -113,7 +114,43 @@ def minimise(machine: Machine, apart: Callable[[tuple[Value, ...]], Hashable] | 
                    tuple(tuple(x) for x in labels))
 
 
-def _to_class(classes: Sequence[int]) -> Callable[[Hashable], Leaf]:
+def reached(machine: Machine) -> Machine:
+    """The machine without the states that no word reaches."""
+    numbers = {machine.start: 0}
+    order = [machine.start]
+    for q in order:
+        for leaf in machine.diagrams.leaves(machine.functions[q]):
+            assert isinstance(leaf, Leaf)
+            if leaf.next not in numbers:
+                numbers[leaf.next] = len(order)
+                order.append(leaf.next)
+    functions = tuple(machine.diagrams.map(machine.functions[q], _to_class(numbers)) for q in order)
+    return Machine(machine.diagrams, functions, 0, tuple(machine.labels[q] for q in order))
+
+
+def with_remainder(machine: Machine, at: int, divisor: int, start: int,
+                   thresholds: Callable[[int], Mapping[int, int]]) -> Machine:
+    """The machine with register `at`, F = D·Q + r, replaced by Q; r becomes part of the control state.
+
+    start: F before the first token. thresholds: r → for each variable [F ≥ k] the one of the threshold of Q.
+    """
+    def function(q: int, r: int) -> int:
+        def change(leaf: Hashable) -> Leaf:
+            assert isinstance(leaf, Leaf)
+            step = leaf.steps[at]
+            total = step.by if step.sets else r + step.by
+            steps = (*leaf.steps[:at], Step(total // divisor, step.sets), *leaf.steps[at + 1 :])
+            return Leaf(leaf.next * divisor + total % divisor, steps, leaf.observed)
+
+        return machine.diagrams.map(machine.diagrams.substitute(machine.functions[q], thresholds(r)), change)
+
+    pairs = [(q, r) for q in range(machine.size) for r in range(divisor)]
+    whole = Machine(machine.diagrams, tuple(function(q, r) for q, r in pairs),
+                    machine.start * divisor + start % divisor, tuple(machine.labels[q] for q, _ in pairs))
+    return reached(whole)
+
+
+def _to_class(classes: Sequence[int] | Mapping[int, int]) -> Callable[[Hashable], Leaf]:
     def change(leaf: Hashable) -> Leaf:
         assert isinstance(leaf, Leaf)
         return replace(leaf, next=classes[leaf.next])

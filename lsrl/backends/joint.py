@@ -21,7 +21,7 @@ from lsrl.types import Value
 __all__ = ["Whole", "joint_circuit", "whole_automaton"]
 
 _MOST_STATES = 4096
-_MOST_PAIRS = 3000
+_MOST_PAIRS = 1500
 
 
 class Whole:

@@ -55,10 +55,10 @@ def threshold_circuit(graph: Graph, target: str, counting: bool = True) -> Circu
                                         f"`{name}` has too many values for bits; declare a smaller range")
             continue
         result = _descend(graph, ranges, Layout(registers), target)
-        if isinstance(result, RefusalError):
-            refusal = refusal or result
-        else:
+        if not isinstance(result, RefusalError):
             best = _smaller(best, result)
+            break  # to enumerate what could be counted would make it larger
+        refusal = refusal or result
     if best is None:
         assert refusal is not None
         raise refusal

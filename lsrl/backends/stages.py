@@ -64,13 +64,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Tracked:
-    """A combination of registers inside a machine, counted one token behind. thresholds: variable → k of [F ≥ k]."""
+    """A combination of registers inside a machine, counted one token behind. thresholds: variable → k of [F ≥ k].
+
+    divided: it is the quotient by a step that is larger than 1.
+    """
 
     name: str
     start: int
     thresholds: dict[int, int]
     state: str | None = None  # the program's state that it is, if it is one alone
     grid: Rational = 1
+    divided: bool = False
 
 
 @dataclass(eq=False)

@@ -54,6 +54,7 @@ class Linear:
 
 Result: TypeAlias = "Value | Linear"
 _MOST_REMAINDERS = 256
+_SEVERAL = 64  # an observed number known up to so many values is asked for
 _FEW = 3  # a register known up to so many values is asked for, to make a step of a reset
 
 
@@ -157,14 +158,26 @@ class Evaluator:
             results.clear()
             for i, root in enumerate(roots):
                 found = self._run(root)
-                if not isinstance(found, _Need) and i in stepping:
-                    found = self._as_step(found, stepping[i])
+                if not isinstance(found, _Need):
+                    found = self._as_step(found, stepping[i]) if i in stepping else self._pinned(found)
                 if isinstance(found, _Need):
                     return found.variable
                 results.append(found)
             return None
 
         return self._variables.diagrams.build(evaluate, self._assign, self._retract, lambda: tuple(results))
+
+    def _pinned(self, value: Result) -> Result | _Need:
+        """A number that is known up to a few values, such as a clamped one: which of them it is, is asked for."""
+        if not isinstance(value, Linear):
+            return value
+        combination, scale = lowest_terms(value)
+        low, high = self._known_range(combination)
+        if low is None or high is None or high - low > _SEVERAL:
+            return value
+        if low < high:
+            return _Need(self._variables.threshold(combination, math.floor((low + high) / 2) + 1))
+        return _plain(scale * low + value.bias)
 
     def _as_step(self, new: Result, register: str) -> Result | _Need:
         """A constant new value as old value + difference, where the old one is known or can be asked for."""

@@ -280,6 +280,59 @@ def test_a_remainder_of_the_old_value() -> None:
     assert model.certificate.horizon is None  # finite: no register is needed
 
 
+@pytest.mark.parametrize(("up", "down", "level"), [(2, 1, 3), (3, 2, 5), (3, 1, 0), (5, 3, 7)])
+def test_large_steps_with_feedback(up: int, down: int, level: int) -> None:
+    """A walk that is reflected at zero: its own comparison decides how it moves."""
+    text = (f"program p(b: bool) -> (high: bool, zero: bool):\n    state n: int = 4\n"
+            f"    n := n + {up} if b else max(n - {down}, 0)\n    return (high = n >= {level}, zero = n == 0)\n")
+    rng = random.Random(up)
+    word = [rng.random() < down / (up + down) for _ in range(1500)]
+    n, want = 4, []
+    for b in word:
+        n = n + up if b else max(n - down, 0)
+        want.append((n >= level, n == 0))
+    out, _ = compile_graph(graph_of(text), "lstm").outputs_of(torch.tensor([word]))
+    assert list(zip(out["high"][0].tolist(), out["zero"][0].tolist(), strict=True)) == want
+
+
+def test_hysteresis_with_large_steps() -> None:
+    text = """
+program p(t: {"a", "b", "c"}) -> bool:
+    state n: int = 0
+    state full: bool = false
+    full := n > 20 or (full and n > 4)
+    n := n - 2 if full else n + (3 if t == "a" else 2 if t == "b" else -1)
+    return n > 10
+"""
+    rng = random.Random(2)
+    word = [rng.randrange(3) for _ in range(1500)]
+    n, full, want = 0, False, []
+    for x in word:
+        full = n > 20 or (full and n > 4)
+        n += -2 if full else (3, 2, -1)[x]
+        want.append(n > 10)
+    assert compile_graph(graph_of(text), "lstm")(torch.tensor([word]))[0][0].tolist() == want
+
+
+def test_a_clamped_count_is_an_output() -> None:
+    model = compile_graph(graph_of("program p(b: bool) -> int[0..9]:\n    return clamp(count(b), 0, 9)\n"), "lstm")
+    word = [i % 3 != 1 for i in range(40)]
+    assert model(torch.tensor([word]))[0][0].tolist() == [min(sum(word[: i + 1]), 9) for i in range(40)]
+
+
+def test_a_wide_range_is_counted_and_not_enumerated() -> None:
+    text = ("program p(b: bool) -> bool:\n    state n: int[0..1000] = 500\n"
+            "    n := clamp(n + (1 if b else -1), 0, 1000)\n    return n > 498\n")
+    model = compile_graph(graph_of(text), "lstm")
+    assert sum(model.certificate.widths) < 20
+    word = [False] * 700 + [True] * 1200 + [False] * 600
+    n, want = 500, []
+    for b in word:
+        n = min(max(n + (1 if b else -1), 0), 1000)
+        want.append(n > 498)
+    assert model(torch.tensor([word]))[0][0].tolist() == want
+
+
 def test_a_deep_stack_of_brackets_is_counted() -> None:
     """Depth 60,000, far beyond what a saturating cell could hold."""
     n = 60_000
