@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from lsrl.arithmetic import apply
 from lsrl.diagnostics import Diagnostic, LsrlError, Span
 from lsrl.frontend import syntax
+from lsrl.frontend.elaborate.types import plain
 from lsrl.frontend.elaborate.values import Data, Poisoned, Problem, StateSlot, Static
 from lsrl.ir.graph import Check, GraphBuilder
 from lsrl.ir.nodes import Const, Divide, Index, Input, Logic, Mux, Node, Pack, Unary, operands
@@ -324,8 +325,6 @@ class Context:
     @staticmethod
     def merged_type(a: Node, b: Node, declared: Type) -> Type:
         """The type of a choice between two values of a state: the declared one only if both are of it."""
-        from lsrl.frontend.elaborate.types import plain
-
         return declared if a.type == declared and b.type == declared else plain(declared)
 
     def _parts(self, value: Node | Parts, span: Span) -> list[Node]:

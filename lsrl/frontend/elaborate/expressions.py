@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 
 from lsrl.diagnostics import Span, did_you_mean
 from lsrl.frontend import syntax
-from lsrl.frontend.elaborate.constants import constant_int, int_of
+from lsrl.frontend.elaborate.constants import constant_int
 from lsrl.frontend.elaborate.context import Context
-from lsrl.frontend.elaborate.conversion import data, joined, poisoned, symbol_constant
+from lsrl.frontend.elaborate.conversion import data, joined, poisoned, symbol_constant, to_real
 from lsrl.frontend.elaborate.names import entity_value, look_up
 from lsrl.frontend.elaborate.operations import choose, require_bool
 from lsrl.frontend.elaborate.scope import ModuleEntity
+from lsrl.frontend.elaborate.types import join, plain
 from lsrl.frontend.elaborate.values import (
     POISON,
     Data,
@@ -33,8 +34,8 @@ from lsrl.frontend.elaborate.values import (
     Text,
     words_for,
 )
-from lsrl.ir.nodes import Const, Node
-from lsrl.types import BOOL, INT, REAL, Symbols, Type, Vector, scalar_of, shape
+from lsrl.ir.nodes import Node
+from lsrl.types import BOOL, INT, REAL, Real, Record, Symbols, Type, Vector, scalar_of, shape
 
 __all__ = ["Handler", "choose_values", "condition", "each_value", "expression", "expressions", "handles", "stream"]
 
@@ -199,10 +200,6 @@ def vector_of(ctx: Context, values: list[Static], span: Span, expected: Type | N
 
 def pack_data(ctx: Context, parts: list[Data], span: Span) -> Data:
     """The vector of values of one kind and size, of the type that holds them all."""
-    from lsrl.frontend.elaborate.conversion import to_real
-    from lsrl.frontend.elaborate.types import join, plain
-    from lsrl.types import Real
-
     static, exact = parts[0].type, parts[0].node.type
     for p in parts[1:]:
         static = static if p.type is static else join(static, p.type) or plain(static)
@@ -251,7 +248,7 @@ def each_value(ctx: Context, source: syntax.Expr | syntax.Range) -> list[Static]
 
 @handles(syntax.RecordLiteral)
 def _record(ctx: Context, e: syntax.RecordLiteral, expected: Type | None) -> Static:
-    wanted = dict(expected.fields) if expected is not None and hasattr(expected, "fields") else {}
+    wanted = dict(expected.fields) if isinstance(expected, Record) else {}
     fields: dict[str, Data] = {}
     failed = False
     for name, part in e.fields:
@@ -293,10 +290,3 @@ def look_up_value(ctx: Context, name: syntax.Name) -> Static:
     found = look_up(ctx, name)
     assert not isinstance(found, StateSlot)
     return found
-
-
-def constant_of(value: Static, span: Span, what: str) -> int:
-    """An int constant's value; raises Problem L206 for a stream."""
-    if isinstance(value, Data) and not isinstance(value.node, Const):
-        raise Problem("L206", f"{what} must be known at compile time", span)
-    return int_of(value, span, what)

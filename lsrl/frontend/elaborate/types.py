@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from lsrl.diagnostics import Span
 from lsrl.frontend import syntax
-from lsrl.frontend.elaborate.context import Context
 from lsrl.frontend.elaborate.values import Data, Poison, Poisoned, Problem, StateSlot, Static, TypeValue, words_for
 from lsrl.types import BOOL, BYTE, INT, REAL, Int, Real, Record, Symbols, Type, Value, Vector, quote_symbol
+
+if TYPE_CHECKING:
+    from lsrl.frontend.elaborate.context import Context
 
 __all__ = ["BUILTIN_TYPES", "ELEMENT_LIMIT", "exact_type", "fits", "join", "match_type", "plain", "resolve_type",
            "same_kind", "static_type", "type_of_argument", "type_variables"]

@@ -7,14 +7,14 @@ it gives no further error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from lsrl.diagnostics import Span
 from lsrl.ir.nodes import Const, Node, Read
 from lsrl.types import Bool, Int, Real, Record, Symbols, Type, Value, Vector, quote_symbol
 
-__all__ = ["POISON", "Builtin", "Data", "Items", "OperatorValue", "Poison", "Poisoned", "Problem", "RecordValue",
+__all__ = ["POISON", "Data", "Items", "OperatorValue", "Poison", "Poisoned", "Problem", "RecordValue",
            "SelectorValue", "StateSlot", "Static", "Text", "TypeValue", "kind_name", "show_constant", "words_for"]
 
 
@@ -114,14 +114,6 @@ class StateSlot:
     init: Value
     read: Read
     span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Builtin:
-    """A function that is part of the language; `internal` ones are for the standard library alone."""
-
-    name: str
-    internal: bool = field(default=False)
 
 
 class Problem(Exception):  # noqa: N818 - it is reported, not raised to the user
