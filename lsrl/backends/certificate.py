@@ -85,6 +85,8 @@ class Certificate:
     @classmethod
     def from_json(cls, data: Any) -> Certificate:
         """The certificate that `to_json` wrote. Raises TypeError or KeyError for anything else."""
+        if not isinstance(data, dict):
+            raise TypeError("a certificate is an object")
         known = {f.name for f in fields(cls)}
         values = {k: v for k, v in data.items() if k in known}
         values["ranges"] = tuple(RangeRow(**r) for r in values["ranges"])

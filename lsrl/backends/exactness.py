@@ -135,8 +135,8 @@ class _Bounds:
             for form in output.forms:
                 self._require([(top, _whole(form))], (top, -1))
         grows = {layer for layer, _ in self.place}
-        limit = min(((cap - row[n]) / row[:n].sum() for row, cap in zip(self.sums, self.caps, strict=True)),
-                    default=None)
+        limit = min(((cap - row[n]) / row[:n].sum() for row, cap in zip(self.sums, self.caps, strict=True)
+                     if row[:n].any()), default=None)
         limits = tuple(None if limit is None or layer not in grows else float(limit)
                        for layer in range(len(self.circuit.layers)))
         return Exactness(self._horizon(self._close(step, same), start), self.bounded, limits, self.too_large)

@@ -64,7 +64,7 @@ def write_model_file(path: str | os.PathLike[str], description: Mapping[str, Any
     """
     text = json.dumps(description, sort_keys=True, ensure_ascii=False, allow_nan=False)
     whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    data = save_tensors(whole, {_KEY: text, _SUM: checksum(text, whole)})
+    data = _ordered(save_tensors(whole, {_KEY: text, _SUM: checksum(text, whole)}))
     target = Path(path)
     temporary: str | None = None
     try:
@@ -81,6 +81,14 @@ def write_model_file(path: str | os.PathLike[str], description: Mapping[str, Any
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same file with its header in a fixed order; the library's differs from run to run."""
+    length = int.from_bytes(data[:8], "little")
+    text = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def _umask() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 from collections.abc import Mapping
@@ -209,7 +210,7 @@ def assemble(program: Graph, lowered: Graph, circuit: Circuit, emission: Emissio
         "symbols": describe_symbols(circuit, types, emission.technology, emission.unit_kinds, dtype),
         "certificate": certificate.to_json(),
     }
-    model = CompiledModel(description, emission.technology, stack)
+    model = CompiledModel(json.loads(json.dumps(description)), emission.technology, stack)
     weight, bias = emission.readout
     padded = torch.zeros_like(model.readout.weight)
     padded[:, : weight.shape[1]] = weight

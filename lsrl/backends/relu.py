@@ -13,6 +13,7 @@ from fractions import Fraction
 import torch
 
 from lsrl.analysis.cells import Cell, find_cells
+from lsrl.analysis.interval import Range
 from lsrl.analysis.ranges import analyse
 from lsrl.backends.certificate import PRECISION
 from lsrl.backends.circuit import CellReport, Circuit, Form, Output, Placement, Quantity
@@ -29,8 +30,8 @@ from lsrl.backends.symbolic import NotHostedError
 from lsrl.backends.whole import whole_weights
 from lsrl.backends.wiring import Quantum, Wiring, pruned
 from lsrl.ir.graph import Graph
-from lsrl.ir.nodes import Const, Input, Node, Pack, Read, operands
-from lsrl.types import Bool, Symbols, is_scalar, size
+from lsrl.ir.nodes import Const, Index, Input, Node, Pack, Read, operands
+from lsrl.types import Bool, Int, Symbols, Vector, is_scalar, size
 
 __all__ = ["relu_circuit"]
 
@@ -100,7 +101,7 @@ class _Lowering:
         self.quantities: list[Quantity] = []
 
     def circuit(self) -> Circuit:
-        scalars = [(name, node.type, _scalars(node)) for name, node in self.graph.outputs]
+        scalars = [(name, node.type, _scalars(node, self.ranges)) for name, node in self.graph.outputs]
         for _, _, nodes in scalars:
             for node in nodes:
                 self.hold(node)
@@ -213,13 +214,14 @@ def _is_small(cell: Cell, most: int) -> bool:
 
 
 def _is_input(node: Node) -> bool:
-    from lsrl.backends.structure import input_scalar
+    """Whether a node is an input or, element by element, a part of one."""
+    while isinstance(node, Index) and isinstance(node.index, Const):
+        node = node.vector
+    return isinstance(node, Input)
 
-    return isinstance(node, Input) or input_scalar(node) is not None
 
-
-def _scalars(node: Node) -> list[Node]:
-    """The scalars of an output, row-major."""
+def _scalars(node: Node, ranges: dict[Node, Range]) -> list[Node]:
+    """The scalars of an output, row-major; those of a whole input get the range of the input."""
     out: list[Node] = []
     stack = [node]
     while stack:
@@ -228,8 +230,12 @@ def _scalars(node: Node) -> list[Node]:
             stack.extend(reversed(n.elements))
         elif is_scalar(n.type):
             out.append(n)
+        elif isinstance(n.type, Vector) and isinstance(n, Const) and isinstance(n.value, tuple):
+            stack.extend(Const(v, n.type.elem, n.span) for v in reversed(n.value))
+        elif isinstance(n.type, Vector) and (isinstance(n, Input) or _is_input(n)):
+            parts: list[Node] = [Index(n, Const(i, Int(), n.span), n.type.elem, n.span) for i in range(n.type.size)]
+            ranges.update((x, ranges[n]) for x in parts)
+            stack.extend(reversed(parts))
         else:
             raise NotHostedError(n, "a vector output is not made of scalars")
     return out
-
-
