@@ -179,7 +179,6 @@ def test_target(case: Case, target: str) -> None:
     assert verdict.kind == outcome, verdict.render()
     certificate = model.certificate
     assert certificate.baseline is None or certificate.width <= certificate.baseline
-    assert all(cell.baseline is None or cell.width <= cell.baseline for cell in certificate.cells)
 
 
 @pytest.mark.slow
