@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lsrl.analysis.cells import find_cells
 from lsrl.diagnostics import Diagnostic, LsrlError
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Divide, Input, Node, Param, Read, Unary, operands
+from lsrl.types import is_number
 
 __all__ = ["RefusalError", "refuse", "refuse_numeric"]
 
@@ -28,9 +30,11 @@ class RefusalError(LsrlError):
 def refuse(graph: Graph, target: str, code: str, node: Node, reason: str, cell: str = "") -> RefusalError:
     """The refusal of a program because of one node.
 
-    code: L402 the cell's class, L403 an unbounded number as output, L404 a real without a grid, L406 too large.
+    cell: the class of the cell that the node belongs to, found out if not given. code: L402 the cell's class, L403 an
+    unbounded number as output, L404 a real without a grid, L405 floating reference values, L406 too large.
     """
     states = _states_of(node)
+    cell = cell or _kind(graph, states)
     what = f"`{', '.join(states[:4])}`" if states else f"`{graph.name}`"
     kind = f" ({cell})" if cell else ""
     return RefusalError(Diagnostic(code, f"`{target}` cannot host {what}{kind}: {reason}", node.span), reason)
@@ -52,16 +56,22 @@ def refuse_numeric(graph: Graph, target: str) -> RefusalError | None:
     return None
 
 
+def _kind(graph: Graph, states: Sequence[str]) -> str:
+    """The class of the cell of the first of the states, as `lsrl explain` names it."""
+    found = [c.kind for c in find_cells(graph) if states[:1] and states[0] in c.states]
+    return found[0] if found else ""
+
+
 def _states_of(node: Node) -> list[str]:
-    """The states whose values a node reads at this token, nearest first; without recursion."""
+    """The states whose values a node reads at this token, numbers first, then the nearest; without recursion."""
     seen: set[Node] = {node}
     queue = [node]
-    names: dict[str, None] = {}
+    names: dict[str, bool] = {}
     for n in queue:
         if isinstance(n, Read):
-            names[n.state] = None
+            names[n.state] = is_number(n.type)
         for x in operands(n):
             if x not in seen and not isinstance(x, Input):
                 seen.add(x)
                 queue.append(x)
-    return list(names)
+    return sorted(names, key=lambda name: not names[name])
