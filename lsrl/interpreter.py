@@ -208,7 +208,8 @@ def check_failure(graph: Graph, check: Check, subject: Value | None, state: Mapp
     given = [f"{n.name} = {show_value(inputs[n.name], n.type)}" for n in graph.inputs]
     notes = ((f"the inputs of that token: {', '.join(given)}", NOWHERE),) if given else ()
     message = f"{check.message.replace('{value}', shown)} {where}"
-    return RunError(Diagnostic(check.code, message, check.span, label, notes=notes), position, check, inputs, row)
+    diagnostic = Diagnostic(check.code, message, check.span, label, check.help, notes)
+    return RunError(diagnostic, position, check, inputs, row)
 
 
 def _sentence(parts: Sequence[str]) -> str:

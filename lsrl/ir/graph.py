@@ -30,7 +30,8 @@ class Check:
 
     kind: "assert" (the program's own, L5xx when refuted), "assume" (about the inputs), "range" (a declared range
     or domain, L204). `subject` is the value that is out of range, for the message; `message` may hold `{value}`.
-    A check in a branch is true where the branch is not taken. Checks stand in the order of the text.
+    A check in a branch is true where the branch is not taken. Checks stand in the order of the text. `help` is for the
+    message alone: the text form of a graph leaves it out, as it does spans.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Check:
     code: str
     subject: Node | None
     span: Span
+    help: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -167,6 +167,7 @@ def test_ranges_of_states_are_checked_and_guarded_by_their_branch() -> None:
     assert error.value.position == 3
     assert "`d` leaves its range int[0..2]" in str(error.value)
     assert "becomes 3 when d is 2" in str(error.value)
+    assert error.value.diagnostics[0].help == "widen the range, or clamp(d + 1, 0, 2)"
 
 
 def test_ranges_that_types_show_need_no_check() -> None:

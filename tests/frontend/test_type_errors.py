@@ -185,7 +185,7 @@ def test_an_error_is_shown_with_its_line_and_caret() -> None:
         "  │\n"
         "2 │     state s: int[0..8] = 9\n"
         "  │                          ^ is 9\n"
-        "  = help: widen the range, or use clamp(…)")
+        "  = help: widen the range, or clamp(9, 0, 8)")
 
 
 def test_one_error_poisons_what_uses_it() -> None:

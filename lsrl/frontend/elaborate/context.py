@@ -360,7 +360,7 @@ class Context:
     # ---- checks
 
     def check(self, kind: str, code: str, message: str, condition: Node, subject: Data | None, span: Span,
-              of_state: bool = False) -> None:
+              of_state: bool = False, help: str = "") -> None:
         """Add a check of a scalar bool, true where the place is not reached.
 
         of_state: the value is kept although a conditional expression may not use it, so only statements guard it.
@@ -371,7 +371,8 @@ class Context:
         condition = self.both("or", [*[self.negate(p, span) for p in paths if not shape(p.type)], condition], span)
         if isinstance(condition, Const) and condition.value is True:
             return
-        self.checks.append(Check(kind, condition, message, code, None if subject is None else subject.node, span))
+        node = None if subject is None else subject.node
+        self.checks.append(Check(kind, condition, message, code, node, span, help))
 
 
 def _exact(value: Value) -> Value:

@@ -122,7 +122,7 @@ def convert(ctx: Context, value: Static, declared: Type, span: Span, what: str, 
     elif not same_kind(t, declared):
         raise _mismatch(t, declared, span, what)
     if not fits(node.type if of_state else t, declared):
-        _check_range(ctx, node, declared, statement or span, what, of_state)
+        _check_range(ctx, node, declared, span, statement or span, what, of_state)
     return Data(_retyped(ctx, node, declared), declared)
 
 
@@ -148,16 +148,29 @@ def _mismatch(t: Type, declared: Type, span: Span, what: str) -> Problem:
     return Problem("L201", f"{what} is `{declared}`, and this is `{t}`", span, help=help)
 
 
-def _check_range(ctx: Context, node: Node, declared: Type, span: Span, what: str, of_state: bool) -> None:
+def _check_range(ctx: Context, node: Node, declared: Type, value: Span, span: Span, what: str, of_state: bool) -> None:
+    """A check that a node keeps to a declared range; for a constant that does not, an error."""
     message = f"{what} leaves its range {declared}"
-    help = "widen the range, or use clamp(…)" if not isinstance(declared, Vector) else "widen the range"
+    help = _help(declared, value)
     if isinstance(node, Const):
         if not fits(exact_type(node.value, node.type), declared):
             raise Problem("L204", message, span, label=f"is {show_constant(node.value, node.type)}", help=help)
         return
     scalar = scalar_of(declared)
     conditions = [c for leaf in ctx.leaves(node, span) for c in _bounds(ctx, leaf, scalar, span)]
-    ctx.check("range", "L204", message, ctx.both("and", conditions, span), Data(node, declared), span, of_state)
+    ctx.check("range", "L204", message, ctx.both("and", conditions, span), Data(node, declared), span, of_state,
+              help)
+
+
+def _help(declared: Type, value: Span) -> str:
+    """What to write so that a value keeps to a range."""
+    t = scalar_of(declared)
+    text = value.text if len(value.text) <= 40 and "\n" not in value.text else "…"
+    if isinstance(t, Real) and t.grid is not None:
+        return f"its values are multiples of {t.grid} from {t.lo} to {t.hi}: widen the range, or round with //"
+    if isinstance(t, Int | Real) and t.lo is not None and t.hi is not None:
+        return f"widen the range, or clamp({text}, {t.lo}, {t.hi})"
+    return "widen the range"
 
 
 def _bounds(ctx: Context, node: Node, declared: Type, span: Span) -> list[Node]:
