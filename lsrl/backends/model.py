@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -196,7 +196,10 @@ def assemble(program: Graph, lowered: Graph, circuit: Circuit, emission: Emissio
     name = str(dtype).removeprefix("torch.")
     groups = column_groups(circuit.columns, dict(inputs))
     text = print_graph(program)
-    certificate = _certificate(circuit, emission, target, name, stack, uniform)
+    weight, bias = emission.readout
+    width = stack.widths[-1] if stack.widths else len(circuit.columns)
+    readout = nn.functional.pad(weight, (0, width - weight.shape[1])), bias
+    certificate = _certificate(circuit, emission, target, name, stack, uniform, (*stack.parameters(), *readout))
     description: dict[str, Any] = {
         "format": FORMAT, "name": program.name, "target": target, "kind": emission.kind, "dtype": name,
         "text": "" if program.span is NOWHERE else program.span.source.text, "graph": text,
@@ -211,12 +214,9 @@ def assemble(program: Graph, lowered: Graph, circuit: Circuit, emission: Emissio
         "certificate": certificate.to_json(),
     }
     model = CompiledModel(json.loads(json.dumps(description)), emission.technology, stack)
-    weight, bias = emission.readout
-    padded = torch.zeros_like(model.readout.weight)
-    padded[:, : weight.shape[1]] = weight
     with torch.no_grad():
-        model.readout.weight.copy_(padded)
-        model.readout.bias.copy_(bias)
+        for parameter, value in zip((model.readout.weight, model.readout.bias), readout, strict=True):
+            parameter.copy_(value)
     return model
 
 
@@ -224,11 +224,10 @@ def _placed(circuit: Circuit) -> list[str]:
     return [name for p in circuit.placements for name in (*p.states, *(n for n, _ in p.numbers))]
 
 
-def _certificate(circuit: Circuit, emission: Emission, target: str, dtype: str, stack: Stack,
-                 uniform: bool) -> Certificate:
+def _certificate(circuit: Circuit, emission: Emission, target: str, dtype: str, stack: Stack, uniform: bool,
+                 tensors: Sequence[Tensor]) -> Certificate:
     bits = PRECISION[dtype]
     horizons = [h for h in (emission.horizon, *(_horizon(q, bits) for q in circuit.quantities)) if h is not None]
-    tensors = [*stack.parameters(), *emission.readout]
     return Certificate(
         program=circuit.name, target=target, dtype=dtype, horizon=min(horizons, default=None), margin=emission.margin,
         tolerance=emission.tolerance, precision_bits=bits, partial_sum=str(emission.partial_sum),
