@@ -65,13 +65,18 @@ class LayerWeights:
 
 
 def pad_to_one_width(layers: Sequence[LayerWeights], kind: LayerKind) -> list[LayerWeights]:
-    """The same stack with every layer as wide as the widest; units added have no weights and stay zero."""
+    """The same stack with every layer as wide as the widest."""
     width = max(w.width for w in layers)
-    out: list[LayerWeights] = []
-    for i, w in enumerate(layers):
-        inputs = w.inputs if i == 0 else width
+    return _padded(layers, [width] * len(layers), kind)
 
-        def grow(t: Tensor, columns: int | None, old: int = w.width) -> Tensor:
+
+def _padded(layers: Sequence[LayerWeights], widths: Sequence[int], kind: LayerKind) -> list[LayerWeights]:
+    """The same stack with layers of these widths; units added have no weights and stay zero."""
+    out: list[LayerWeights] = []
+    for i, (w, width) in enumerate(zip(layers, widths, strict=True)):
+        inputs = w.inputs if i == 0 else widths[i - 1]
+
+        def grow(t: Tensor, columns: int | None, old: int = w.width, width: int = width) -> Tensor:
             gates = t.reshape(kind.gates, old, *t.shape[1:])
             dims = (kind.gates, width) if columns is None else (kind.gates, width, columns)
             whole = torch.zeros(dims, dtype=t.dtype)
@@ -113,6 +118,8 @@ class Stack(nn.Module):
     def from_weights(cls, kind: str, inputs: int, layers: Sequence[LayerWeights], dtype: torch.dtype,
                      uniform: bool = False) -> Stack:
         """The stack with these parameters; `uniform` pads them to one width first."""
+        if any(w.width == 0 for w in layers):  # nor has torch layers without units
+            layers = _padded(layers, [max(w.width, 1) for w in layers], KINDS[kind])
         if uniform and layers:
             layers = pad_to_one_width(layers, KINDS[kind])
         stack = cls(kind, inputs, [w.width for w in layers], dtype, uniform)

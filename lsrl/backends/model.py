@@ -197,7 +197,7 @@ def assemble(program: Graph, lowered: Graph, circuit: Circuit, emission: Emissio
     groups = column_groups(circuit.columns, dict(inputs))
     text = print_graph(program)
     weight, bias = emission.readout
-    width = stack.widths[-1] if stack.widths else len(circuit.columns)
+    width = max(stack.widths[-1] if stack.widths else len(circuit.columns), 1)
     readout = nn.functional.pad(weight, (0, width - weight.shape[1])), bias
     certificate = _certificate(circuit, emission, target, name, stack, uniform, (*stack.parameters(), *readout))
     description: dict[str, Any] = {
