@@ -121,6 +121,8 @@ CASES: list[tuple[str, list[str]]] = [
     # L210 to L216, L219
     (P + "    return sum([i for i in 1..1000000])\n",
      ["L210 2:28 1..1000000 has more than 100000 values, and each is unrolled"]),
+    ("const A = 10 ** 1000\nconst B = A ** 1000\nconst C = 1 / A / A / A / A / A\n\n" + P + "    return x\n",
+     ["L210 2:11 this constant has more than 4000 digits", "L210 3:11 this constant has more than 4000 digits"]),
     ("program p(x: (a: int)) -> int:\n    return 1\n",
      ["L211 1:14 a record can only be the result of a program or def"]),
     ("const A = 3\n\nprogram p(x: A) -> int:\n    return 1\n", ["L212 3:14 `A` is not a type, but `int`"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
 from lsrl.arithmetic import apply
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Context", "Frame", "Layer", "Parts", "Sink"]
 
 CALL_LIMIT = 200  # calls inside calls
+DIGIT_LIMIT = 4000  # of a constant; Python does not print ints of more than 4300
+_LARGEST = 10**DIGIT_LIMIT
 EXPANSION_LIMIT = 50_000  # calls and turns of loops, all in all
 
 
@@ -189,6 +192,9 @@ class Context:
             raise Problem("L207", "this constant has no finite value", node.span) from None
 
     def constant(self, value: Value, t: Type, span: Span) -> Const:
+        """A constant. Raises Problem L210 for a number of too many digits."""
+        if isinstance(value, int | Fraction) and max(abs(value.numerator), value.denominator) > _LARGEST:
+            raise Problem("L210", f"this constant has more than {DIGIT_LIMIT} digits", span)
         node = self.builder.add(Const(value, t, span))
         assert isinstance(node, Const)
         return node
@@ -318,7 +324,7 @@ class Context:
                 t = slot.type.elem
                 merged = [x if x is y else self.mux(condition, x, y, self.merged_type(x, y, t), span)
                           for x, y in zip(self._parts(a, span), self._parts(b, span), strict=True)]
-                self.assign(slot, Parts(merged, Vector(t, slot.type.size), span))
+                self.assign(slot, Parts(merged, self.vector_type(merged, slot.type), span))
             else:
                 self.assign(slot, self.mux(condition, a, b, self.merged_type(a, b, slot.type), span))
 
@@ -326,6 +332,12 @@ class Context:
     def merged_type(a: Node, b: Node, declared: Type) -> Type:
         """The type of a choice between two values of a state: the declared one only if both are of it."""
         return declared if a.type == declared and b.type == declared else plain(declared)
+
+    @staticmethod
+    def vector_type(elements: list[Node], declared: Vector) -> Vector:
+        """The type of a state's elements as a vector: the declared one only if all are of its type."""
+        same = all(e.type == declared.elem for e in elements)
+        return declared if same else Vector(plain(declared.elem), declared.size)
 
     def _parts(self, value: Node | Parts, span: Span) -> list[Node]:
         return value.elements if isinstance(value, Parts) else self.elements(value, span)
@@ -377,8 +389,6 @@ class Context:
 
 def _exact(value: Value) -> Value:
     """Floats as the rationals they are; ValueError or OverflowError for NaN and infinities."""
-    from fractions import Fraction
-
     if isinstance(value, tuple):
         return tuple([_exact(v) for v in value])
     return Fraction(value)

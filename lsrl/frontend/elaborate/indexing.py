@@ -8,7 +8,6 @@ from lsrl.frontend.elaborate.constants import constant_int
 from lsrl.frontend.elaborate.context import Context, Parts
 from lsrl.frontend.elaborate.conversion import convert, data
 from lsrl.frontend.elaborate.expressions import expression, handles, pack_data, stream
-from lsrl.frontend.elaborate.types import plain
 from lsrl.frontend.elaborate.values import Data, Items, Problem, StateSlot, Static
 from lsrl.ir.nodes import Affine, Compare, Const, FloorDiv, Index, Node, Slice, Table
 from lsrl.types import BOOL, INT, Bool, Int, Real, Symbols, Type, Vector, is_finite, shape, size
@@ -141,13 +140,7 @@ def assign_element(ctx: Context, slot: StateSlot, s: syntax.Assign) -> None:
                     spread=True, of_state=True, statement=s.span)
     assert isinstance(slot.type, Vector)
     elements = _replaced(ctx, ctx.parts(slot, s.span), slot.type.elem, indices, value.node, s.span)
-    ctx.assign(slot, Parts(elements, _as_vector(elements, slot.type), s.span))
-
-
-def _as_vector(elements: list[Node], declared: Vector) -> Vector:
-    """The vector's type: the declared one if every element keeps to it."""
-    same = all(e.type == declared.elem for e in elements)
-    return declared if same else Vector(plain(declared.elem), declared.size)
+    ctx.assign(slot, Parts(elements, ctx.vector_type(elements, slot.type), s.span))
 
 
 def _index_of_state(ctx: Context, e: syntax.Expr, n: int) -> Data:
@@ -183,4 +176,4 @@ def _inner(ctx: Context, old: Node, elem: Type, rest: list[Data], value: Node, s
         return value
     assert isinstance(elem, Vector)
     elements = _replaced(ctx, ctx.elements(old, span), elem.elem, rest, value, span)
-    return ctx.pack(elements, _as_vector(elements, elem), span)
+    return ctx.pack(elements, ctx.vector_type(elements, elem), span)
