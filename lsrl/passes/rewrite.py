@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
-from lsrl.arithmetic import convert
 from lsrl.diagnostics import Span
 from lsrl.ir.graph import Graph, GraphBuilder
 from lsrl.ir.nodes import Affine, Const, Input, Node, map_operands, operands
@@ -88,7 +88,9 @@ def kind_of(t: Type) -> Type:
 
 def constant(value: Value, t: Type, span: Span) -> Const:
     """A constant of a type, or of its kind where the value is outside its range: a check reports that."""
-    return Const(convert(value, t, isinstance(value, float)), t if has_type(value, t) else kind_of(t), span)
+    if isinstance(t, Real) and isinstance(value, int):
+        value = Fraction(value)
+    return Const(value, t if has_type(value, t) else kind_of(t), span)
 
 
 def is_exact(node: Node, numeric: bool) -> bool:
