@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from lsrl.diagnostics import NOWHERE, Diagnostic, LsrlError, Source, Span, did_you_mean
+from lsrl.diagnostics import Diagnostic, LsrlError, Source, Span, did_you_mean
 from lsrl.frontend import syntax
 from lsrl.frontend.elaborate.check import check_module
 from lsrl.frontend.elaborate.context import Context, Sink
-from lsrl.frontend.elaborate.program import elaborate_program
+from lsrl.frontend.elaborate.program import deep, elaborate_program
 from lsrl.frontend.elaborate.scope import ConstEntity, DefEntity, Entity, ModuleEntity, ModuleScope, TypeEntity
 from lsrl.frontend.elaborate.types import resolve_type
 from lsrl.frontend.parser import is_name, parse
+from lsrl.frontend.reading import read_source
 from lsrl.ir.graph import Graph
 from lsrl.types import Type
 
@@ -67,12 +68,14 @@ class Module:
 def load_module(path: str | Path) -> Module:
     """Read, parse and check a file and what it imports. Raises LsrlError with every error found."""
     path = Path(path)
-    return _Reader().read_checked(_source(path, None), path.parent, path)
+    with deep():
+        return _Reader().read_checked(_source(path, None), path.parent, path)
 
 
 def read_module(source: Source, folder: Path) -> Module:
     """As `load_module`, for a text; its imports are looked for from `folder`."""
-    return _Reader().read_checked(source, folder, None)
+    with deep():
+        return _Reader().read_checked(source, folder, None)
 
 
 def read_type(scope: ModuleScope, name: str, text: str) -> Type:
@@ -88,20 +91,13 @@ def read_type(scope: ModuleScope, name: str, text: str) -> Type:
 
 
 def _source(path: Path, place: Span | None) -> Source:
-    """The text of a file. place: the import that names it. Raises LsrlError L105."""
-    where = NOWHERE if place is None else place
-    if path.suffix != ".lsrl":
-        raise LsrlError.of("L105", f"{path} does not end in .lsrl", where)
+    """The text of a file. place: the import that names it. Raises LsrlError: as `read_source`, L105 at an import."""
     try:
-        return Source(str(path), path.read_bytes().decode("utf-8"))
-    except FileNotFoundError:
-        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.lsrl")] if path.parent.is_dir() else [])
-        raise LsrlError.of("L105", f"there is no file {path}", where, help=near) from None
-    except OSError as error:
-        raise LsrlError.of("L105", f"{path} cannot be read: {error.strerror}", where) from None
-    except UnicodeDecodeError as error:
-        raise LsrlError.of("L105", f"{path} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}",
-                           where) from None
+        return read_source(path)
+    except LsrlError as error:
+        if place is None:
+            raise
+        raise LsrlError(replace(d, code="L105", span=place) for d in error.diagnostics) from None
 
 
 @cache

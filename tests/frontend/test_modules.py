@@ -54,6 +54,13 @@ def test_imports_are_relative_to_the_file_that_has_them(tmp_path: Path) -> None:
     assert lsrl.load(main).run([3]) == [31]
 
 
+def test_a_long_chain_of_imports(tmp_path: Path) -> None:
+    files = {f"f{i}": f'from "f{i + 1}.lsrl" import A\n' for i in range(400)}
+    main = write(tmp_path, **files, f400="const A = 7\n",
+                 main='from "f0.lsrl" import A\nprogram p() -> int:\n    return A\n')
+    assert lsrl.load(main).run([None]) == [7]
+
+
 def test_a_file_is_read_once(tmp_path: Path) -> None:
     main = write(tmp_path, a='from "tools.lsrl" import Char\n', tools=LIBRARY,
                  main='from "a.lsrl" import Char\nfrom "tools.lsrl" import Char as Other\n'

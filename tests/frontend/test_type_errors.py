@@ -240,6 +240,14 @@ def test_what_expands_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     assert found.code == "L210" and "expands to more than" in found.message
 
 
+def test_long_chains_of_constants() -> None:
+    n = 2000
+    forward = "const A0 = 1\n" + "".join(f"const A{i} = A{i - 1} + 1\n" for i in range(1, n))
+    assert errors(forward) == ()
+    backward = "".join(f"const A{i} = A{i + 1} + 1\n" for i in range(n)) + f"const A{n} = 1\n"
+    assert {d.code for d in errors(backward)} == {"L111"}
+
+
 def test_calls_nested_too_deeply_are_refused() -> None:
     defs = "".join(f"def f{i}(x: int) -> int:\n    return f{i + 1}(x)\n\n" for i in range(250))
     found = errors(P + "    return f0(x)\n\n" + defs + "def f250(x: int) -> int:\n    return x\n")

@@ -30,14 +30,9 @@ def check_module(scope: ModuleScope, file: syntax.File, sink: Sink) -> dict[str,
     A def whose parameters are all streams of known types is elaborated like a program; of others only the names are
     looked up here: their types are checked where they are called.
     """
-    ctx = Context(scope, sink, "a constant")
-    with deep():
-        for entity in scope.names.values():
-            with ctx.recover(), suppress(LsrlError):  # too large to go on; the sink has the error
-                if isinstance(entity, TypeEntity) and entity.scope is scope:
-                    type_value(ctx, entity)
-                elif isinstance(entity, ConstEntity) and entity.scope is scope:
-                    const_value(ctx, entity)
+    for entity in scope.names.values():
+        if isinstance(entity, TypeEntity | ConstEntity) and entity.scope is scope:
+            _check_value(entity, Context(scope, sink, "a constant"))
     graphs: dict[str, Graph] = {}
     items = [i for i in file.items if isinstance(i, syntax.Definition)]
     # Programs first, then defs from the last to the first: what a call elaborated needs no check of its own.
@@ -55,6 +50,15 @@ def check_module(scope: ModuleScope, file: syntax.File, sink: Sink) -> dict[str,
         if graph is not None and d.kind == "program":
             graphs[d.name.id] = graph
     return graphs
+
+
+def _check_value(entity: TypeEntity | ConstEntity, ctx: Context) -> None:
+    """Work out a type or a constant."""
+    with deep(), ctx.recover(), suppress(LsrlError):  # LsrlError: too large to go on; the sink has the error
+        if isinstance(entity, TypeEntity):
+            type_value(ctx, entity)
+        else:
+            const_value(ctx, entity)
 
 
 def _check_parameters(d: syntax.Definition, sink: Sink) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Context", "Frame", "Layer", "Parts", "Sink"]
 
 CALL_LIMIT = 200  # calls inside calls
+CHAIN_LIMIT = 500  # constants and types that need one another, not worked out yet
 DIGIT_LIMIT = 4000  # of a constant; Python does not print ints of more than 4300
 _LARGEST = 10**DIGIT_LIMIT
 EXPANSION_LIMIT = 50_000  # calls and turns of loops, all in all
@@ -120,10 +121,15 @@ class _Recovery:
 
 
 class Context:
-    """One elaboration. `constants_only` is where it stands in for, such as a `const`, if there may be no streams."""
+    """One elaboration.
 
-    def __init__(self, module: ModuleScope, sink: Sink, constants_only: str = "") -> None:
+    constants_only: what it is for, such as "a constant", if there may be no streams. chain: how many constants and
+    types wait for this one.
+    """
+
+    def __init__(self, module: ModuleScope, sink: Sink, constants_only: str = "", chain: int = 0) -> None:
         self.sink = sink
+        self.chain = chain
         self.constants_only = constants_only
         self.builder = GraphBuilder()
         self.inputs: list[Input] = []
@@ -165,6 +171,13 @@ class Context:
     def recover(self) -> _Recovery:
         """Report an error raised inside, and go on after the block."""
         return _Recovery(self)
+
+    def for_name(self, module: ModuleScope, what: str, name: syntax.Name) -> Context:
+        """An elaboration of the constant or type `name` of a file. Raises Problem L111 where too many wait for it."""
+        if self.chain >= CHAIN_LIMIT:
+            raise Problem("L111", f"`{name.id}` ends a chain of {CHAIN_LIMIT} names that need one another", name.span,
+                          help="define each name before those that need it")
+        return Context(module, self.sink, what, self.chain + 1)
 
     def expand(self, span: Span) -> None:
         """Count a call or a turn of a loop. Raises LsrlError L210 where there are too many to go on."""

@@ -69,9 +69,9 @@ def type_value(ctx: Context, entity: TypeEntity) -> Static:
     if entity.busy:
         raise Problem("L103", f"the type `{entity.decl.name.id}` is defined by itself", entity.decl.name.span)
     if entity.value is None:
+        inner = ctx.for_name(entity.scope, "a type", entity.decl.name)
         entity.busy = True
         entity.value = POISON
-        inner = Context(entity.scope, ctx.sink, "a type")
         try:
             with inner.recover():
                 found = resolve_type(inner, entity.decl.type)
@@ -96,9 +96,9 @@ def const_value(ctx: Context, entity: ConstEntity) -> Static:
     if entity.busy:
         raise Problem("L103", f"the constant `{decl.name.id}` is defined by itself", decl.name.span)
     if entity.value is None:
+        inner = ctx.for_name(entity.scope, "a constant", decl.name)
         entity.busy = True
         entity.value = POISON
-        inner = Context(entity.scope, ctx.sink, "a constant")
         try:
             with inner.recover():
                 declared = None if decl.type is None else resolve_type(inner, decl.type)
