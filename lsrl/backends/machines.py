@@ -325,7 +325,7 @@ class _Builder:
         states = range(m.cover.machine.size)
         forms = tuple(self.total([i for i, x in enumerate(self.leaves) if x.next == q]) for q in states)
         patterns = tuple(() if self.leaves[0].next == q else (self._unit_to(q),) for q in states)
-        numbers = tuple((s.name, c) for s in m.registers if (c := self._count(s)) is not None)
+        numbers = tuple((s.name, self._count(s)) for s in m.registers)
         note = f"{m.cover.machine.size} states" + (f", {len(m.registers)} counters" if m.registers else "")
         if not m.control:
             labels, forms, patterns = (), (), ()
@@ -407,8 +407,8 @@ class _Builder:
                 self.maps.held[read] = Quantum(self.maps.wiring, Symbol(f"old {s.name}", read.span), self.layer, old,
                                                r.lo, r.hi, grid)
 
-    def _count(self, s: State) -> Count | None:
-        """How a register is read and written; None if it is compared together with others."""
+    def _count(self, s: State) -> Count:
+        """How a register is read and written; one that is compared together with others can only be read."""
         grid, lo = self._grid(s), self._low(s)
         form = self._moved(s.name).scale(grid)
         (_, first), *rest = self.counts[s.name].terms
@@ -422,7 +422,7 @@ class _Builder:
         for (combination, level), u in self.stairs.items():
             mine = [c for c, (name, _) in combination if name == s.name]
             if mine and len(combination) > 1:
-                return None
+                return Count(form, ())
             if mine:
                 units.append((u, mine[0] / grid, -level - mine[0] * bias, True))
         return Count(form, tuple(units))

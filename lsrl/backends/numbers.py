@@ -47,6 +47,7 @@ __all__ = ["Fold", "Held", "Maps", "domain_of"]
 
 _JOINT = 1024  # joint values of the variables of one table
 _ONE_HOT = 256  # values of a variable that is held one-hot
+_CLEAN = 2**20  # sums of unclean bits beyond this cost a layer that cleans them
 _STEPS = 64  # of a staircase in one layer; more are taken bit by bit
 
 
@@ -133,6 +134,14 @@ class Maps:
         if isinstance(held, Fold):
             return max((r.layer for r in held.roots), default=0) + (len(held.roots) > 1)
         return held.layer
+
+    def gate_level(self, node: Node, d: Quantum) -> int:
+        """The first layer where a bool can gate a number: one without bounds needs the bool in a single unit, since
+        each unit of it stands in the sum with the weight of the mask."""
+        level = self.level(node)
+        if isinstance(node, Const) or (d.lo is not None and d.hi is not None):
+            return level
+        return level + (len(self.bit(node, level).terms) > 1)
 
     def _one_hot(self, node: Node, q: Quantum) -> Choice:
         """A number of few values as a one-hot variable, one layer on."""
@@ -351,11 +360,12 @@ class Maps:
             return self._truth(node, layer, make)
         d, other = self._difference(node, node.then, node.other), self.quantum(node.other)
         c_level = self.level(node.condition)
+        gate_level = self.gate_level(node.condition, d)
         if d.form.is_constant:
             layer = max(c_level, other.layer)
             form = other.at(layer) + self.bit(node.condition, layer).scale(d.form.bias)
             return self._result(node, layer, form, None, None, _common(other.grid, Fraction(d.form.bias)))
-        layer = max(c_level, d.layer, other.layer)
+        layer = max(gate_level, d.layer, other.layer)
         part = self.gated(d, self.bit(node.condition, layer), layer, self.symbol(node))
         lifted = self.bit(node.condition, layer + 1).scale(d.lo) if d.lo else constant(0)
         return self._result(node, layer + 1, other.at(layer + 1) + part + lifted, None, None,
@@ -418,9 +428,17 @@ class Maps:
             for n, k in enumerate(steps):
                 edge = _on_grid(low + k * d, rest.grid)
                 knots += [(edge - rest.grid, Fraction(n)), (edge, Fraction(n + 1))]
-            q = gate_above(rest, Staircase(tuple(dict(knots).items()), Fraction(0), Fraction(0)), self.symbol(node))
+            stairs = Staircase(tuple(dict(knots).items()), Fraction(0), Fraction(0))
             layer = rest.layer + 1
-            quotient = self._carry(node, quotient, layer, last) + q.scale(part)
+            # Each unit of the staircase is as large as the range, and stands in the next sums with weight part · d.
+            if len(steps) * part * d * (x.hi - x.lo) / rest.grid**2 > _CLEAN:
+                layer += 1
+                q = Form.total(self._threshold(rest, x, node) for x, _ in knots[1::2])
+            else:
+                q = gate_above(rest, stairs, self.symbol(node))
+            for at in range(rest.layer + 1, layer + 1):
+                quotient = self._carry(node, quotient, at, last)
+            quotient += q.scale(part)
             left = rest.at(layer) - q.scale(part * d)
             high = low + part * d if rest.hi is None else min(rest.hi, low + part * d)
             rest = Quantum(self.wiring, self.symbol(node), layer, left, low, high, _common(rest.grid, d))
@@ -429,6 +447,11 @@ class Maps:
             return self._result(node, layer, quotient, Fraction(first), Fraction(last), Fraction(1))
         return self._result(node, layer, rest.at(layer) - low, Fraction(0), d,
                             _common(x.grid, d))
+
+    def _threshold(self, x: Quantum, edge: Fraction, node: Node) -> Form:
+        """[x ≥ edge] as one unit, two layers after x."""
+        stairs = _samples([(edge - x.grid, Fraction(0)), (edge, Fraction(1))])
+        return self.wiring.bit(x.layer + 2, gate_above(x, stairs, self.symbol(node)), self.symbol(node))
 
     def _carry(self, node: Node, form: Form, layer: int, hi: int) -> Form:
         """A whole number, at least its bias, as a form one layer on."""
@@ -448,7 +471,7 @@ class Maps:
         by = (finite or small)[0] if (finite or small)[0] in small else small[0]
         x = b if by is a else a
         c, q = self.choice(by), self.quantum(x)
-        layer = max(c.layer, q.layer)
+        layer = max(c.layer + (q.lo is None or q.hi is None), q.layer)
         parts = [constant(0)]
         for i, v in enumerate(c.domain):
             if _rational(v):
@@ -496,7 +519,7 @@ class Maps:
         elements = node.vector.elements
         c = self.choice(node.index)
         parts = [self.quantum(e) for e in elements]
-        layer = max([c.layer, *(q.layer for q in parts)])
+        layer = max([c.layer + any(q.lo is None or q.hi is None for q in parts), *(q.layer for q in parts)])
         total, grid = [constant(0)], Fraction(0)
         for k, q in enumerate(parts):
             grid = _common(grid, q.grid)

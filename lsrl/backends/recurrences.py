@@ -51,6 +51,14 @@ class PiecewiseCell:
         return list(dict.fromkeys(node for a, (node, _) in self.outside.items() if a in used))
 
 
+    @property
+    def gates(self) -> list[Node]:
+        """The outside bools that gate a number without bounds."""
+        used = {a for e in self.nexts.values() for r in e.ramps if r.mask is not None for a, _ in r.of.terms}
+        return list(dict.fromkeys(n for a, (n, value) in self.outside.items()
+                                  if a in used and value is None and isinstance(n.type, Bool)))
+
+
 def piecewise(region: Region, ranges: Mapping[Node, Range], mask: Fraction) -> PiecewiseCell:
     """The cell as piecewise-linear expressions of depth one. Raises TooDeepError with the reason if it is not one."""
     return _Expressions(region, ranges, mask).cell()
@@ -236,6 +244,8 @@ def build(cell: PiecewiseCell, maps: Maps, kind: str) -> tuple[Placement, CellRe
     """Makes the units of a cell, and holds its states' old and new values in `maps`."""
     wiring, space = maps.wiring, cell.space
     layer = 1 + max((maps.level(n) for n in cell.needs), default=0)
+    if any(len(maps.bit(n, maps.level(n)).terms) > 1 and maps.level(n) == layer - 1 for n in cell.gates):
+        layer += 1  # a gate with a mask is to be a single unit
     units = wiring.units(layer)
     plans = {name: _ramps(space, e) for name, e in cell.nexts.items()}
     readouts: dict[str, _Readout] = {}

@@ -187,7 +187,7 @@ class _Lowering:
             except TooLargeError:
                 reasons.append(NotHostedError(cell.nexts[0], "it has too many states or cases"))
         if numbers is None:
-            raise reasons[-1]
+            raise reasons[-1 if cell.kind == "counter-machine" else 0]
         self._note(*build(numbers, self.maps, cell.kind))
         self._measure(cell)
 
