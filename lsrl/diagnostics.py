@@ -13,6 +13,7 @@ from functools import cached_property
 
 __all__ = ["Diagnostic", "LsrlError", "Source", "Span", "NOWHERE", "did_you_mean"]
 
+_LONGEST = 1200  # characters of a sentence, longer ones are cut in the middle
 _WIDEST = 160  # characters of a source line that a diagnostic shows; longer ones are cut around the caret
 
 
@@ -96,16 +97,21 @@ class Diagnostic:
 
     def render(self) -> str:
         """The diagnostic as text, with the source line and a caret under the place."""
-        out = [f"{self.severity}[{self.code}]: {self.message}"]
+        out = [f"{self.severity}[{self.code}]: {_cut(self.message)}"]
         width = 1
         if self.span is not NOWHERE:
             width = len(str(self.span.line))
-            out += _excerpt(self.span, self.label, width)
-        out += [f"{' ' * width} = note: {text} ({place})" if place is not NOWHERE else f"{' ' * width} = note: {text}"
+            out += _excerpt(self.span, _cut(self.label), width)
+        out += [f"{' ' * width} = note: {_cut(text)}" + (f" ({place})" if place is not NOWHERE else "")
                 for text, place in self.notes]
         if self.help:
-            out.append(f"{' ' * width} = help: {self.help}")
+            out.append(f"{' ' * width} = help: {_cut(self.help)}")
         return "\n".join(out)
+
+
+def _cut(text: str) -> str:
+    """A sentence in which a name or value of the user's does not fill the screen."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 4 :]}"
 
 
 def _excerpt(span: Span, label: str, width: int) -> list[str]:

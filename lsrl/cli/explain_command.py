@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    if re.fullmatch(r"[Ll]\d{3}", options.file):
+    if re.fullmatch(r"[Ll]\d+", options.file):
         from lsrl.codes import page
 
         print(page(options.file.upper()))

@@ -46,17 +46,19 @@ def add_program(parser: argparse.ArgumentParser, file_help: str = "a program, in
     parser.add_argument("file", metavar="FILE", help=file_help)
     parser.add_argument("-p", "--program", metavar="NAME", help="which program of the file, if it has several")
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[],
-                        help="a size of a generic program, such as n=64; may be given again")
+                        help="a size or type of a generic program, such as n=64; may be given again")
 
 
-def parse_sizes(given: list[str]) -> dict[str, int]:
-    """The sizes of `--set n=64`. Raises LsrlError (L104) for anything else."""
-    sizes = {}
+def parse_sizes(given: list[str]) -> dict[str, int | str]:
+    """The sizes of `--set n=64`, types as text. Raises LsrlError (L104) for anything else."""
+    sizes: dict[str, int | str] = {}
     for text in given:
         name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier() or not value.isascii() or not value.isdigit():
-            raise LsrlError.of("L104", f"`--set {text}` is not of the form NAME=NUMBER", help="write `--set n=64`")
-        sizes[name] = int(value)
+        number = value.isascii() and value.isdigit() and len(value) < 20
+        if not equals or not name.isidentifier() or not (number or value[:1].isalpha() or value[:1] == "{"):
+            raise LsrlError.of("L104", f"`--set {text}` is not of the form NAME=NUMBER or NAME=TYPE",
+                               help="write `--set n=64`, or `--set 'K={\"a\", \"b\"}'`")
+        sizes[name] = int(value) if number else value
     return sizes
 
 

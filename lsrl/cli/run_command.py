@@ -42,10 +42,9 @@ def run(options: argparse.Namespace) -> int:
     def told(tokens: int, fraction: float | None) -> None:
         progress(f"{tokens:,} tokens" + ("" if fraction is None else f", {fraction:.0%}"))
 
-    with Progress() as progress:
-        source = open_input(graph, options.input, options.input_format)
-        with open_output(graph, options.out, options.format, options.exact) as target:
-            after = run_stream(graph, source, target, last=options.last, state=state, progress=told)
+    with Progress() as progress, open_input(graph, options.input, options.input_format) as source, \
+            open_output(graph, options.out, options.format, options.exact) as target:
+        after = run_stream(graph, source, target, last=options.last, state=state, progress=told)
     if options.state_out is not None:
         save_state(graph, after, options.state_out)
     return 0

@@ -27,6 +27,8 @@ def read_source(path: str | PathLike[str]) -> Source:
         data = file.read_bytes()
     except FileNotFoundError:
         raise LsrlError.of("L020", f"there is no file {file}", help=_alike(file)) from None
+    except ValueError:
+        raise LsrlError.of("L020", "the name of a file has no NUL character") from None
     except IsADirectoryError:
         raise LsrlError.of("L020", f"{file} is a folder, not a file") from None
     except OSError as error:

@@ -87,7 +87,7 @@ def _ending(place: Place) -> str:
 def open_output(graph: Graph, place: Place | None = None, format: str | None = None, exact: bool = False) -> Writer:
     """A writer of a program's outputs to a path, "-" or None (standard output), or a binary stream.
 
-    Without a format it goes by the file's ending; JSON lines where that says nothing. With exact, rationals are
+    Without a format it goes by the file's ending; JSON lines where there is none. With exact, rationals are
     written as "p/q", else as the nearest float. Use it in a `with`: the file appears when the block is done.
     Raises LsrlError (L610, L611, L615).
     """
@@ -95,7 +95,12 @@ def open_output(graph: Graph, place: Place | None = None, format: str | None = N
         raise LsrlError.of("L610", f"there is no output format `{format}`", help=did_you_mean(format, OUTPUT_FORMATS)
                            or f"the formats are {', '.join(OUTPUT_FORMATS)}")
     if format is None and place is not None:
-        format = _ENDINGS.get(_ending(place), "text" if _ending(place) == ".txt" else None)
+        ending = _ending(place)
+        format = "text" if ending == ".txt" else _ENDINGS.get(ending)
+        if format is None and ending and isinstance(place, str | os.PathLike):
+            raise LsrlError.of("L610", f"the name of {os.fspath(place)} does not say in which format to write",
+                               help="name the format, such as --format jsonl, or use one of "
+                                    f"{', '.join((*_ENDINGS, '.txt'))}")
     sink = ByteSink(place)
     writer = _WRITERS[format or "jsonl"]
     done = False

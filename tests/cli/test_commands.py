@@ -53,6 +53,35 @@ def test_options_stand_anywhere_among_the_files(capsys: Captured, tmp_path: Path
     assert lsrl(capsys, "run", DYCK, text, "more.txt")[0] == 2
 
 
+def test_types_of_generics_are_given_as_text(capsys: Captured, tmp_path: Path) -> None:
+    program = tmp_path / "tally.lsrl"
+    program.write_text("program tally[K](x: K) -> int[size(K)]:\n    return counts(x)\n")
+    text = tmp_path / "text.txt"
+    text.write_text("aba")
+    assert lsrl(capsys, "run", program, text, "--set", 'K={"a", "b"}', "--last") == (0, "[2, 1]\n", "")
+    for wrong in ("K=", "K=-1", "K", "=3", "K=1/2"):
+        status, _, err = lsrl(capsys, "run", program, text, "--set", wrong)
+        assert (status, "error[L104]" in err) == (2, True), wrong
+
+
+def test_a_byte_order_mark_is_no_column(capsys: Captured, tmp_path: Path) -> None:
+    program = tmp_path / "marked.lsrl"
+    program.write_bytes(b"\xef\xbb\xbfprogram p(x: int) -> int:\r\n    return y\r\n")
+    assert f"{program}:2:12" in lsrl(capsys, "check", program)[2]
+    program.write_bytes(b"\xef\xbb\xbfconst N = y\r\n")
+    assert f"{program}:1:11" in lsrl(capsys, "check", program)[2]
+
+
+def test_an_output_of_unknown_form_is_not_guessed(capsys: Captured, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("(()")
+    out = tmp_path / "out.prquet"
+    status, _, err = lsrl(capsys, "run", DYCK, text, "-o", out)
+    assert (status, "error[L610]" in err, out.exists()) == (2, True, False)
+    assert lsrl(capsys, "run", DYCK, text, "-o", out, "--format", "csv")[0] == 0
+    assert out.read_text().splitlines() == ["out", "false", "false", "false"]
+
+
 @pytest.mark.parametrize("seconds", ["-1", "0", "nan", "inf", "x"])
 def test_seconds_are_positive(capsys: Captured, seconds: str) -> None:
     status, _, err = lsrl(capsys, "verify", PARITY, "--time", seconds)

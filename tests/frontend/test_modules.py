@@ -118,11 +118,12 @@ def test_syntax_errors_of_imported_files(tmp_path: Path) -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.lsrl").write_bytes(b'program p(x: int) -> int:\n    return x  # \xe9\n')
     (tmp_path / "folder.lsrl").mkdir()
-    for name, words in [("latin.lsrl", "is not UTF-8 text: byte 42 is 0xe9"), ("folder.lsrl", "cannot be read"),
-                        ("main.lsrl", "there is no file"), ("main.txt", "does not end in .lsrl")]:
+    for name, code, words in [("latin.lsrl", "L005", "is not UTF-8: byte 0xe9 at offset 42"),
+                              ("folder.lsrl", "L020", "is a folder"), ("main.lsrl", "L020", "there is no file"),
+                              ("main.txt", "L019", "ends in .txt")]:
         with pytest.raises(LsrlError, match=words) as error:
-            load_module(tmp_path / name)
-        assert error.value.diagnostics[0].code == "L105"
+            lsrl.load(tmp_path / name)
+        assert error.value.diagnostics[0].code == code
 
 
 def test_a_missing_file_has_a_near_name(tmp_path: Path) -> None:

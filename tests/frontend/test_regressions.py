@@ -65,3 +65,9 @@ def test_an_error_at_every_size_names_the_size_it_shows() -> None:
         read_module(Source("t.lsrl", "program p[n](x: real[n]) -> real[n]:\n    return x + zeros(n + 1)\n"), Path())
     (one,) = caught.value.diagnostics
     assert [text for text, _ in one.notes] == ["as it is with n = 4; other sizes have the error too"]
+
+
+def test_a_name_that_fills_the_screen_is_cut() -> None:
+    with pytest.raises(LsrlError) as caught:
+        read_module(Source("t.lsrl", f"const A = {'a' * 100_000}\n"), Path())
+    assert len(str(caught.value)) < 2500
