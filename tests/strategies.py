@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from lsrl.ir.graph import Graph
 from lsrl.types import BOOL, INT, Bool, Int, Real, Symbols, Type, Vector
-from tests.program_text import GRID, Function, Name, Writer, interval, number
+from tests.program_parts import GRID, Function, Name, interval, number
+from tests.program_text import Writer
 
 __all__ = ["inputs_for", "programs", "rows_for", "values_of"]
 
