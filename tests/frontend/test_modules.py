@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,20 @@ def test_api_runs_texts_and_steps() -> None:
     assert lsrl.parse("program p() -> int:\n    return index()\n").run([None, None]) == [0, 1]
     with pytest.raises(TypeError, match="a dict of its inputs: x, y"):
         lsrl.parse("program p(x: int, y: int) -> int:\n    return x\n").run([1])
+
+
+@pytest.mark.slow
+def test_ten_thousand_lines_take_less_than_ten_seconds() -> None:
+    """Parsing, checking and elaboration, in processor time: the machine may be busy."""
+    lines = ['type T = {"a", "b", *}', "", "program p(x: int, t: T) -> int:", "    state s0: int = 0"]
+    for i in range(2000):
+        lines += [f"    state s{i + 1}: int[0..9] = 0", f"    y{i} = x * 2 + {i} - (x if x < {i} else s{i})",
+                  f'    s{i + 1} := match t: "a" => 1, "b" => (y{i} + 3) % 7, _ => s{i + 1}',
+                  f"    if count(x > {i}) > 2 and s{i + 1} != y{i}:", f"        s{i + 1} := clamp(y{i}, 0, 9)"]
+    text = "\n".join([*lines, "    return s2000", ""])
+    assert text.count("\n") > 10_000
+    standard_library()
+    began = time.process_time()
+    graph = read_module(Source("t", text), Path()).elaborate()
+    assert time.process_time() - began < 10
+    assert len(graph.states) == 4001
