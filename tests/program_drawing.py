@@ -28,6 +28,7 @@ class Drawing(ABC):
         self.scope = Scope()
         self.functions: list[Function] = []
         self.stateful = 4
+        self.fresh_names = 0
 
     # ---- drawing
 
@@ -162,8 +163,8 @@ class Drawing(ABC):
 
     def fresh(self, stem: str) -> str:
         """A name that nothing else has."""
-        self.fresh_count = getattr(self, "fresh_count", 0) + 1
-        return f"{stem}{self.fresh_count}"
+        self.fresh_names += 1
+        return f"{stem}{self.fresh_names}"
 
     # ---- given by the parts of the writer
 

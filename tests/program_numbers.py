@@ -193,7 +193,7 @@ class Numbers(Drawing):
                 lambda: Expr("index()", Int(0, None)),
                 lambda: Expr(f"count({self.truth(depth - 1).text})", Int(0, None)),
                 lambda: Expr(f"since({self.truth(depth - 1).text})", Int(0, None)),
-                lambda: Expr(f"runningadd_ends({self.number(False, depth - 1).text})", INT),
+                lambda: Expr(f"running_sum({self.number(False, depth - 1).text})", INT),
             ]
             if keys:
                 options += [
