@@ -33,13 +33,15 @@ def command(*words: str) -> None:
 
 
 def sources(limit: int) -> list[Path]:
-    """Source files of the standard library, in order, up to `limit` characters in all."""
-    chosen, total = [], 0
-    for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+    """Source files of the standard library, up to `limit` bytes in all; short ones first, as they share batches."""
+    chosen: list[Path] = []
+    total = 0
+    for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"), key=lambda p: (p.stat().st_size, p.name)):
         total += path.stat().st_size
         if total > limit and chosen:
             break
-        chosen.append(path)
+        if path.stat().st_size:
+            chosen.append(path)
     return chosen
 
 
