@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -68,14 +70,26 @@ class Module:
 def load_module(path: str | Path) -> Module:
     """Read, parse and check a file and what it imports. Raises LsrlError with every error found."""
     path = Path(path)
-    with deep():
+    with deep(), _no_collection():
         return _Reader().read_checked(_source(path, None), path.parent, path)
 
 
 def read_module(source: Source, folder: Path) -> Module:
     """As `load_module`, for a text; its imports are looked for from `folder`."""
-    with deep():
+    with deep(), _no_collection():
         return _Reader().read_checked(source, folder, None)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Python's cycle collector off: trees and graphs have no cycles, and walking them all costs a quarter of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def read_type(scope: ModuleScope, name: str, text: str) -> Type:
