@@ -137,7 +137,7 @@ def find_the_damage(program: lsrl.Program, model: torch.nn.Module, results: list
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--characters", type=int, default=1_000_000, help="of source text to read (1000000)")
+    parser.add_argument("--characters", type=int, default=600_000, help="of source text to read (600000)")
     characters = parser.parse_args().characters
     began = time.monotonic()
     command("check", str(PROGRAM))
