@@ -82,7 +82,7 @@ def read_module(source: Source, folder: Path) -> Module:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Python's cycle collector off: trees and graphs have no cycles, and walking them all costs a quarter of the time."""
+    """The cycle collector off: trees and graphs have no cycles, and walking them costs a quarter of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
