@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROVED, EXHAUSTED, TESTED = "PROVED", "EXHAUSTED", "TESTED"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """path: under examples, without its ending. outcomes: for each target a verdict, or the code of its refusal.
 
