@@ -67,7 +67,7 @@ class _Column:
             if version == (2, 0):
                 return npy.read_array_header_2_0(self._stream)
         except (ValueError, SyntaxError, TokenError, struct.error, EOFError, zlib.error, zipfile.BadZipFile) as error:
-            reason = str(error).splitlines()[0][:100]
+            reason = (str(error) or "its header is damaged").splitlines()[0][:100]
             raise LsrlError.of("L609", f"{self._what} is not a whole .npy file: {reason}") from None
         raise LsrlError.of("L609", f"{self._what} is a .npy file of version {version[0]}.{version[1]}, "
                                    "which is not known here")
@@ -82,7 +82,7 @@ class _Column:
             wanted = count * self._row_bytes
             try:
                 data = self._read(wanted)
-            except (zlib.error, zipfile.BadZipFile, OSError, EOFError) as error:
+            except (zlib.error, zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
                 raise LsrlError.of("L609", f"{self._what} is damaged: {error}") from None
             if len(data) < wanted:
                 whole = at + (len(data) // self._row_bytes if self._row_bytes else 0)
@@ -164,7 +164,7 @@ class NpzReader(_ArrayReader):
         name = self.source.name
         try:
             archive = zipfile.ZipFile(self.source.seekable())
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise LsrlError.of("L609", f"{name} is not a .npz file: {error}") from None
         members = {m.removesuffix(".npy"): m for m in archive.namelist()}
         names = [n.name for n in self.graph.inputs]
@@ -175,9 +175,12 @@ class NpzReader(_ArrayReader):
             if extra not in names:
                 raise LsrlError.of("L606", f"{name}: the program has no input for the array `{extra}`",
                                    help=did_you_mean(extra, names))
+        for n in names:
+            if archive.getinfo(members[n]).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise LsrlError.of("L609", f"{name}: the array `{n}` is compressed in a way that numpy does not write")
         try:
             streams = [archive.open(members[n]) for n in names]
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError) as error:
             raise LsrlError.of("L609", f"{name} cannot be read: {error}") from None
         return [_Column(s, f"the array `{n}` of {name}", node)
                 for s, n, node in zip(streams, names, self.graph.inputs, strict=True)]
@@ -200,7 +203,7 @@ class ParquetReader(RowReader):
                     row += 1
         except pyarrow.ArrowException as error:
             raise LsrlError.of("L609", f"{name} is not a Parquet file: {str(error).splitlines()[0][:200]}") from None
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise LsrlError.of("L609", f"{name} is not a whole Parquet file: {str(error)[:200]}") from None
 
     def _plan(self, header: list[str]) -> list[tuple[Input, Callable[[tuple[Any, ...]], Any]]]:

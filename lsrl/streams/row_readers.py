@@ -7,7 +7,6 @@ import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
 from lsrl.diagnostics import LsrlError, did_you_mean
@@ -15,7 +14,7 @@ from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Input
 from lsrl.streams.readers import LONGEST_LINE, Reader, is_text_program, row_help
 from lsrl.streams.sources import ByteSource
-from lsrl.streams.text import value_from_json, value_from_text
+from lsrl.streams.text import decimal_from_text, value_from_json, value_from_text
 from lsrl.types import Symbols, Type, Value, Vector, scalar_of, shape, size
 from lsrl.values import BadValueError
 
@@ -73,7 +72,7 @@ class JsonLinesReader(RowReader):
     def __init__(self, graph: Graph, source: ByteSource) -> None:
         super().__init__(graph, source)
         self._line = 0
-        self._decoder = json.JSONDecoder(parse_float=Decimal, object_pairs_hook=_unique)
+        self._decoder = json.JSONDecoder(parse_float=decimal_from_text, object_pairs_hook=_unique)
         self._names = [n.name for n in graph.inputs]
         self._known = set(self._names)
 

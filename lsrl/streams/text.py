@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any
 
@@ -14,9 +14,10 @@ from lsrl.arithmetic import to_float
 from lsrl.types import Bool, Int, Real, Symbols, Type, Value, Vector, scalar_of, shape
 from lsrl.values import BadValueError, read_value, show_raw
 
-__all__ = ["integer_text", "json_value", "number_from_text", "plain_value", "value_from_json", "value_from_text"]
+__all__ = ["decimal_from_text", "integer_text", "json_value", "number_from_text", "plain_value", "value_from_json",
+           "value_from_text"]
 
-_NUMBER = re.compile(r"\s*([-+]?[0-9][0-9_]*(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|[-+]?\.[0-9]+(?:[eE][-+]?[0-9]+)?)\s*")
+_NUMBER = re.compile(r"\s*[-+]?(?:[0-9]+(?:_[0-9]+)*(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\s*")
 _SPECIAL = {"nan": math.nan, "inf": math.inf, "infinity": math.inf, "-inf": -math.inf, "-infinity": -math.inf}
 _LONGEST = 4000  # digits of a number that is read
 
@@ -35,15 +36,23 @@ def number_from_text(text: str) -> int | Fraction | Decimal | float:
             if below == 0:
                 raise BadValueError("L602", f"{show_raw(text)} divides by zero")
             return _rational(numerator) / below
-        return Decimal(numerator) if set(numerator) & set(".eE") else int(numerator)
+        return decimal_from_text(numerator) if set(numerator) & set(".eE") else int(numerator.strip())
     special = _SPECIAL.get(text.strip().lower())
     if special is None:
         raise BadValueError("L602", f"{show_raw(text)} is not a number" if text.strip() else "the value is empty")
     return special
 
 
+def decimal_from_text(text: str) -> Decimal:
+    """The decimal number that a text writes. Raises BadValueError for an exponent beyond all that Decimal holds."""
+    try:
+        return Decimal(text.strip())
+    except InvalidOperation:
+        raise BadValueError("L602", f"{show_raw(text)} has more than {_LONGEST} digits") from None
+
+
 def _rational(text: str) -> Fraction:
-    exact = read_value(Decimal(text), Real())  # refuses exponents that would fill the memory
+    exact = read_value(decimal_from_text(text), Real())  # refuses exponents that would fill the memory
     assert isinstance(exact, Fraction)
     return exact
 

@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import tempfile
+import warnings
 import zipfile
 from fractions import Fraction
 from pathlib import Path
@@ -127,6 +128,8 @@ def test_byte_order_mark_and_line_ends() -> None:
     (b'{"n": NaN, "b": 1}', "L602", "the input, line 1, field `n`: nan is not an integer"),
     (b'{"n": 10, "b": 1}', "L603", "the input, line 1, field `n`: 10 is outside int[0..9]"),
     (b'{"n": 1e9999999, "b": 1}', "L602", "the input, line 1, field `n`: 1E+9999999 has more than 4000 digits"),
+    (b'{"n": 1e' + b"9" * 30 + b', "b": 1}', "L602",
+     f'the input, line 1: "1e{"9" * 30}" has more than 4000 digits'),
     (b'{"n": ' + b"1" * 5000 + b', "b": 1}', "L609",
      "the input, line 1: this JSON cannot be read: a number is too long"),
     (b"[" * 100_000, "L609", "the input, line 1: this JSON cannot be read: it is nested too deep"),
@@ -195,10 +198,10 @@ def npy(array: Any) -> bytes:
     return out.getvalue()
 
 
-def read_all(graph: Graph, path: Path) -> bytes:
+def read_all(graph: Graph, place: Path | io.BytesIO, format: str | None = None) -> bytes:
     out = io.BytesIO()
-    with open_output(graph, out) as target:
-        run_stream(graph, open_input(graph, path), target)
+    with open_input(graph, place, format) as source, open_output(graph, out) as target:
+        run_stream(graph, source, target)
     return out.getvalue()
 
 
@@ -353,3 +356,35 @@ def test_written_arrays_are_numpys_own(tmp_path: Path) -> None:
         assert arrays["out"].tolist() == [1, 0]
     first = (tmp_path / "out.npz").read_bytes()
     assert through(tmp_path, depth(), b'"("\n")"\n', "npz").read_bytes() == first
+
+
+@pytest.mark.parametrize("cell", ["1e" + "9" * 30, "1_", "1__0", "1/1e" + "9" * 30, "_1", "1/_"])
+def test_cells_that_look_like_numbers(cell: str) -> None:
+    with pytest.raises(LsrlError) as raised:
+        read_all(echo(r=REAL), io.BytesIO(f"r\n{cell}\n".encode()), "csv")
+    assert raised.value.diagnostics[0].code == "L602"
+
+
+@pytest.mark.parametrize("cell", ["1_000", "\x1c1000\x1f", " 1e3 ", "3_000/3"])
+def test_cells_that_are_numbers(cell: str) -> None:
+    assert read_all(echo(r=REAL), io.BytesIO(f"r\n{cell}\n".encode()), "csv") == b"1000.0\n"
+
+
+def test_damaged_archives(tmp_path: Path) -> None:
+    """Every byte of a small archive, changed: read, or refused with a place and a code."""
+    whole = io.BytesIO()
+    np.savez(whole, x=np.array([1, 2]))
+    data = whole.getvalue()
+    read, codes = 0, set()
+    for at in range(len(data)):
+        for byte in (0x00, 0x5F, 0xFF):
+            damaged = data[:at] + bytes([byte]) + data[at + 1 :]
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # numpy's, of headers that Python 2 could have written
+                    read_all(echo(x=INT), io.BytesIO(damaged), "npz")
+                read += 1
+            except LsrlError as error:
+                codes.add(error.diagnostics[0].code)
+    assert codes == {"L602", "L606", "L609"}
+    assert read > 0
