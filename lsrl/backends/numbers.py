@@ -82,6 +82,7 @@ class Maps:
         self.held: dict[Node, Held] = {}
         self._inputs: dict[InputScalar, Choice | Quantum] = {}
         self._choices: dict[Node, Choice] = {}
+        self._joints: dict[tuple[tuple[Node, ...], frozenset[tuple[Value, ...]]], Choice] = {}
 
     # Reading what is held
 
@@ -134,6 +135,21 @@ class Maps:
         if isinstance(held, Fold):
             return max((r.layer for r in held.roots), default=0) + (len(held.roots) > 1)
         return held.layer
+
+    def joint(self, nodes: tuple[Node, ...], members: frozenset[tuple[Value, ...]]) -> Choice:
+        """Whether the joint value of some finite nodes is one of `members`, as a variable."""
+        found = self._joints.get((nodes, members))
+        if found is None:
+            folds = [self._as_fold(n) for n in nodes]
+            roots = _union(f.roots for f in folds)
+            if math.prod(len(r.domain) for r in roots) > 64 * _JOINT:
+                raise NotHostedError(nodes[0], "too many values decide it together")
+            table: list[Value] = []
+            for place in itertools.product(*(range(len(r.domain)) for r in roots)):
+                at = dict(zip(roots, place, strict=True))
+                table.append(tuple(_look_up(f, at) for f in folds) in members)
+            found = self._joints[nodes, members] = self._unfold(Fold(roots, tuple(table)), self.symbol(nodes[0]))
+        return found
 
     def gate_level(self, node: Node, d: Quantum) -> int:
         """The first layer where a bool can gate a number: one without bounds needs the bool in a single unit, since

@@ -7,13 +7,16 @@ unit that holds the value, and one that copies it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import TypeAlias
 
 from lsrl.analysis.interval import Range
+from lsrl.analysis.letters import NotFinite, find_letters
 from lsrl.analysis.structure import Region
 from lsrl.arithmetic import apply, convert
 from lsrl.backends.circuit import Bit, CellReport, Count, Form, Number, Placement, Rational, Symbol, constant, signal
@@ -22,22 +25,39 @@ from lsrl.backends.piecewise import Expr, Linear, Space, TooDeepError
 from lsrl.backends.wiring import Choice, Quantum
 from lsrl.ir.graph import State
 from lsrl.ir.nodes import Affine, Compare, Const, FloorDiv, Logic, MinMax, Mul, Mux, Node, Read, Table
-from lsrl.types import Bool, Value
+from lsrl.types import Bool, Symbols, Value
+
+Letters: TypeAlias = tuple[tuple[Node, ...], frozenset[tuple[Value, ...]]]
 
 __all__ = ["PiecewiseCell", "build", "delay", "piecewise"]
 
+_FEW = 16  # values of an outside argument that counts as a letter
+_MOST_COMMON = 8  # expressions that are tried as the common part
 _MOST_LETTERS = 64  # values of an outside argument that a table in a cell is taken apart by
 
 
 @dataclass
 class PiecewiseCell:
-    """A cell as expressions. own: the state of each own atom; outside: the node of each other atom."""
+    """A cell as expressions. own: the state of each own atom; outside: the node of each other atom that is a number;
+    letters: for each other atom that is a bit, the joint values of some nodes where it is 1."""
 
     region: Region
     space: Space
     own: dict[int, State]
-    outside: dict[int, tuple[Node, Value | None]]
+    outside: dict[int, Node]
+    letters: dict[int, Letters]
     nexts: dict[str, Expr]
+
+    @property
+    def masks(self) -> int:
+        """How many units gate a number without bounds."""
+        return sum(1 for e in self.nexts.values() for r in e.ramps if r.mask is not None)
+
+    def gates(self, maps: Maps) -> list[Choice]:
+        """The outside variables that gate a number without bounds."""
+        used = {a for e in self.nexts.values() for r in e.ramps if r.mask is not None for a, _ in r.of.terms}
+        bits = [maps.choice(n) for a, n in self.outside.items() if a in used and isinstance(n.type, Bool)]
+        return bits + [maps.joint(*x) for a, x in self.letters.items() if a in used]
 
     @property
     def width(self) -> int:
@@ -48,20 +68,33 @@ class PiecewiseCell:
     def needs(self) -> list[Node]:
         """The outside nodes that it reads."""
         used = {a for e in self.nexts.values() for part in (e.linear, *(r.of for r in e.ramps)) for a, _ in part.terms}
-        return list(dict.fromkeys(node for a, (node, _) in self.outside.items() if a in used))
+        return list(dict.fromkeys(node for a, node in self.outside.items() if a in used))
 
-
-    @property
-    def gates(self) -> list[Node]:
-        """The outside bools that gate a number without bounds."""
-        used = {a for e in self.nexts.values() for r in e.ramps if r.mask is not None for a, _ in r.of.terms}
-        return list(dict.fromkeys(n for a, (n, value) in self.outside.items()
-                                  if a in used and value is None and isinstance(n.type, Bool)))
+    def joint(self) -> list[Letters]:
+        """The joint values of outside nodes that it reads as bits."""
+        used = {a for e in self.nexts.values() for part in (e.linear, *(r.of for r in e.ramps)) for a, _ in part.terms}
+        return list(dict.fromkeys(x for a, x in self.letters.items() if a in used))
 
 
 def piecewise(region: Region, ranges: Mapping[Node, Range], mask: Fraction) -> PiecewiseCell:
     """The cell as piecewise-linear expressions of depth one. Raises TooDeepError with the reason if it is not one."""
-    return _Expressions(region, ranges, mask).cell()
+    plain: PiecewiseCell | None = None
+    lettered: PiecewiseCell | None = None
+    reason: TooDeepError | None = None
+    try:
+        plain = _Expressions(region, ranges, mask).cell()
+        if not plain.masks:
+            return plain
+    except TooDeepError as error:
+        reason = error
+    with contextlib.suppress(TooDeepError):
+        lettered = _Expressions(region, ranges, mask).by_letter()
+    if plain is not None and (lettered is None or (lettered.masks, lettered.width) >= (plain.masks, plain.width)):
+        return plain
+    if lettered is None:
+        assert reason is not None
+        raise reason
+    return lettered
 
 
 class _Expressions:
@@ -69,21 +102,67 @@ class _Expressions:
         self.region, self.ranges = region, ranges
         self.space = Space(mask)
         self.own: dict[int, State] = {}
-        self.outside: dict[int, tuple[Node, Value | None]] = {}
+        self.outside: dict[int, Node] = {}
+        self.letters: dict[int, Letters] = {}
         self.known: dict[Node, Expr] = {}
-        self._letters: dict[tuple[Node, Value], Expr] = {}
+        self._bits: dict[Letters, Expr] = {}
 
     def cell(self) -> PiecewiseCell:
+        """The cell as its text has it."""
+        self._read_states()
+        return self._finish(self._nexts())
+
+    def by_letter(self) -> PiecewiseCell:
+        """The cell as what each state does most often, plus what is different at each letter."""
+        self._read_states()
+        nodes = tuple(n for n in self.region.boundary
+                      if isinstance(n.type, Bool | Symbols) or domain_of(n, self.ranges[n], _FEW) is not None)
+        found = find_letters(nodes, self.ranges, _MOST_LETTERS)
+        if isinstance(found, NotFinite) or not nodes:
+            raise TooDeepError("its letters are too many")
+        base = dict(self.known)
+        rows: list[dict[str, Expr]] = []
+        for letter in found:
+            fixed = {n: self.space.constant(Fraction(_number(v))) for n, v in zip(nodes, letter, strict=True)}
+            self.known = {**base, **fixed}
+            rows.append(self._nexts())
+            base.update((n, e) for n, e in self.known.items() if n not in fixed and n not in self.region.inside)
+        names = [s.name for s in self.region.members]
+        return self._finish({name: self._joined([r[name] for r in rows], nodes, found) for name in names})
+
+    def _joined(self, rows: Sequence[Expr], nodes: tuple[Node, ...], letters: Sequence[tuple[Value, ...]]) -> Expr:
+        """One expression from those of all letters: the common part that leaves the least to be gated."""
+        groups: dict[Expr, list[tuple[Value, ...]]] = {}
+        for e, letter in zip(rows, letters, strict=True):
+            groups.setdefault(e, []).append(letter)
+        best: Expr | None = None
+        for common in list(groups)[:_MOST_COMMON]:
+            parts = [common]
+            for e, members in groups.items():
+                if e is not common:
+                    bit = self._bit((nodes, frozenset(members)))
+                    parts.append(self.space.gate([bit], self.space.add(e, self.space.scale(common, -1))))
+            whole = self.space.add(*parts)
+            if best is None or _cost(whole) < _cost(best):
+                best = whole
+        assert best is not None
+        return best
+
+    def _read_states(self) -> None:
         state = {s.name: s for s in self.region.members}
         for read in self.region.reads:
             atom = self.space.atom(self._range(read))
             self.own[atom] = state[read.state]
             self.known[read] = self.space.of_atom(atom)
+
+    def _nexts(self) -> dict[str, Expr]:
         for node in self.region.inside:
             self.known[node] = self._expression(node)
-        nexts = {s.name: self.expr(s.next) for s in self.region.members}
+        return {s.name: self.expr(s.next) for s in self.region.members}
+
+    def _finish(self, nexts: dict[str, Expr]) -> PiecewiseCell:
         self._check_gates(nexts)
-        return PiecewiseCell(self.region, self.space, self.own, self.outside, nexts)
+        return PiecewiseCell(self.region, self.space, self.own, self.outside, self.letters, nexts)
 
     def _check_gates(self, nexts: Mapping[str, Expr]) -> None:
         """A bit that gates a number without a bound stands in the sum with the weight of the mask, so the units that
@@ -111,18 +190,18 @@ class _Expressions:
                 found = self.space.constant(Fraction(node.value))
             else:
                 atom = self.space.atom(self._range(node))
-                self.outside[atom] = (node, None)
+                self.outside[atom] = node
                 found = self.space.of_atom(atom)
             self.known[node] = found
         return found
 
-    def _letter(self, node: Node, value: Value) -> Expr:
-        """[an outside node has this value]."""
-        if (node, value) not in self._letters:
+    def _bit(self, letters: Letters) -> Expr:
+        """[the joint value of some outside nodes is one of those]."""
+        if letters not in self._bits:
             atom = self.space.atom(Range(Fraction(0), Fraction(1), Fraction(1)))
-            self.outside[atom] = (node, value)
-            self._letters[node, value] = self.space.of_atom(atom)
-        return self._letters[node, value]
+            self.letters[atom] = letters
+            self._bits[letters] = self.space.of_atom(atom)
+        return self._bits[letters]
 
     def _expression(self, node: Node) -> Expr:
         sp = self.space
@@ -178,7 +257,7 @@ class _Expressions:
         """A table: sampled along the cell's own direction, for each joint value of the outside arguments."""
         sp = self.space
         outer = [x for x in node.args if x not in self.region.inside and x not in self.region.reads
-                 and not isinstance(x, Const)]
+                 and not isinstance(x, Const) and (x not in self.known or self.known[x].constant is None)]
         domains: list[tuple[Value, ...]] = []
         for x in outer:
             domain = domain_of(x, self.ranges[x], _MOST_LETTERS)
@@ -200,7 +279,7 @@ class _Expressions:
                 return Fraction(found)
 
             row = sp.pointwise(value, [self.expr(x) for x in inner], [])
-            parts.append(sp.gate([self._letter(x, v) for x, v in fixed.items()], row) if fixed else row)
+            parts.append(sp.gate([self._bit((tuple(outer), frozenset({letter})))], row) if fixed else row)
         return sp.add(*parts)
 
 
@@ -243,8 +322,8 @@ class _Readout:
 def build(cell: PiecewiseCell, maps: Maps, kind: str) -> tuple[Placement, CellReport]:
     """Makes the units of a cell, and holds its states' old and new values in `maps`."""
     wiring, space = maps.wiring, cell.space
-    layer = 1 + max((maps.level(n) for n in cell.needs), default=0)
-    if any(len(maps.bit(n, maps.level(n)).terms) > 1 and maps.level(n) == layer - 1 for n in cell.gates):
+    layer = 1 + max([*(maps.level(n) for n in cell.needs), *(maps.joint(*x).layer for x in cell.joint())], default=0)
+    if any(c.layer == layer - 1 and len(_on(c, c.layer).terms) > 1 for c in cell.gates(maps)):
         layer += 1  # a gate with a mask is to be a single unit
     units = wiring.units(layer)
     plans = {name: _ramps(space, e) for name, e in cell.nexts.items()}
@@ -344,15 +423,26 @@ def _split(cell: PiecewiseCell, maps: Maps, layer: int, of: Linear,
         if atom in cell.own:
             own.append(readouts[cell.own[atom].name].form.scale(c))
             continue
-        node, value = cell.outside[atom]
-        if value is None:
-            below.append(maps.quantum(node).at(layer - 1).scale(c))
+        if atom in cell.outside:
+            below.append(maps.quantum(cell.outside[atom]).at(layer - 1).scale(c))
         else:
-            choice = maps.choice(node)
-            places = frozenset(i for i, v in enumerate(choice.domain) if v == value)
-            below.append(choice.member(places, layer - 1).scale(c))
+            below.append(_on(maps.joint(*cell.letters[atom]), layer - 1).scale(c))
     total_own = Form.total(own)
     return Form.total(below, total_own.bias), Form(total_own.terms)
+
+
+def _on(c: Choice, layer: int) -> Form:
+    """A bool as a 0/1 form over a layer."""
+    return c.member(frozenset(i for i, v in enumerate(c.domain) if v), layer)
+
+
+def _cost(e: Expr) -> tuple[int, int]:
+    return sum(1 for r in e.ramps if r.mask is not None), len(e.ramps)
+
+
+def _number(v: Value) -> Rational:
+    assert isinstance(v, int | Fraction)
+    return v
 
 
 def _hold(cell: PiecewiseCell, maps: Maps, layer: int, readouts: Mapping[str, _Readout]) -> None:
@@ -424,7 +514,7 @@ def delay(state: State, reads: Sequence[Read], maps: Maps, kind: str) -> tuple[P
                 CellReport((state.name,), kind, layer, len(form.terms), None, state.span))
     c = maps.choice(u)
     layer = c.layer + 1
-    domain = tuple(sorted({*c.domain, init}, key=_key))
+    domain = tuple(sorted({*c.domain, init}, key=_number))
     back = {v: i for i, v in enumerate(c.domain)}
 
     def hold(places: frozenset[int]) -> Form:
@@ -458,11 +548,6 @@ def _held_number(maps: Maps, layer: int, q: Quantum, grid: Fraction, low: Fracti
     if low is not None:
         return unit(below - low, init - low, None if q.hi is None else q.hi - low).scale(grid) + low
     return (unit(below, init, q.hi) - unit(below.scale(-1), -init, None)).scale(grid)
-
-
-def _key(v: Value) -> Rational:
-    assert isinstance(v, int | Fraction)
-    return v
 
 
 def _common(a: Fraction, b: Fraction) -> Fraction:

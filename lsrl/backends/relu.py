@@ -7,6 +7,7 @@ delay, a piecewise-linear cell, an automaton.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -35,13 +36,13 @@ from lsrl.types import Bool, Int, Symbols, Vector, is_scalar, size
 
 __all__ = ["relu_circuit"]
 
-_PLENTY = 48  # units; a program that needs no more is not laid out in another way too
 _FEW_STATES, _FEW_INPUTS = 16, 256
 
 
 def relu_circuit(graph: Graph, target: str, dtype: torch.dtype) -> Circuit:
     """The circuit of a graph that the pass pipeline has made scalar; gates over unbounded numbers are as large as the
-    dtype allows. The smaller of the layout by bits, where there is one, and of the layout with numbers.
+    dtype allows. Programs of few values are laid out by bits, others with numbers; the other way is tried where the
+    first does not host them, or needs more than the automaton baseline.
 
     Raises RefusalError (L402 to L406).
     """
@@ -50,25 +51,33 @@ def relu_circuit(graph: Graph, target: str, dtype: torch.dtype) -> Circuit:
         raise numeric
     options: list[Circuit] = []
     reasons: list[RefusalError] = []
-    try:
-        options.append(_Lowering(graph, dtype).circuit())
-    except NotHostedError as error:
-        reasons.append(refuse(graph, target, _code(error.reason), error.node, error.reason))
-    except TooLargeError:
-        reasons.append(refuse(graph, target, "L406", graph.outputs[0][1], "its finite part has too many cases"))
-    if not options or (_few_values(graph) and (options[0].width > _PLENTY or _above_baseline(options[0]))):
+    layouts: list[Callable[[], Circuit]] = [
+        lambda: bits_circuit(graph, target), lambda: _numbers_circuit(graph, target, dtype)]
+    for layout in layouts if _few_values(graph) else layouts[::-1]:
         try:
-            options.append(bits_circuit(graph, target))
+            options.append(layout())
         except RefusalError as error:
             reasons.append(error)
+        if options and not _above_baseline(options[0]):
+            break
     if not options:
-        raise reasons[0]
+        raise reasons[1 if _few_values(graph) else 0]
     return whole_weights(single_units(min(options, key=lambda c: (_above_baseline(c), c.width, len(c.layers)))))
 
 
-def _above_baseline(circuit: Circuit) -> int:
-    """How many cells are wider than an automaton with a unit for every pair of a state and a letter."""
-    return sum(1 for c in circuit.cells if c.baseline is not None and c.width > c.baseline)
+def _numbers_circuit(graph: Graph, target: str, dtype: torch.dtype) -> Circuit:
+    try:
+        return _Lowering(graph, dtype).circuit()
+    except NotHostedError as error:
+        raise refuse(graph, target, _code(error.reason), error.node, error.reason) from None
+    except TooLargeError:
+        reason = "its finite part has too many cases"
+        raise refuse(graph, target, "L406", graph.outputs[0][1], reason) from None
+
+
+def _above_baseline(circuit: Circuit) -> bool:
+    """Whether automata with a unit for every pair of a state and a letter would be smaller."""
+    return circuit.baseline is not None and circuit.width > circuit.baseline
 
 
 def _few_values(graph: Graph) -> bool:
