@@ -75,8 +75,9 @@ class Case:
 
 def decoded(value: Value, t: Type) -> Any:
     """A value of a program as oracles write it: symbols by name."""
-    return (OTHER if t.name(int(value)) == "*" else t.name(int(value))) \
-        if isinstance(t, Symbols) and not isinstance(value, tuple) else value
+    if not isinstance(t, Symbols) or isinstance(value, tuple):
+        return value
+    return t.names[int(value)] if value < len(t.names) else OTHER
 
 
 BRACKETS = {"(": 4, ")": 4, "[": 3, "]": 3, "{": 2, "}": 2}
