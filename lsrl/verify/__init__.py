@@ -163,11 +163,11 @@ def _tested(graph: Graph, model: Any, against: Graph | None, claim: str, covers:
 
 
 def _timed(verdict: Verdict, began: float, model: Any, graph: Graph, seed: int) -> Verdict:
-    """The verdict with its time, and a refuted model's accuracy on random inputs."""
+    """The verdict with its time, and the accuracy on random inputs of a model that was refuted and not compiled here."""
     from dataclasses import replace
 
     accuracy = None
-    if verdict.kind == "REFUTED" and model is not None:
+    if verdict.kind == "REFUTED" and model is not None and not hasattr(model, "certificate"):
         right = total = 0
         for rows in test_inputs(graph, seed, 16, 128):
             expected, _ = run_program(graph, rows)
