@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,11 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 import lsrl
-from lsrl.diagnostics import Source
+from lsrl.diagnostics import Diagnostic, LsrlError, Source
 from lsrl.frontend.modules import read_module
 from lsrl.frontend.parser import parse
+from lsrl.ir.graph import Graph
+from lsrl.ir.validate import validate
 from lsrl.types import Symbols, Type, Vector
 from tests.frontend.step_reference import Reference
 from tests.strategies import programs, rows_for
@@ -36,3 +40,34 @@ def test_the_graph_means_what_the_text_says(data: st.DataObject) -> None:
     for t, (row, got) in enumerate(zip(rows, program.run(rows), strict=True)):
         want = reference.step({i.name: named(row[i.name], i.type) for i in graph.inputs})
         assert (got if isinstance(got, dict) else {"out": got}) == want, f"token {t}"
+
+
+_TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|\w+|\s+|[^\w\s]+')
+_EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+_TEXTS = [p.read_text(encoding="utf-8") for p in sorted(_EXAMPLES.rglob("*.lsrl"))]
+_TOKENS = sorted({t for text in _TEXTS for t in _TOKEN.findall(text) if t.strip()})
+
+
+def test_damaged_texts_give_errors_and_nothing_else() -> None:
+    """Tokens replaced, left out or put in: the text is right, or every error has a place that can be shown."""
+    rng = random.Random(0)
+    right = 0
+    for _ in range(800):
+        tokens = _TOKEN.findall(rng.choice(_TEXTS))
+        for i in rng.sample([i for i, t in enumerate(tokens) if t.strip()], rng.randint(1, 3)):
+            tokens[i] = rng.choice(["", tokens[i] + " " + rng.choice(_TOKENS), rng.choice(_TOKENS)])
+        diagnostics, graphs = _outcome("".join(tokens))
+        assert diagnostics or graphs is not None
+        assert all(d.code[0] == "L" and d.message and d.render() for d in diagnostics)
+        for graph in graphs or ():
+            right += 1
+            validate(graph)
+    assert 0 < right < 400
+
+
+def _outcome(text: str) -> tuple[tuple[Diagnostic, ...], list[Graph] | None]:
+    """What is wrong with a text, or its graphs."""
+    try:
+        return (), list(read_module(Source("damaged.lsrl", text), Path()).graphs.values())
+    except LsrlError as error:
+        return error.diagnostics, None

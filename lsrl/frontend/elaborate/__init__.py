@@ -24,6 +24,7 @@ differ · L206 not known at compile time · L207 division by zero, no finite val
 pattern never reached · L210 too large · L211 record where a value is wanted · L212 not a type · L213 empty range · L214
 symbol twice in an alphabet · L215 text without an alphabet · L216 symbol not in the alphabet · L217 constant index
 outside · L218 pattern that cannot match · L219 not a finite type ·
+L250 to L254 regular expressions (lsrl.frontend.regex) ·
 L301 not a state · L302 named twice · L303 used before it is declared · L304 nothing returned · L305 `return` not last ·
 L306 declaration inside a block ·
 L501 and L601 for assertions and assumptions that are false at compile time.
