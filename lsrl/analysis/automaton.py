@@ -28,6 +28,7 @@ _UNBOUNDED_STATES = 100  # where the ranges give no bound, to find cells that ar
 _PAIRS = 1 << 22
 _LETTERS = 4096
 _CHUNK = 1 << 18  # pairs of a state and a letter that are evaluated at once
+_BITS = 256  # of a number in a state
 
 Letter = tuple[Value, ...]
 
@@ -146,6 +147,8 @@ class _Explorer:
             if len(self.index) * len(self.letters) > _PAIRS:
                 return NotFinite(f"it has {len(self.index)} states or more, and {len(self.letters)} letters")
             batch = list(islice(self.index, done, done + step))
+            if any(_bits(v) > _BITS for q in batch for v in q):
+                return NotFinite(f"its values grow past {_BITS} bits")
             self._expand(batch)
             done += len(batch)
         return None
@@ -205,6 +208,13 @@ class _Explorer:
                           dict(zip(self.observed, parts, strict=True)),
                           {x: i for i, x in enumerate(self.letters)})
         return _merge_letters(whole, codes)
+
+
+def _bits(v: Value) -> int:
+    """The length of a number: a cell that multiplies its own value would double it at every step."""
+    if isinstance(v, Fraction):
+        return max(v.numerator.bit_length(), v.denominator.bit_length())
+    return v.bit_length() if isinstance(v, int) else 0
 
 
 def _breadth_first(table: NDArray[np.int64], start: int) -> tuple[list[int], NDArray[np.int64]]:

@@ -12,8 +12,8 @@ from fractions import Fraction
 
 from lsrl.types import Bool, Int, Real, Symbols, Type, Value, scalar_of
 
-__all__ = ["ANYTHING", "BIT", "Range", "constant", "gcd", "join", "join_all", "lcm", "meet", "of_type", "of_value",
-           "rounded"]
+__all__ = ["ANYTHING", "BIT", "Range", "capped", "constant", "gcd", "join", "join_all", "lcm", "meet", "of_type",
+           "of_value", "rounded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +208,27 @@ def _on_grid(r: Range) -> Range | None:
     if lo is not None and lo == hi and grid is not None:
         grid = abs(lo)
     return Range(lo, hi, grid, r.nan)
+
+
+_LONGEST = 4096  # bits of a bound or a grid: repeated squares would double them at every step
+_FINE = Fraction(2) ** 1024
+
+
+def capped(r: Range) -> Range:
+    """A range that holds this one, with bounds and grid of at most about 4,096 bits."""
+    grid = r.grid
+    if grid is not None and _bits(grid) > _LONGEST:
+        grid = Fraction(1) if grid.denominator == 1 else None
+    lo, hi = r.lo, r.hi
+    if lo is not None and _bits(lo) > _LONGEST:
+        lo = None if abs(lo) > _FINE else math.floor(lo * _FINE) / _FINE
+    if hi is not None and _bits(hi) > _LONGEST:
+        hi = None if abs(hi) > _FINE else math.ceil(hi * _FINE) / _FINE
+    return r if (lo, hi, grid) == (r.lo, r.hi, r.grid) else Range(lo, hi, grid, r.nan)
+
+
+def _bits(x: Fraction) -> int:
+    return max(x.numerator.bit_length(), x.denominator.bit_length())
 
 
 def rounded(r: Range) -> Range:

@@ -20,6 +20,7 @@ from lsrl.analysis.interval import (
     ANYTHING,
     BIT,
     Range,
+    capped,
     constant,
     gcd,
     join,
@@ -149,7 +150,7 @@ class Transfer:
             lo = _ZERO if crosses or not near else min(near) ** 2
         # 0 · ∞ is not a number.
         nan = a.nan or b.nan or (self.numeric and not (a.bounded and b.bounded))
-        return Range(lo, hi, abs(lo) if lo is not None and lo == hi and grid is not None else grid, nan)
+        return capped(Range(lo, hi, abs(lo) if lo is not None and lo == hi and grid is not None else grid, nan))
 
     def _matmul(self, node: MatMul, get: Lookup) -> Range:
         one = self._finish(node, self._product(self._as(node, get(node.a)), self._as(node, get(node.b)), False))

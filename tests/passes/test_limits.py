@@ -99,6 +99,27 @@ def test_deep_graphs_with_a_name_for_every_node(name: str) -> None:
     assert print_graph(parse_graph(text)) == text
 
 
+@pytest.mark.parametrize("kind", ["int[0..3]", "real[0..1 by 1/2]", "real[2..3 by 1/3]"])
+def test_repeated_squares_compile(kind: str) -> None:
+    """Exact bounds and grids of 60 squares would need more digits than there is memory."""
+    lines = [f"program p(x: {kind}) -> bool:", "    a0 = x", *(f"    a{i} = a{i - 1} * a{i - 1}" for i in range(1, 60))]
+    graph = lsrl.parse("\n".join([*lines, "    return a59 > 100", ""])).graph
+    for _, step in PASSES:
+        graph = step(graph)
+    validate(graph)
+
+
+def test_a_state_that_squares_itself_compiles() -> None:
+    text = ("program p(x: bool) -> bool:\n    state s: real = 2\n    s := s * s if x else s - 1/3\n"
+            "    return s > 100\n")
+    graph = lsrl.parse(text).graph
+    after = graph
+    for _, step in PASSES:
+        after = step(after)
+    rows: list[dict[str, object]] = [{"x": x} for x in (True, False, True, True, True)]
+    assert list(Interpreter(after).run(rows)) == list(Interpreter(graph).run(rows))
+
+
 def test_a_long_chain_of_states() -> None:
     lines = ["graph delays", "%0 = input x : int", *(f"%{i} = read s{i} : int" for i in range(1, DEPTH)),
              *(f"state s{i} : int = 0 -> %{i - 1}" for i in range(1, DEPTH)), f"output out = %{DEPTH - 1}", ""]
