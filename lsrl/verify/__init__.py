@@ -163,7 +163,7 @@ def _tested(graph: Graph, model: Any, against: Graph | None, claim: str, covers:
 
 
 def _timed(verdict: Verdict, began: float, model: Any, graph: Graph, seed: int) -> Verdict:
-    """The verdict with its time, and the accuracy on random inputs of a model that was refuted and not compiled here."""
+    """The verdict with its time; for a refuted model that was not compiled here, its accuracy on random inputs."""
     from dataclasses import replace
 
     accuracy = None
