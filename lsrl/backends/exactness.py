@@ -156,6 +156,8 @@ class _Bounds:
         if not self.sums:
             return None
         rows, limit, n = np.array(self.sums), np.array(self.caps), self.n
+        if self.largest > 2**50:
+            limit *= 1 - 2.0**-40  # the bounds themselves are float64: room for their rounding
         gap = np.maximum(start - step @ start, 0.0)
         step = step.copy()
         step[:n, n] += gap[:n]  # bounds never fall, so the first token that leaves is found by bisection
