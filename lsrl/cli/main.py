@@ -9,6 +9,7 @@ import argparse
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from lsrl.cli.options import Parser
@@ -96,8 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def entry() -> None:
-    """The console script."""
-    sys.exit(main())
+    """The console script. A fault of ours must not end with 1, which says that a verdict is negative."""
+    try:
+        status = main()
+    except Exception:  # noqa: BLE001 - the last resort; the trace is what a report needs
+        traceback.print_exc()
+        print("this is a fault of lsrl, not of your program: please report it", file=sys.stderr)
+        status = 2
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lsrl.cli.main import COMMANDS, main
+from lsrl.cli.main import COMMANDS, entry, main
 from tests.corpus import ROOT
 
 PARITY = str(ROOT / "examples/regular/parity.lsrl")
@@ -310,3 +310,14 @@ def test_which_program_of_several(capsys: Captured, tmp_path: Path) -> None:
     assert "b" in err
     assert lsrl(capsys, "ir", path, "-p", "b")[1].startswith("graph b")
     assert lsrl(capsys, "ir", path, "-p", "c")[0] == 2
+
+
+def test_a_fault_of_ours_is_no_negative_verdict(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> int:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr("lsrl.cli.main.main", broken)
+    with pytest.raises(SystemExit) as stop:
+        entry()
+    assert stop.value.code == 2
+    assert "please report it" in capsys.readouterr().err
