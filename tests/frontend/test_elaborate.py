@@ -62,6 +62,12 @@ def test_nested_if_reads_what_the_branch_assigned() -> None:
     assert outputs(program(body), [1, 1, 0, 1, 1]) == [2, 0, 0, 2, 0]
 
 
+def test_a_branch_not_taken_keeps_what_was_assigned_above() -> None:
+    body = ("state s: int = 0\nstate v: int[2] = 0\ns := x + 1\nv[0] := x\nif x > 2:\n    s := 0\n    v[1] := 5\n"
+            "elif x > 1:\n    if x > 0:\n        v[0] := 7\nreturn 100 * s + 10 * v[0] + v[1]")
+    assert outputs(program(body), [1, 3, 2]) == [210, 35, 375]
+
+
 def test_names_in_branches_are_local() -> None:
     body = "state s: int = 0\nif x > 0:\n    y = x + 1\n    s := y\nelse:\n    y = x - 1\n    s := y\nreturn s"
     assert outputs(program(body), [3, -3]) == [4, -4]
