@@ -277,7 +277,7 @@ def text_tokens(t: Type, text: str | bytes) -> Tensor:
         try:
             text = text.decode()
         except UnicodeDecodeError as error:
-            raise LsrlError.of("L605", f"the text is not UTF-8 at byte {error.start}") from None
+            raise LsrlError.of("L608", f"the text is not UTF-8 at byte {error.start}") from None
     known = {name: code for code, name in enumerate(t.names)}
     codes: list[int] = []
     for offset, symbol in enumerate(text):

@@ -258,7 +258,7 @@ def test_strange_symbols_and_bytes() -> None:
     assert raw.tokens("é\n").tolist() == [[0xC3, 0xA9, 10]]
     assert raw.tokens(b"\xff\x00").tolist() == [[255, 0]]
     assert raw(raw.tokens("\n\n\n"))[0].tolist() == [[True, False, True]]
-    refused("L605", lambda: bits.tokens(b"\xff"))
+    refused("L608", lambda: bits.tokens(b"\xff"))
     refused("L602", lambda: compile_graph(graph_of("program p(x: bool) -> bool:\n    return x\n"), "lstm").tokens("1"))
 
 
