@@ -7,9 +7,11 @@ with a header, .npy, .npz or Parquet, matched by name. Long inputs stream in bou
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from lsrl.cli.options import add_program, load_program
 from lsrl.cli.progress import Progress
+from lsrl.diagnostics import LsrlError
 
 EXAMPLES = """examples:
   lsrl run balanced.lsrl README.md --last
@@ -38,6 +40,8 @@ def run(options: argparse.Namespace) -> int:
 
     graph = load_program(options).graph
     state = load_state(graph, options.state_in) if options.state_in is not None else None
+    if options.state_out is not None and not Path(options.state_out).parent.is_dir():  # before a long run, not after
+        raise LsrlError.of("L611", f"cannot write {options.state_out}: its folder does not exist")
 
     def told(tokens: int, fraction: float | None) -> None:
         progress(f"{tokens:,} tokens" + ("" if fraction is None else f", {fraction:.0%}"))

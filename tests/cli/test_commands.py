@@ -174,6 +174,9 @@ def test_state_goes_from_run_to_run(capsys: Captured, tmp_path: Path) -> None:
     status, out, _ = lsrl(capsys, "run", BALANCED, second, "--last", "--state-in", state)
     assert (status, json.loads(out)) == (0, {"ok": True, "broken": False})
     assert lsrl(capsys, "run", DYCK, first, "--state-in", state)[0] == 2  # of another program
+    status, out, err = lsrl(capsys, "run", BALANCED, first, "--state-out", tmp_path / "none" / "s.json")
+    assert (status, out) == (2, "")
+    assert "its folder does not exist" in err
     state.write_text(state.read_text()[:-20])
     assert lsrl(capsys, "run", BALANCED, second, "--state-in", state)[0] == 2
 
