@@ -13,6 +13,10 @@ from dataclasses import dataclass
 __all__ = ["Cube", "Diagrams", "TooLargeError", "merge_cubes"]
 
 _LEAF = 1 << 60
+_MANY = 400  # cubes for which only one order is tried
+_ROUNDS = 12
+_MANY_VARIABLES = 16
+_MOST_LITERALS = 40_000  # of covers that are made smaller; larger ones stay as they are
 
 
 class TooLargeError(Exception):
@@ -32,6 +36,7 @@ class Diagrams:
 
     def __init__(self, limit: int = 200_000) -> None:
         self.sizes: list[int] = []
+        self.built = 0  # points that `build` has evaluated so far
         self._limit = limit
         self._numbers: dict[Hashable, int] = {}
         self._tops: list[int] = []
@@ -189,6 +194,7 @@ class Diagrams:
         steps = 0
         while True:
             steps += 1
+            self.built += 1
             if steps > limit:
                 raise TooLargeError
             needed = evaluate()
@@ -220,6 +226,8 @@ def merge_cubes(cubes: Iterable[Cube], sizes: Callable[[int], int]) -> list[Cube
     """
     given = list(cubes)
     variables = sorted({v for c in given for v, _ in c.literals})
+    if len(variables) > _MANY_VARIABLES and sum(len(c.literals) for c in given) > _MOST_LITERALS:
+        return given
     place = {v: i for i, v in enumerate(variables)}
     everything = [frozenset(range(sizes(v))) for v in variables]
     start: list[_Row] = []
@@ -229,12 +237,13 @@ def merge_cubes(cubes: Iterable[Cube], sizes: Callable[[int], int]) -> list[Cube
             row[place[v]] = values
         start.append((c.leaf, tuple(row)))
     count = len(variables)
-    orders = [[*range(i, count), *range(i)] for i in range(min(count, 4 if len(given) < 2000 else 1))]
-    orders += [list(range(count))[::-1]]
+    orders = [[*range(i, count), *range(i)] for i in range(min(count, 4))] + [list(range(count))[::-1]]
+    if len(given) > _MANY:
+        orders = orders[:1]
     best: list[_Row] | None = None
     for order in orders:
         now = start
-        while True:
+        for _ in range(_ROUNDS):
             before = len(now)
             for at in order:
                 now = _unite(now, at, everything[at])

@@ -17,6 +17,7 @@ from lsrl.types import Value
 __all__ = ["STATE", "Cover", "Leaf", "Machine", "Step", "cover", "explore", "letters", "minimise", "reached",
            "restrict", "with_remainder"]
 
+_MOST_UNITS = 20_000
 STATE = -1  # the old control state, as a variable of cubes
 
 
@@ -204,6 +205,8 @@ def cover(machine: Machine) -> Cover:
         old = ((STATE, frozenset(states)),) if len(states) < size else ()
         cubes.extend(Cube((*old, *c.literals), c.leaf) for c in machine.diagrams.cubes(f))
     small = merge_cubes(cubes, lambda v: size if v == STATE else machine.diagrams.sizes[v])
+    if len(small) > _MOST_UNITS:
+        raise TooLargeError
     counts: dict[Hashable, int] = {}
     for c in small:
         counts[c.leaf] = counts.get(c.leaf, 0) + 1

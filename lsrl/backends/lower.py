@@ -12,6 +12,7 @@ from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.joint import joint_circuit, whole_automaton
 from lsrl.backends.refusal import RefusalError, refuse, refuse_numeric
 from lsrl.backends.stages import FarSetError
+from lsrl.backends.structure import state_needs
 from lsrl.backends.symbolic import NotHostedError
 from lsrl.backends.threshold import Layout, Planner
 from lsrl.ir.graph import Graph
@@ -23,6 +24,7 @@ __all__ = ["bits_circuit", "threshold_circuit"]
 _SMALL = 64  # a state of more values is counted where it can be
 _MOST_VALUES = 1024
 _LARGE = 1500  # nodes of a graph for which only the first layout is tried
+_MUCH = 15_000  # points at which functions were evaluated, likewise
 
 
 _CHANGES: dict[str, Callable[[Layout], Layout]] = {
@@ -85,7 +87,7 @@ def _descend(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target:
         return best is not before
 
     attempt(layout)
-    if len(graph.nodes) <= _LARGE:
+    if len(graph.nodes) <= _LARGE and "much work" not in matters:
         for choice, change in _CHANGES.items():
             if choice in matters and attempt(change(layout)):
                 layout = change(layout)
@@ -97,7 +99,7 @@ def _descend(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target:
 
 def _build(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target: str,
            matters: set[str]) -> Circuit | RefusalError:
-    """matters: the choices that made a difference are added to it."""
+    """matters: the choices that made a difference are added to it, and "much work" if that is what it was."""
     try:
         planner = Planner(graph, ranges, layout)
         matters.update(planner.matters)
@@ -105,6 +107,8 @@ def _build(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target: s
             return planner.circuit()
         finally:
             matters.update(planner.matters)
+            if planner.diagrams.built > _MUCH:
+                matters.add("much work")
     except NotHostedError as error:
         return refuse(graph, target, _code(error), error.node, error.reason)
     except FarSetError:
@@ -119,12 +123,14 @@ def _counted(graph: Graph, ranges: Mapping[Node, Range]) -> Iterator[frozenset[s
     """The states to be counted rather than enumerated: the larger ones, then only those that are too large."""
     reads = {n.state: n for n in graph.nodes if isinstance(n, Read)}
     sizes: dict[str, int | None] = {}
+    needs = state_needs(graph)
     for s in graph.states:
         small = isinstance(s.type, Bool | Symbols) or s.name not in reads
         sizes[s.name] = 2 if small else ranges[reads[s.name]].count
     seen: list[frozenset[str]] = []
     for most in (_SMALL, _MOST_VALUES):
-        registers = frozenset(n for n, size in sizes.items() if size is None or size > most)
+        registers = frozenset(n for n, size in sizes.items() if size is None or size > _MOST_VALUES
+                              or (size > most and n in needs[n]))
         if registers not in seen:
             seen.append(registers)
             yield registers

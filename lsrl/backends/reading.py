@@ -77,6 +77,7 @@ class Reading:
         self._step_domains: dict[str, tuple[Step, ...]] = {}
         self._known_leaves: dict[StateCell | None, dict[Node, Result | VariableLeaf | None]] = {}
         self._trackers: dict[tuple[tuple[int, str], ...], Tracker] = {}
+        self.last_read_own = True  # whether the function made last depends on the cell's own states
         self.matters: set[str] = set()  # the layout's choices that made a difference so far
         self._stages: list[Stage] = []
         self._maps: dict[int, int] = {}
@@ -183,7 +184,9 @@ class Reading:
     def _function(self, roots: Sequence[Node], own: dict[str, Result], me: StateCell | None,
                   registers: Mapping[int, str] | None = None) -> int:
         """The diagram of nodes' values; thresholds of free registers that it asked for become sources."""
-        f = Evaluator(self.variables, self._leaf(me), self._bounds, self._operations).function(roots, own, registers)
+        evaluator = Evaluator(self.variables, self._leaf(me), self._bounds, self._operations)
+        f = evaluator.function(roots, own, registers)
+        self.last_read_own = evaluator.read_own
         for combination, levels in list(self.variables.thresholds.items()):
             for k, variable in list(levels.items()):
                 if variable not in self.sources:

@@ -16,7 +16,7 @@ from lsrl.ir.graph import Graph, State
 from lsrl.ir.nodes import Const, Index, Input, Node, Pack, Read, operands
 from lsrl.types import INT, Bool, Int, Symbols, Value, Vector, is_scalar, values
 
-__all__ = ["InputScalar", "Structure", "StateCell", "elements_of", "input_scalar"]
+__all__ = ["InputScalar", "Structure", "StateCell", "elements_of", "input_scalar", "state_needs"]
 
 _MOST_VALUES = 1024
 
@@ -108,7 +108,7 @@ class Structure:
         self = cls(graph, ranges, wide)
         for s in graph.states:
             self.next_of.setdefault(s.next, []).append(s)
-        needs = _state_needs(graph)
+        needs = state_needs(graph)
         for names in strongly_connected([s.name for s in graph.states], needs.__getitem__):
             order = [s for s in graph.states if s.name in names]
             cell = StateCell(len(self.cells), tuple(order), tuple(s.name for s in order if s.name in registers))
@@ -185,7 +185,7 @@ class Structure:
         return tuple(int(x) if isinstance(t, Int) else x for x in r.values())
 
 
-def _state_needs(graph: Graph) -> dict[str, list[str]]:
+def state_needs(graph: Graph) -> dict[str, list[str]]:
     """For each state, the states that its next value reads at the same token."""
     bit = {s.name: 1 << i for i, s in enumerate(graph.states)}
     reads: dict[Node, int] = {}

@@ -133,6 +133,7 @@ class Evaluator:
         """
         self._variables, self._leaf, self._bounds = variables, leaf, bounds
         self._own: dict[str, Result] = {}
+        self.read_own = False  # whether some function so far depends on the cell's own states
         self._operations = {} if operations is None else operations
         self._values: dict[Node, Result] = {}
         self._needs: dict[Node, _Need] = {}
@@ -240,6 +241,7 @@ class Evaluator:
             value: Result = self._operation(node)()
             return value
         if isinstance(node, Read) and node.state in self._own:
+            self.read_own = True
             return self._own[node.state]
         leaf = self._leaf(node)
         return self._variable(leaf.variable) if isinstance(leaf, Leaf) else leaf
@@ -270,11 +272,13 @@ class Evaluator:
                 inner = yield node.args[0]
                 return inner if isinstance(inner, _Need) else not inner
             case Logic():
-                absorbing, need = node.op == "or", None
+                absorbing, need, open_ = node.op == "or", None, 0
                 for x in node.args:
                     v = yield x
                     if isinstance(v, _Need):
-                        need = need or v
+                        need, open_ = need or v, open_ + 1
+                        if open_ > _SEVERAL:
+                            return need
                     elif v == absorbing:
                         return absorbing
                 return need or (not absorbing)
