@@ -15,14 +15,14 @@ PRECISION: dict[str, int] = {"float64": 53, "float32": 24, "float16": 11, "bfloa
 class RangeRow:
     """A number that the model holds: its range and grid as text ("-inf", "inf" where there is no bound).
 
-    growth: by how much its size can grow a token, if it has no bound.
+    growth: by how much its size can grow a token, if it has no bound and that is known.
     """
 
     name: str
     lo: str
     hi: str
     grid: str
-    growth: str = "0"
+    growth: str = ""
 
 
 @dataclass(frozen=True, slots=True)

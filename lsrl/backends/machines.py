@@ -326,7 +326,7 @@ class _Builder:
         forms = tuple(self.total([i for i, x in enumerate(self.leaves) if x.next == q]) for q in states)
         patterns = tuple(() if self.leaves[0].next == q else (self._unit_to(q),) for q in states)
         numbers = tuple((s.name, self._count(s)) for s in m.registers)
-        note = f"{m.cover.machine.size} states" + (f", {len(m.registers)} counters" if m.registers else "")
+        note = f"{m.cover.machine.size} states" + (f", counters: {len(m.registers)}" if m.registers else "")
         if not m.control:
             labels, forms, patterns = (), (), ()
         return (Placement(self.layer, tuple(s.name for s in m.control), tuple(x[0] for x in labels), forms, patterns,

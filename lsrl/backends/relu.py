@@ -17,7 +17,7 @@ from lsrl.analysis.cells import Cell, find_cells
 from lsrl.analysis.interval import Range
 from lsrl.analysis.ranges import analyse
 from lsrl.backends.certificate import PRECISION
-from lsrl.backends.circuit import CellReport, Circuit, Form, Output, Placement, Quantity
+from lsrl.backends.circuit import CellReport, Circuit, Form, Number, Output, Placement, Quantity
 from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.lower import bits_circuit
 from lsrl.backends.machines import build as build_machine
@@ -120,10 +120,18 @@ class _Lowering:
                         outputs, tuple(p for p in self.placements if p.layer <= last), tuple(self.reports),
                         tuple(self.quantities))
         small = pruned(whole)
+        small = replace(small, cells=tuple(_measured(c, small) for c in small.cells), notes=self._notes(small))
         known = [c.baseline for c in small.cells if c.baseline is not None]
         if not known or len(known) < len(small.cells):
             return small
         return replace(small, baseline=sum(known) + small.width - sum(c.width for c in small.cells))
+
+    def _notes(self, circuit: Circuit) -> tuple[str, ...]:
+        caps = [u.cap for layer in circuit.layers for u in layer if isinstance(u, Number) and u.cap is not None]
+        if not caps:
+            return ()
+        return (f"gates over numbers without bounds subtract {self.maps.mask} where they are shut, and so are right "
+                "while those numbers are no larger, which the horizon takes into account",)
 
     def _readout(self, node: Node, layer: int) -> Form:
         if isinstance(node.type, Bool):
@@ -216,6 +224,13 @@ class _Lowering:
         if placement is not None and (placement.states or placement.numbers):
             self.placements.append(placement)
         self.reports.append(report)
+
+
+def _measured(report: CellReport, circuit: Circuit) -> CellReport:
+    """The report with the units that are left of the cell."""
+    layer = circuit.layers[report.layer - 1] if report.layer <= len(circuit.layers) else ()
+    own = set(report.states)
+    return replace(report, width=sum(1 for u in layer if own & set(u.symbol.states)))
 
 
 def _is_small(cell: Cell, most: int) -> bool:
