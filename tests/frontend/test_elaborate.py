@@ -79,6 +79,12 @@ def test_a_condition_known_at_compile_time_leaves_one_branch() -> None:
     assert outputs(program(body, before=before), [3]) == [3]
 
 
+def test_operands_decided_at_compile_time_are_not_elaborated() -> None:
+    body = ("a = 1 if n > 2 else v[7]\nb = int(n > 5 and v[7] > 0)\nc = int(n < 5 or v[7] > 0)\n"
+            "d = match n: 3 => 4, _ => v[7]\nreturn 1000 * a + 100 * b + 10 * c + d")
+    assert outputs(program(body, "v: int[2]", before="const n = 3\n"), [[0, 0]]) == [1014]
+
+
 def test_calls_have_state_of_their_own() -> None:
     before = "def total(x: int) -> int:\n    state n: int = 0\n    n := n + x\n    return n\n\n"
     body = "a = total(x)\nb = total(2 * x)\nreturn a * 100 + b + total(0)"

@@ -203,3 +203,7 @@ def test_selectors_equal_their_definition() -> None:
     want = [sum((r["k"] < now["q"] or r["k"] == 2) and r["t"] == now["t"] for r in rows[: i + 1])
             for i, now in enumerate(rows)]
     assert outputs(text, rows) == want
+    shifted = "program p(k: int[-2..1], j: int[5..6]) -> int:\n    return width(select(k, k, <) or select(j, j, >))\n"
+    pairs = [{"k": (3 * i) % 4 - 2, "j": 5 + (i // 3) % 2} for i in range(20)]
+    assert outputs(shifted, pairs) == [sum(r["k"] < now["k"] or r["j"] > now["j"] for r in pairs[: i + 1])
+                                       for i, now in enumerate(pairs)]
