@@ -53,9 +53,10 @@ def model_of(case: Case, target: str) -> CompiledModel:
 
 
 def inputs_of(case: Case, length: int, seed: int) -> list[dict[str, Any]]:
-    """A random input as the interpreter takes it: symbols as codes."""
+    """A random input as the interpreter takes it, symbols as codes; of length 0, the case's text of number `seed`."""
     graph = graph_of(case)
     types = {i.name: i.type for i in graph.inputs}
+    given = case.rows(types, length, seed) if length else [{graph.inputs[0].name: c} for c in case.texts[seed]]
 
     def code(value: Any, name: str) -> Any:
         t = types[name]
@@ -63,7 +64,13 @@ def inputs_of(case: Case, length: int, seed: int) -> list[dict[str, Any]]:
             return len(t.names) if value == OTHER and OTHER not in t.names else t.names.index(value)
         return value
 
-    return [{n: code(v, n) for n, v in row.items()} for row in case.rows(types, length, seed)]
+    return [{n: code(v, n) for n, v in row.items()} for row in given]
+
+
+def all_inputs(case: Case) -> list[list[dict[str, Any]]]:
+    """Random inputs of growing length, and the corpus's own texts."""
+    return [*(inputs_of(case, n, seed) for seed, n in enumerate(LENGTHS)),
+            *(inputs_of(case, 0, k) for k in range(len(case.texts)))]
 
 
 def expected(case: Case, rows: Sequence[dict[str, Any]]) -> list[Any]:
@@ -94,15 +101,14 @@ def assert_equal(case: Case, actual: list[Any], wanted: list[Any]) -> None:
 def test_interpreter_equals_oracle(case: Case) -> None:
     graph = graph_of(case)
     validate(graph)
-    for seed, length in enumerate(LENGTHS):
-        rows = inputs_of(case, length, seed)
+    for rows in all_inputs(case):
         assert_equal(case, outputs(case, list(Interpreter(graph).run(rows))), expected(case, rows))
 
 
 @cases
 def test_random_inputs_reach_more_than_one_answer(case: Case) -> None:
     """An oracle that is only ever asked for one answer tests nothing."""
-    seen = {str(x) for seed, n in enumerate(LENGTHS) for x in expected(case, inputs_of(case, n, seed))}
+    seen = {str(x) for rows in all_inputs(case) for x in expected(case, rows)}
     assert len(seen) > 1
 
 
@@ -171,8 +177,7 @@ def test_target(case: Case, target: str) -> None:
         assert refusal.value.diagnostics[0].span.source.name.endswith(".lsrl")
         return
     model = model_of(case, target)
-    for seed in range(4):
-        rows = inputs_of(case, 90, 50 + seed)
+    for rows in all_inputs(case):
         got = run_model(model, graph_of(case), rows)
         assert_equal(case, outputs(case, got), expected(case, rows))
     verdict = verify(graph_of(case), model, length=12 if outcome == "EXHAUSTED" else None, seconds=300)
