@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import TypeAlias
 
 from lsrl.arithmetic import convert
+from lsrl.backends.circuit import Rational
 from lsrl.backends.counters import Tracker, largest_step
 from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.finite import Leaf, Machine, Step, cover, explore, letters, minimise, restrict, with_remainder
@@ -136,7 +138,8 @@ class CellStages(Reading):
                 alone = registers[0][1] if len(registers) == 1 else None
                 out.append((combination, Tracked(Tracker(registers).name, self._start(registers),
                                                  {v: k for k, v in levels.items()}, alone,
-                                                 self._grid(alone) if alone else 1)))
+                                                 self._grid(alone) if alone else 1,
+                                                 bounds=self._bounds_of(registers))))
         return out
 
     def _with_steps(self, machine: Machine, cell: StateCell, tracked: Sequence[tuple[Combination, Tracked]]) -> Machine:
@@ -176,7 +179,7 @@ class CellStages(Reading):
 
             machine = with_remainder(machine, at, divisor, t.start, renamed)
             out.append(Tracked(f"{t.name} // {divisor}", t.start // divisor, {v: q for q, v in quotients.items()},
-                               divided=True))
+                               divided=True, bounds=_divided(t.bounds, divisor)))
         return machine, out
 
     def _step(self, parts: Sequence[tuple[int, str, Result]]) -> Step:
@@ -237,6 +240,14 @@ def _held(x: Value | Linear, state: State) -> Value:
         x = x if t.lo is None else max(x, t.lo)
         x = x if t.hi is None else min(x, t.hi)
     return convert(x, t)
+
+
+_Bounds: TypeAlias = tuple[Rational | None, Rational | None]
+
+
+def _divided(bounds: _Bounds, by: int) -> _Bounds:
+    low, high = bounds
+    return (None if low is None else low // by), (None if high is None else high // by)
 
 
 def _joined(names: Sequence[str]) -> str:

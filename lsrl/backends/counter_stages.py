@@ -155,7 +155,7 @@ class CounterStages(CellStages):
         variable, steps = self._steps_source(f, tracker.name, span)
         alone = states[0] if len(states) == 1 else None
         stage = RegisterStage(tracker.name, start, variable, steps, thresholds, span, alone,
-                              self._grid(alone) if alone else 1)
+                              self._grid(alone) if alone else 1, self._bounds_of(tracker.registers))
         for v in thresholds:
             self.sources[v].home = stage
         self._append(stage, states, "counter", None, f"steps of {sorted({s.by for s in steps})}")
@@ -186,7 +186,8 @@ class CounterStages(CellStages):
                 self._map_stage(self.sources[v].name, threshold_map(self.diagrams, k, divisor, remainder, quotient), v,
                                 span)
         steps = tuple(s for s in carries if isinstance(s, Step))
-        stage = RegisterStage(f"{name} // {divisor}", start // divisor, carry, steps, thresholds, span)
+        stage = RegisterStage(f"{name} // {divisor}", start // divisor, carry, steps, thresholds, span,
+                              bounds=self._bounds_of(tracker.registers, divisor))
         for v in thresholds:
             self.sources[v].home = stage
         self._append(stage, states, "counter", None, f"with a remainder by {divisor}")

@@ -64,6 +64,8 @@ def threshold_circuit(graph: Graph, target: str, counting: bool = True) -> Circu
     if best is None:
         assert refusal is not None
         raise refusal
+    relays = f"{best.relays} of {best.width} units pass a value on to a later layer"
+    best = replace(best, notes=(*best.notes, relays) if best.relays else best.notes)
     return best if whole is None else replace(best, baseline=whole.baseline)
 
 

@@ -181,6 +181,23 @@ class Reading:
         r, grid = self.ranges[node], self._grid(state)
         return None if r.lo is None else r.lo / grid, None if r.hi is None else r.hi / grid
 
+    def _bounds_of(self, registers: Sequence[tuple[int, str]],
+                   divisor: int = 1) -> tuple[Fraction | None, Fraction | None]:
+        """The range of a combination of registers, or of its quotient."""
+        ends: list[Fraction | None] = [Fraction(0), Fraction(0)]
+        for c, s in registers:
+            parts = [self._bounds((s, "new"))]
+            if s in self.reads:
+                parts.append(self._bounds((s, "old")))
+            lows, highs = [a for a, _ in parts], [b for _, b in parts]
+            low = None if None in lows else min(x for x in lows if x is not None)
+            high = None if None in highs else max(x for x in highs if x is not None)
+            for i, end in enumerate((low, high) if c > 0 else (high, low)):
+                before = ends[i]
+                ends[i] = None if end is None or before is None else before + c * end
+        least, most = (None if x is None else Fraction(x // divisor) for x in ends)
+        return least, most
+
     def _function(self, roots: Sequence[Node], own: dict[str, Result], me: StateCell | None,
                   registers: Mapping[int, str] | None = None) -> int:
         """The diagram of nodes' values; thresholds of free registers that it asked for become sources."""

@@ -86,7 +86,7 @@ class Schedule:
         idle = Bit(ZERO, ZERO, Symbol("idle"))
         layers = tuple(tuple(u for u in layer if u is not None) or (idle,) for layer in self._layers)
         return Circuit(self.name, tuple(self._columns), layers, outputs, tuple(self._placements),
-                       quantities=tuple(self._quantities()))
+                       quantities=tuple(dict.fromkeys(self._quantities())))
 
     def _assign_layers(self) -> int:
         last = 0
@@ -322,15 +322,14 @@ class Schedule:
         return self.gate(stage.variable, places, stage.layer)
 
     def _quantities(self) -> Iterable[Quantity]:
+        """What each combination of registers can be, and how fast it grows."""
         for stage in self.stages:
             if isinstance(stage, RegisterStage) and stage.registers:
-                farthest = max(abs(stage.start - level) for level in stage.registers)
                 growth = max((abs(s.by) for s in stage.steps), default=0)
-                yield Quantity(stage.name, None, None, 1, growth) if growth else Quantity(
-                    stage.name, -farthest, farthest)
+                yield Quantity(stage.name, *stage.bounds, 1, growth)
             elif isinstance(stage, MachineStage):
                 for t in stage.tracked:
-                    yield Quantity(t.name, None, None, 1, 1)
+                    yield Quantity(t.name, *t.bounds, 1, 1)
 
 
 def _inverse(grid: Rational) -> Rational:

@@ -75,6 +75,7 @@ class Tracked:
     state: str | None = None  # the program's state that it is, if it is one alone
     grid: Rational = 1
     divided: bool = False
+    bounds: tuple[Rational | None, Rational | None] = (None, None)  # of F, if it has any
 
 
 @dataclass(eq=False)
@@ -120,6 +121,7 @@ class RegisterStage:
     span: Span = NOWHERE
     state: str | None = None
     grid: Rational = 1
+    bounds: tuple[Rational | None, Rational | None] = (None, None)
     layer: int = 0
     clean: bool = False
     width: int = 0
