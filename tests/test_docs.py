@@ -1,8 +1,9 @@
 """Every example in README and docs is run: console sessions, Python and programs.
 
-A `console` block holds commands after `$ ` (and their further lines after `> `) and their whole output; a line of `…` stands for any lines, `…` inside a
-line for any characters. Blocks of one page share a folder, which holds a copy of `examples`. A `python` block runs as
-it stands, each page's in one namespace; `>>>` blocks are compared. An `lsrl` block must check without a diagnostic.
+A `console` block holds commands after `$ ` (and their further lines after `> `) and their whole output; a line of `…`
+stands for any lines, `…` inside a line for any characters. Blocks of one page share a folder, which holds a copy of
+`examples`. A `python` block runs as it stands, each page's in one namespace; `>>>` blocks are compared. An `lsrl` block
+must check without a diagnostic.
 """
 
 from __future__ import annotations
