@@ -130,7 +130,8 @@ class Number:
     """max(0, below(t) + own(t − 1)); only where the technology has ReLU.
 
     hi: what it never exceeds, None if there is no bound. cap: what it must not exceed for the circuit to be right (a
-    mask of that size stands somewhere), None if any size is right.
+    mask of that size stands somewhere), None if any size is right. below_hi: what `below` never exceeds, where that is
+    known better than from its signals one by one.
     """
 
     below: Form
@@ -139,6 +140,7 @@ class Number:
     start: Rational = 0
     hi: Rational | None = None
     cap: Rational | None = None
+    below_hi: Rational | None = None
 
 
 @dataclass(frozen=True, slots=True)

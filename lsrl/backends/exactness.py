@@ -123,9 +123,13 @@ class _Bounds:
                 at = self.place.get((layer, i))
                 if at is None:
                     continue
-                rest = self._bound(layer - 1, unit.below, same[at], 1) + self._bound(layer, unit.own, step[at], 1)
-                low = min(Fraction(unit.below.bias + unit.own.bias), Fraction(0))  # _bound leaves a negative bias out
-                step[at, n] = max(0.0, float(rest + low))
+                rest = self._bound(layer, unit.own, step[at], 1) + min(Fraction(unit.own.bias), Fraction(0))
+                if isinstance(unit, Number) and unit.below_hi is not None:
+                    rest += Fraction(unit.below_hi)
+                else:  # _bound leaves a negative bias out
+                    rest += self._bound(layer - 1, unit.below, same[at], 1)
+                    rest += min(Fraction(unit.below.bias), Fraction(0))
+                step[at, n] = max(0.0, float(rest))
                 start[at] = float(unit.start)
                 if isinstance(unit, Number) and unit.cap is not None:
                     self.sums.append(same[at] + step[at])

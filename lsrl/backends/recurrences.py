@@ -406,10 +406,13 @@ def _make_units(cell: PiecewiseCell, maps: Maps, layer: int, plans: Mapping[str,
             if len(plans[s.name]) == 1 and end is not None:
                 bound = (end - _base(cell.space, cell.nexts[s.name])) / p.c
                 high = bound if high is None else min(high, bound)
+            outer = cell.space.hi(Linear(tuple((a, c) for a, c in p.of.terms if a not in cell.own), p.of.bias))
+            biases = (c * Fraction(readouts[cell.own[a].name].form.bias) for a, c in p.of.terms if a in cell.own)
+            top = None if outer is None else (outer + sum(biases, Fraction(0))) / p.grid
             text = s.name if k == 0 else f"{s.name}, part {k + 1}"
             units.append(Number(below.scale(1 / p.grid), own.scale(1 / p.grid), Symbol(text, s.span, (s.name,)),
                                 starts.get(len(units), 0), None if high is None else max(high / p.grid, Fraction(0)),
-                                None if p.mask is None else p.mask / p.grid))
+                                None if p.mask is None else p.mask / p.grid, top))
     for name in spares:
         what = Symbol(f"{name}: before the first token", cell.region.span, (name,))
         units.append(Bit(constant(0), constant(0), what, 1))

@@ -75,7 +75,8 @@ def _scaled(u: Unit, s: int, below: Sequence[int], own: Sequence[int]) -> Unit:
             return replace(u, below=new_below, own=new_own)
         return Number(new_below, new_own, u.symbol, u.start * s, s)
     return replace(u, below=new_below, own=new_own, start=_plain(Fraction(u.start) * s),
-                   hi=None if u.hi is None else u.hi * s, cap=None if u.cap is None else u.cap * s)
+                   hi=None if u.hi is None else u.hi * s, cap=None if u.cap is None else u.cap * s,
+                   below_hi=None if u.below_hi is None else u.below_hi * s)
 
 
 def _whole(form: Form) -> Form:

@@ -125,6 +125,14 @@ def test_the_horizon_shrinks_with_the_step() -> None:
         assert 2**22 // step <= horizon <= 2**24 // step
 
 
+def test_a_count_of_comparisons_grows_by_one() -> None:
+    """The comparison is a difference of two numbers that grow; their sum does not bound it."""
+    graph = graph_of("program p(x: bool) -> int:\n    return count(count(x) > count(not x))\n")
+    horizon = compile_graph(graph, "rnn_relu").certificate.horizon
+    assert horizon is not None
+    assert horizon >= 2**22
+
+
 def test_a_reset_counter_states_the_size_of_its_mask() -> None:
     certificate = compile_graph(graph_of(RESET), "rnn_relu").certificate
     assert certificate.horizon is not None
