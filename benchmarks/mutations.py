@@ -59,7 +59,7 @@ def mutants(count: int, seed: int = 0, programs: Sequence[str] = PROGRAMS) -> It
         changed = copy.deepcopy(model)
         weight, before, after = _change(changed, rng)
         alters = samples[name].tells_apart(changed)
-        yield Mutant(name, target, weight, before, after, alters, verify(graph, changed, length=40, seconds=30))
+        yield Mutant(name, target, weight, before, after, alters, verify(graph, changed, length=40, states=20_000))
 
 
 def _change(model: torch.nn.Module, rng: np.random.Generator) -> tuple[str, float, float]:

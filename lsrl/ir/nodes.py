@@ -183,7 +183,8 @@ class Logic:
     operand_fields: ClassVar[tuple[str, ...]] = ("args",)
 
     def __post_init__(self) -> None:
-        _require(self.op in ("and", "or") and bool(self.args) or self.op == "not" and len(self.args) == 1, self, self.op)
+        _require((self.op in ("and", "or") and bool(self.args)) or (self.op == "not" and len(self.args) == 1),
+                 self, self.op)
         _require(all(isinstance(scalar_of(x.type), Bool) for x in (*self.args, self)), self, "bools only")
         _require_spread(self, *self.args)
 
@@ -202,8 +203,8 @@ class Mux:
     def __post_init__(self) -> None:
         _require(isinstance(scalar_of(self.condition.type), Bool), self, "the condition is bool")
         kinds = {type(scalar_of(x.type)) for x in (self.then, self.other)}
-        _require(kinds == {type(scalar_of(self.type))} or kinds <= {Int, Real} and isinstance(scalar_of(self.type), Real),
-                 self, "branches of different types")
+        own = type(scalar_of(self.type))
+        _require(kinds == {own} or (kinds <= {Int, Real} and own is Real), self, "branches of different types")
         _require_spread(self, self.condition, self.then, self.other)
 
 
@@ -307,7 +308,8 @@ class Index:
     operand_fields: ClassVar[tuple[str, ...]] = ("vector", "index")
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.vector.type, Vector) and shape(self.type) == shape(self.vector.type)[1:], self, "shapes")
+        _require(isinstance(self.vector.type, Vector) and shape(self.type) == shape(self.vector.type)[1:],
+                 self, "shapes")
         _require(isinstance(self.index.type, Int), self, "the index is an int")
 
 

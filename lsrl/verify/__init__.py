@@ -26,6 +26,7 @@ from lsrl.verify.verdict import Counterexample, Verdict
 __all__ = ["Counterexample", "Limits", "Verdict", "letters_of", "verify"]
 
 _MOST_LETTERS = 65_536
+_BEYOND = 32  # random inputs that follow a search which did not close
 _UNBOUNDED_LENGTH = 64  # tokens, where a state has no bound and no length was asked for
 
 
@@ -58,7 +59,11 @@ def verify(graph: Graph, model: Any = None, *, against: Graph | None = None, len
             length = _UNBOUNDED_LENGTH
         found, outputs, program = _searched(graph, model, against, letters, Limits(length, states, seconds), progress)
         verdict = _from_search(found, graph, claim, covers, letters, outputs, program, against)
-        if found.length or found.closed or found.word is not None:
+        if verdict.kind == "EXHAUSTED" and model is not None:
+            # what lies beyond the covered length is at least tried
+            beyond = _tested(graph, model, against, claim, covers, min(tests, _BEYOND), seed)
+            verdict = verdict if beyond.ok else beyond
+        if found.length or found.closed or not verdict.ok:
             return _timed(verdict, began, model, graph, seed)
     return _timed(_tested(graph, model, against, claim, covers, tests, seed), began, model, graph, seed)
 
