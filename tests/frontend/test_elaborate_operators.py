@@ -131,6 +131,8 @@ def dot(u: Sequence[Any], v: Sequence[Any]) -> Any:
     ("real[3]", "u / [1, 2, 4]", lambda u, v: (F(u[0]), F(u[1], 2), F(u[2], 4))),
     ("real[3]", "[u[0], 1/2, v[0]]", lambda u, v: (F(u[0]), F(1, 2), F(v[0]))),
     ("int[3]", "u - u + 3", lambda u, v: (3, 3, 3)),
+    ("int[3]", "u - u + v[0]", lambda u, v: (v[0],) * 3),
+    ("real[3]", "0 * v + u[1] * [0, 0.5, 1]", lambda u, v: (F(0), F(u[1], 2), F(u[1]))),
     ("int[3]", "int(u > v)", lambda u, v: tuple(int(a > b) for a, b in zip(u, v, strict=True))),
 ])
 def test_vectors(result: str, expression: str, oracle: Callable[..., Any]) -> None:

@@ -21,6 +21,7 @@ __all__ = ["check_module"]
 
 # What generic programs are tried with; an error that every try gives is one of the program.
 _SIZES = (4, 2, 8, 3, 16, 1)
+_OF_SIZES = ("L204", "L210", "L213", "L217", "L501")  # errors that other sizes may not have
 _TYPES: tuple[Type, ...] = (Symbols(("a", "b", "c")), Int(0, 3), INT, REAL, BOOL, Int(0, 255, raw=True))
 
 
@@ -83,4 +84,6 @@ def _check_generic(entity: DefEntity, sink: Sink) -> None:
         common = found if common is None else {k: x for k, x in common.items() if k in found}
     tried = ", ".join(f"{g.id} = {_TYPES[0] if g.id in types else _SIZES[0]}" for g in d.generics)
     for x in (common or {}).values():
-        sink.add(replace(x, notes=(*x.notes, (f"as it is with {tried}; other sizes have the error too", NOWHERE))))
+        if x.code not in _OF_SIZES:
+            note = f"as it is with {tried}; other sizes have the error too"
+            sink.add(replace(x, notes=(*x.notes, (note, NOWHERE))))
