@@ -232,7 +232,7 @@ def test_a_generic_program_is_checked() -> None:
     assert errors("program p[n](v: int[n]) -> int:\n    return v[6]\n") == ()
     assert errors("program p[n](v: int[n]) -> int:\n    return v[60]\n") == ()
     differing = "program p[n](v: int[n]) -> int:\n    return sum(v[0..2] + v[0..n - 2]) + true\n"
-    assert shown(differing) == ["L202 2:45 `+` takes numbers, and this is `bool`"]
+    assert shown(differing) == ["L202 2:41 `+` takes numbers, and this is `bool`"]
     assert errors("program p[K](x: K) -> int:\n    return size(K)\n") == ()
 
 
