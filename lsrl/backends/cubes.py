@@ -13,6 +13,7 @@ from dataclasses import dataclass
 __all__ = ["Cube", "Diagrams", "TooLargeError", "merge_cubes"]
 
 _LEAF = 1 << 60
+_DEEPEST = 300  # variables one below the other, for operations that recurse over them
 _MANY = 400  # cubes for which only one order is tried
 _ROUNDS = 12
 _MANY_VARIABLES = 16
@@ -80,19 +81,21 @@ class Diagrams:
         """The function that is `branches[a]` where the variable is a."""
         memo: dict[tuple[int, ...], int] = {}
 
-        def go(parts: tuple[int, ...]) -> int:
+        def go(parts: tuple[int, ...], depth: int) -> int:
             found = memo.get(parts)
             if found is None:
                 top = min(self._tops[f] for f in parts)
                 if top < variable:
-                    found = self._node(top, tuple(
-                        go(tuple(self._cofactor(f, top, a) for f in parts)) for a in range(self.sizes[top])))
+                    if depth > _DEEPEST:
+                        raise TooLargeError
+                    found = self._node(top, tuple(go(tuple(self._cofactor(f, top, a) for f in parts), depth + 1)
+                                                  for a in range(self.sizes[top])))
                 else:
                     found = self._node(variable, tuple(self._cofactor(f, variable, a) for a, f in enumerate(parts)))
                 memo[parts] = found
             return found
 
-        return go(tuple(branches))
+        return go(tuple(branches), 0)
 
     def _cofactor(self, f: int, variable: int, value: int) -> int:
         return self._children[f][value] if self._tops[f] == variable else f
@@ -101,19 +104,21 @@ class Diagrams:
         """The function whose value is the tuple of the functions' values."""
         memo: dict[tuple[int, ...], int] = {}
 
-        def go(parts: tuple[int, ...]) -> int:
+        def go(parts: tuple[int, ...], depth: int) -> int:
             found = memo.get(parts)
             if found is None:
                 top = min((self._tops[f] for f in parts), default=_LEAF)
                 if top == _LEAF:
                     found = self.leaf(tuple(self._values[f] for f in parts))
                 else:
-                    found = self._node(top, tuple(
-                        go(tuple(self._cofactor(f, top, a) for f in parts)) for a in range(self.sizes[top])))
+                    if depth > _DEEPEST:
+                        raise TooLargeError
+                    found = self._node(top, tuple(go(tuple(self._cofactor(f, top, a) for f in parts), depth + 1)
+                                                  for a in range(self.sizes[top])))
                 memo[parts] = found
             return found
 
-        return go(tuple(functions))
+        return go(tuple(functions), 0)
 
     def map(self, f: int, change: Callable[[Hashable], Hashable]) -> int:
         """The function with its values changed."""

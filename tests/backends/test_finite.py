@@ -47,6 +47,18 @@ def test_a_diagram_refuses_to_grow_without_end() -> None:
         list(map(d.leaf, range(20)))
 
 
+def test_operations_that_recurse_refuse_very_deep_functions() -> None:
+    d = Diagrams()
+    variables = [d.variable(2) for _ in range(2000)]
+    f = d.leaf(True)
+    for v in reversed(variables):
+        f = d.case(v, [d.leaf(False), f])
+    assert len(d.cubes(f)) == 2001
+    assert len(merge_cubes(d.cubes(f), lambda v: 2)) <= 2001
+    with pytest.raises(TooLargeError):
+        d.combine([f, d.leaf(0)])
+
+
 def random_function(d: Diagrams, rng: random.Random, variables: list[int], values: int) -> int:
     if not variables:
         return d.leaf(rng.randrange(values))
