@@ -22,7 +22,7 @@ from lsrl.backends.stages import (
     Source,
     Stage,
 )
-from lsrl.backends.structure import InputScalar, StateCell, Structure, input_scalar
+from lsrl.backends.structure import InputScalar, StateCell, Structure, elements_of, input_scalar
 from lsrl.backends.symbolic import (
     Atom,
     Combination,
@@ -35,7 +35,7 @@ from lsrl.backends.symbolic import (
 from lsrl.backends.symbolic import Leaf as VariableLeaf
 from lsrl.diagnostics import Span
 from lsrl.ir.graph import Graph
-from lsrl.ir.nodes import Const, Input, Node, Read, operands
+from lsrl.ir.nodes import Const, Node, Read, operands
 from lsrl.types import Value
 
 __all__ = ["Layout", "Reading", "class_of", "class_of_value", "number_of", "result_of"]
@@ -87,6 +87,7 @@ class Reading:
         for node in graph.nodes:
             for x in operands(node):
                 self._users.setdefault(x, []).append(node)
+        self._shown = {input_scalar(x) for _, output in graph.outputs for x in elements_of(output)}
 
     def _input(self, scalar: InputScalar, node: Node) -> int:
         """The variable of an input scalar: its values, those that act alike everywhere taken together."""
@@ -96,8 +97,7 @@ class Reading:
         if domain is None:
             reason = f"`{scalar[0]}` is a number without small bounds; threshold layers see bits only"
             raise NotHostedError(node, reason)
-        direct = node in self.structure.next_of or any(x.name == scalar[0] for _, x in self.graph.outputs
-                                                       if isinstance(x, Input))
+        direct = node in self.structure.next_of or scalar in self._shown
         groups = [(x,) for x in domain] if direct else _alike(node, domain, self._users.get(node, []))
         name = scalar[0] if scalar[1] is None else f"{scalar[0]}[{scalar[1]}]"
         variable = self.variables.add(tuple(g[0] for g in groups))

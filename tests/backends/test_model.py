@@ -318,6 +318,17 @@ def test_a_program_that_is_only_a_map() -> None:
         assert equal(model(as_tensors(graph, [rows]), state)[0], out)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("value", ["v", "[v, v]", "v[1]", "[v[0], v[0]]", "v[0..1]"])
+def test_inputs_that_are_outputs(target: str, value: str) -> None:
+    """An input that only an output uses keeps all its values."""
+    types = {"v": "int[3]", "[v, v]": "int[2, 3]", "v[1]": "int", "[v[0], v[0]]": "int[2]", "v[0..1]": "int[2]"}
+    graph = graph_of(f"program p(v: int[0..3][3]) -> {types[value]}:\n    return {value}\n")
+    rows = random_rows(graph, 9)
+    got, _ = compile_graph(graph, target)(as_tensors(graph, [rows]))
+    assert got[0].tolist() == [plain(row["out"]) for row in Interpreter(graph).run(rows)]
+
+
 def test_vectors_in_and_out() -> None:
     graph = graph_of("""
         program p(v: int[0..3][2, 3], b: bool[2]) -> int[3]:
