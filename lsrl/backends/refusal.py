@@ -37,7 +37,10 @@ def refuse(graph: Graph, target: str, code: str, node: Node, reason: str, cell: 
     cell = cell or _kind(graph, states)
     what = f"`{', '.join(states[:4])}`" if states else f"`{graph.name}`"
     kind = f" ({cell})" if cell else ""
-    return RefusalError(Diagnostic(code, f"`{target}` cannot host {what}{kind}: {reason}", node.span), reason)
+    message = f"`{target}` cannot host {what}{kind}: {reason}"
+    if node.span.source.name != graph.span.source.name:  # in a library: say so beside the program
+        return RefusalError(Diagnostic(code, message, graph.span, notes=(("it comes from here", node.span),)), reason)
+    return RefusalError(Diagnostic(code, message, node.span), reason)
 
 
 def refuse_numeric(graph: Graph, target: str) -> RefusalError | None:
