@@ -115,8 +115,9 @@ class Certificate:
         wide = max(len(k) for k, _ in facts)
         lines = [f"{k:<{wide}}  {v}" for k, v in facts]
         if self.ranges:
-            lines += ["", *_table(("number", "from", "to", "grid", "growth a token"),
-                                  [(r.name, r.lo, r.hi, r.grid, r.growth) for r in self.ranges])]
+            columns = 5 if any(r.growth for r in self.ranges) else 4
+            rows = [(r.name, r.lo, r.hi, r.grid, r.growth)[:columns] for r in self.ranges]
+            lines += ["", *_table(("number", "from", "to", "grid", "growth a token")[:columns], rows)]
         if self.cells:
             lines += ["", *_table(("cell", "class", "layer", "width", "baseline", "note"), [
                 (" ".join(c.states), c.kind, str(c.layer), str(c.width),

@@ -286,8 +286,9 @@ def load_model(path: str | os.PathLike[str], program: Graph | None = None) -> Co
         with torch.no_grad():
             t.copy_(tensors[key])
     if program is not None and program_hash(program) != description["program_sha256"]:
-        raise LsrlError.of("L624", f"`{name}` is a model of another program: another `{model.name}`",
-                           program.span, help="compile the program again, or give the text that it was made from")
+        which = f"`{model.name}`" if model.name != program.name else f"another `{model.name}`"
+        raise LsrlError.of("L624", f"`{name}` is a model of another program: of {which}", program.span,
+                           help="compile the program again, or give the text that it was made from")
     return model
 
 
