@@ -19,7 +19,8 @@ from lsrl.arithmetic import convert
 from lsrl.backends.circuit import Bit, CellReport, Count, Form, Number, Placement, Rational, Symbol, constant, signal
 from lsrl.backends.cubes import Cube, Diagrams, TooLargeError
 from lsrl.backends.finite import STATE, Cover, Leaf, Step, cover, explore, minimise
-from lsrl.backends.numbers import Fold, Maps, domain_of
+from lsrl.backends.holdings import Fold, domain_of
+from lsrl.backends.numbers import Maps
 from lsrl.backends.symbolic import Atom, Combination, Evaluator, Linear, NotHostedError, Result, Variables
 from lsrl.backends.symbolic import Leaf as VariableLeaf
 from lsrl.backends.symbolic import linear as combined

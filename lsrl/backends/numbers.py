@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import TypeAlias
 
-from lsrl.analysis.interval import Range
 from lsrl.arithmetic import apply, convert
-from lsrl.backends.circuit import Column, Form, Rational, Symbol, constant
-from lsrl.backends.cubes import Diagrams, merge_cubes
-from lsrl.backends.structure import InputScalar, input_scalar
+from lsrl.backends.circuit import Form, Symbol, constant
+from lsrl.backends.holdings import JOINT, Fold, Holdings, common, domain_of, look_up, rational, samples, union
+from lsrl.backends.structure import input_scalar
 from lsrl.backends.symbolic import NotHostedError
-from lsrl.backends.wiring import Choice, Quantum, Staircase, Wiring, gate_above
+from lsrl.backends.wiring import Choice, Quantum, Staircase, gate_above
 from lsrl.ir.nodes import (
     Affine,
     Compare,
@@ -41,171 +38,16 @@ from lsrl.ir.nodes import (
     Unary,
     operands,
 )
-from lsrl.types import Bool, Int, Real, Symbols, Type, Value
+from lsrl.types import Bool, Int, Real, Symbols, Value
 
-__all__ = ["Fold", "Held", "Maps", "domain_of"]
+__all__ = ["Maps"]
 
-_JOINT = 1024  # joint values of the variables of one table
-_ONE_HOT = 256  # values of a variable that is held one-hot
 _CLEAN = 2**20  # sums of unclean bits beyond this cost a layer that cleans them
 _STEPS = 64  # of a staircase in one layer; more are taken bit by bit
 
 
-@dataclass(frozen=True, eq=False)
-class Fold:
-    """A function of finite variables that nothing has read yet: its value at every joint place, the last fastest."""
-
-    roots: tuple[Choice, ...]
-    table: tuple[Value, ...]
-
-
-Held: TypeAlias = "Choice | Quantum | Fold"
-
-
-def domain_of(node: Node, r: Range, most: int = _ONE_HOT) -> tuple[Value, ...] | None:
-    """The values that a scalar node can have, None if they are more than `most`."""
-    if r.count is None or r.count > most:
-        return None
-    return tuple(_typed(x, node.type) for x in r.values())
-
-
-def _typed(x: Fraction, t: Type) -> Value:
-    return bool(x) if isinstance(t, Bool) else x if isinstance(t, Real) else int(x)
-
-
-class Maps:
-    """Lowers nodes that look at the present only. `held` is what every node so far is held by."""
-
-    def __init__(self, wiring: Wiring, ranges: Mapping[Node, Range], names: Mapping[Node, str], mask: Fraction) -> None:
-        """mask: the size of gates over numbers without a bound, in units of their grid."""
-        self.wiring, self.ranges, self.names, self.mask = wiring, ranges, names, mask
-        self.held: dict[Node, Held] = {}
-        self._inputs: dict[InputScalar, Choice | Quantum] = {}
-        self._choices: dict[Node, Choice] = {}
-        self._joints: dict[tuple[tuple[Node, ...], frozenset[tuple[Value, ...]]], Choice] = {}
-
-    # Reading what is held
-
-    def symbol(self, node: Node) -> Symbol:
-        text = self.names.get(node) or " ".join(node.span.text.split())[:60] or type(node).__name__.lower()
-        return Symbol(text, node.span)
-
-    def choice(self, node: Node) -> Choice:
-        """The node as a finite variable. Raises NotHostedError if it has too many values."""
-        if isinstance(node, Const):
-            return Choice(self.wiring, self.symbol(node), (node.value,), 0, lambda places: constant(1))
-        found = self._choices.get(node)
-        if found is None:
-            held = self.held[node]
-            if isinstance(held, Fold):
-                held = self.held[node] = self._unfold(held, self.symbol(node))
-            found = held if isinstance(held, Choice) else self._one_hot(node, held)
-            self._choices[node] = found
-        return found
-
-    def quantum(self, node: Node) -> Quantum:
-        """The node as a number; a bool as 0 and 1, a symbol as its code."""
-        if isinstance(node, Const):
-            value = Fraction(_rational(node.value))
-            return Quantum(self.wiring, self.symbol(node), 0, constant(value), value, value, abs(value) or Fraction(1))
-        held = self.held[node]
-        if isinstance(held, Quantum):
-            return held
-        scalar = input_scalar(node)
-        if scalar is not None and isinstance(node.type, Int | Real):
-            return self._column(scalar, node)
-        c = self.choice(node)
-        numbers = [_rational(v) for v in c.domain]
-        grid = Fraction(0)
-        for x in numbers:
-            grid = _common(grid, Fraction(x))
-        return Quantum(self.wiring, c.name, c.layer, c.total(numbers, c.layer), Fraction(min(numbers)),
-                       Fraction(max(numbers)), grid or Fraction(1))
-
-    def bit(self, node: Node, layer: int) -> Form:
-        """A bool as a 0/1 form over a layer."""
-        c = self.choice(node)
-        return c.member(frozenset(i for i, v in enumerate(c.domain) if v), layer)
-
-    def level(self, node: Node) -> int:
-        """The first layer that shows the node."""
-        if isinstance(node, Const):
-            return 0
-        held = self.held[node]
-        if isinstance(held, Fold):
-            return max((r.layer for r in held.roots), default=0) + (len(held.roots) > 1)
-        return held.layer
-
-    def joint(self, nodes: tuple[Node, ...], members: frozenset[tuple[Value, ...]]) -> Choice:
-        """Whether the joint value of some finite nodes is one of `members`, as a variable."""
-        found = self._joints.get((nodes, members))
-        if found is None:
-            folds = [self._as_fold(n) for n in nodes]
-            roots = _union(f.roots for f in folds)
-            if math.prod(len(r.domain) for r in roots) > 64 * _JOINT:
-                raise NotHostedError(nodes[0], "too many values decide it together")
-            table: list[Value] = []
-            for place in itertools.product(*(range(len(r.domain)) for r in roots)):
-                at = dict(zip(roots, place, strict=True))
-                table.append(tuple(_look_up(f, at) for f in folds) in members)
-            found = self._joints[nodes, members] = self._unfold(Fold(roots, tuple(table)), self.symbol(nodes[0]))
-        return found
-
-    def gate_level(self, node: Node, d: Quantum) -> int:
-        """The first layer where a bool can gate a number: one without bounds needs the bool in a single unit, since
-        each unit of it stands in the sum with the weight of the mask."""
-        level = self.level(node)
-        if isinstance(node, Const) or (d.lo is not None and d.hi is not None):
-            return level
-        return level + (len(self.bit(node, level).terms) > 1)
-
-    def _one_hot(self, node: Node, q: Quantum) -> Choice:
-        """A number of few values as a one-hot variable, one layer on."""
-        domain = domain_of(node, self.ranges[node])
-        if domain is None:
-            raise NotHostedError(node, "it has too many values to be told apart one by one")
-        numbers = [Fraction(_rational(v)) for v in domain]
-        name = self.symbol(node)
-        return Choice(self.wiring, name, domain, q.layer + 1, lambda places: gate_above(
-            q, _samples([(x, Fraction(int(i in places))) for i, x in enumerate(numbers)]), name))
-
-    def _unfold(self, fold: Fold, name: Symbol) -> Choice:
-        """A table as a variable: free for one root, else a unit for each cube but those of the commonest value."""
-        domain = tuple(sorted(dict.fromkeys(fold.table), key=lambda v: _rational(v)))
-        place = {v: i for i, v in enumerate(domain)}
-        if not fold.roots:
-            return Choice(self.wiring, name, domain, 0, lambda places: constant(int(0 in places)))
-        if len(fold.roots) == 1:
-            root = fold.roots[0]
-            back = [place[v] for v in fold.table]
-            return Choice(self.wiring, name, domain, root.layer, lambda places: root.member(
-                frozenset(i for i, p in enumerate(back) if p in places), root.layer))
-        layer = 1 + max(r.layer for r in fold.roots)
-        diagrams = Diagrams()
-        sizes = [len(r.domain) for r in fold.roots]
-        for n in sizes:
-            diagrams.variable(n)
-        level = [diagrams.leaf(place[v]) for v in fold.table]
-        for variable in reversed(range(len(sizes))):
-            n = sizes[variable]
-            level = [diagrams.case(variable, level[i : i + n]) for i in range(0, len(level), n)]
-        cubes = merge_cubes(diagrams.cubes(level[0]), lambda v: sizes[v])
-        count: dict[object, int] = {}
-        for cube in cubes:
-            count[cube.leaf] = count.get(cube.leaf, 0) + 1
-        default = max(count, key=lambda leaf: count[leaf])
-
-        def unit(literals: Sequence[tuple[int, frozenset[int]]]) -> Form:
-            return self.wiring.all_of(layer, [fold.roots[v].member(s, layer - 1) for v, s in literals], name)
-
-        def home(places: frozenset[int]) -> Form:
-            if default in places:
-                return constant(1) - home(frozenset(range(len(domain))) - places)
-            return Form.total(unit(c.literals) for c in cubes if c.leaf in places)
-
-        return Choice(self.wiring, name, domain, layer, home)
-
-    # Lowering
+class Maps(Holdings):
+    """Lowers nodes that look at the present only."""
 
     def lower(self, node: Node) -> None:
         """Decides how a node is held, all its operands being so. Raises NotHostedError."""
@@ -220,34 +62,6 @@ class Maps:
             raise NotHostedError(node, "it has no exact value on a grid")
         self.held[node] = self._folded(node) or self._number(node)
 
-    def _input(self, scalar: InputScalar, node: Node) -> Choice | Quantum:
-        found = self._inputs.get(scalar)
-        if found is not None:
-            return found
-        name, element = scalar
-        symbol = Symbol(name if element is None else f"{name}[{element}]", node.span)
-        domain = domain_of(node, self.ranges[node])
-        if domain is not None:
-            found = Choice(self.wiring, symbol, domain, 0, lambda places: self.wiring.column(
-                Column(name, element, tuple(domain[p] for p in sorted(places)))))
-        else:
-            found = self._column(scalar, node)
-        self._inputs[scalar] = found
-        return found
-
-    def _column(self, scalar: InputScalar, node: Node) -> Quantum:
-        """A number of the input as one column, divided by its declared grid."""
-        name, element = scalar
-        symbol = Symbol(name if element is None else f"{name}[{element}]", node.span)
-        r = self.ranges[node]
-        grid = node.type.grid if isinstance(node.type, Real) else Fraction(1)
-        if grid is None:
-            raise NotHostedError(node, f"`{symbol.text}` is a real without a grid, and exact weights need one: "
-                                       "declare real[lo..hi by g]")
-        size = None if r.magnitude is None else r.magnitude / grid
-        form = self.wiring.column(Column(name, element, None, grid, size))
-        return Quantum(self.wiring, symbol, 0, form.scale(grid), r.lo, r.hi, grid)
-
     def _folded(self, node: Node) -> Fold | None:
         """The node as a table over finite variables, if its operands are finite and the table small."""
         parts = operands(node)
@@ -257,25 +71,18 @@ class Maps:
         if any(isinstance(self.held[x], Quantum) for x in live):
             return None
         folds = {x: self._as_fold(x) for x in live}
-        roots = _union(f.roots for f in folds.values())
-        if math.prod(len(r.domain) for r in roots) > _JOINT:
+        roots = union(f.roots for f in folds.values())
+        if math.prod(len(r.domain) for r in roots) > JOINT:
             folds = {x: Fold((self.choice(x),), self.choice(x).domain) for x in live}
-            roots = _union(f.roots for f in folds.values())
-            if math.prod(len(r.domain) for r in roots) > _JOINT:
+            roots = union(f.roots for f in folds.values())
+            if math.prod(len(r.domain) for r in roots) > JOINT:
                 return None
         table: list[Value] = []
         for place in itertools.product(*(range(len(r.domain)) for r in roots)):
             at = dict(zip(roots, place, strict=True))
-            args = [x.value if isinstance(x, Const) else _look_up(folds[x], at) for x in parts]
+            args = [x.value if isinstance(x, Const) else look_up(folds[x], at) for x in parts]
             table.append(convert(apply(node, args), node.type))
         return Fold(roots, tuple(table))
-
-    def _as_fold(self, node: Node) -> Fold:
-        held = self.held[node]
-        if isinstance(held, Fold) and len(held.roots) > 1:
-            return held
-        c = self.choice(node)
-        return Fold((c,), c.domain)
 
     def _number(self, node: Node) -> Choice | Quantum:
         match node:
@@ -315,7 +122,7 @@ class Maps:
         low: Fraction | None = lo
         high: Fraction | None = hi
         for c, q in terms:
-            grid = _common(grid, c * q.grid)
+            grid = common(grid, c * q.grid)
             a, b = (q.lo, q.hi) if c > 0 else (q.hi, q.lo)
             low = None if low is None or a is None else low + c * a
             high = None if high is None or b is None else high + c * b
@@ -328,7 +135,7 @@ class Maps:
         lo = None if x.lo is None or y.hi is None else x.lo - y.hi
         hi = None if x.hi is None or y.lo is None else x.hi - y.lo
         return Quantum(self.wiring, self.symbol(node), layer, x.at(layer) - y.at(layer), lo, hi,
-                       _common(x.grid, y.grid))
+                       common(x.grid, y.grid))
 
     def _compare(self, node: Compare) -> Choice:
         a, b = (node.b, node.a) if node.op in ("<", "<=") else (node.a, node.b)
@@ -380,12 +187,12 @@ class Maps:
         if d.form.is_constant:
             layer = max(c_level, other.layer)
             form = other.at(layer) + self.bit(node.condition, layer).scale(d.form.bias)
-            return self._result(node, layer, form, None, None, _common(other.grid, Fraction(d.form.bias)))
+            return self._result(node, layer, form, None, None, common(other.grid, Fraction(d.form.bias)))
         layer = max(gate_level, d.layer, other.layer)
         part = self.gated(d, self.bit(node.condition, layer), layer, self.symbol(node))
         lifted = self.bit(node.condition, layer + 1).scale(d.lo) if d.lo else constant(0)
         return self._result(node, layer + 1, other.at(layer + 1) + part + lifted, None, None,
-                            _common(d.grid, other.grid))
+                            common(d.grid, other.grid))
 
     def gated(self, d: Quantum, c: Form, layer: int, what: Symbol) -> Form:
         """c · (d − lo), or c · d if d has no lower bound, over layer + 1; c is a 0/1 form over `layer`."""
@@ -414,7 +221,7 @@ class Maps:
         if a.form.is_constant:
             a, b = b, a
         layer = max(a.layer, b.layer)
-        g = _common(a.grid, b.grid)
+        g = common(a.grid, b.grid)
         d = (a.at(layer) - b.at(layer)).scale(sign / g)
         ends = (a.hi, b.lo) if sign > 0 else (b.hi, a.lo)
         reach = None if ends[0] is None or ends[1] is None else (ends[0] - ends[1]) / g
@@ -457,16 +264,16 @@ class Maps:
             quotient += q.scale(part)
             left = rest.at(layer) - q.scale(part * d)
             high = low + part * d if rest.hi is None else min(rest.hi, low + part * d)
-            rest = Quantum(self.wiring, self.symbol(node), layer, left, low, high, _common(rest.grid, d))
+            rest = Quantum(self.wiring, self.symbol(node), layer, left, low, high, common(rest.grid, d))
             width = part - 1
         if node.op == "//":
             return self._result(node, layer, quotient, Fraction(first), Fraction(last), Fraction(1))
         return self._result(node, layer, rest.at(layer) - low, Fraction(0), d,
-                            _common(x.grid, d))
+                            common(x.grid, d))
 
     def _threshold(self, x: Quantum, edge: Fraction, node: Node) -> Form:
         """[x ≥ edge] as one unit, two layers after x."""
-        stairs = _samples([(edge - x.grid, Fraction(0)), (edge, Fraction(1))])
+        stairs = samples([(edge - x.grid, Fraction(0)), (edge, Fraction(1))])
         return self.wiring.bit(x.layer + 2, gate_above(x, stairs, self.symbol(node)), self.symbol(node))
 
     def _carry(self, node: Node, form: Form, layer: int, hi: int) -> Form:
@@ -480,7 +287,7 @@ class Maps:
         if isinstance(a, Const) or isinstance(b, Const):
             value, x = (a, b) if isinstance(a, Const) else (b, a)
             assert isinstance(value, Const)
-            return self._sum(node, [(Fraction(_rational(value.value)), self.quantum(x))], Fraction(0))
+            return self._sum(node, [(Fraction(rational(value.value)), self.quantum(x))], Fraction(0))
         small = [x for x in (a, b) if domain_of(x, self.ranges[x], _STEPS) is not None]
         if not small:
             raise NotHostedError(node, "two numbers of many values are multiplied")
@@ -490,10 +297,10 @@ class Maps:
         layer = max(c.layer + (q.lo is None or q.hi is None), q.layer)
         parts = [constant(0)]
         for i, v in enumerate(c.domain):
-            if _rational(v):
+            if rational(v):
                 here = frozenset({i})
-                parts.append(self.gated(q, c.member(here, layer), layer, self.symbol(node)).scale(_rational(v)))
-                parts.append(c.member(here, layer + 1).scale(_rational(v) * (q.lo or 0)))
+                parts.append(self.gated(q, c.member(here, layer), layer, self.symbol(node)).scale(rational(v)))
+                parts.append(c.member(here, layer + 1).scale(rational(v) * (q.lo or 0)))
         return self._result(node, layer + 1, Form.total(parts), None, None, q.grid)
 
     def _table(self, node: Table) -> Choice | Quantum:
@@ -504,27 +311,27 @@ class Maps:
             knots: list[tuple[Fraction, Fraction]] = []
             for i in range(node.sizes[at]):
                 args = [x.value if isinstance(x, Const) else node.los[at] + i for x in node.args]
-                knots.append((Fraction(node.los[at] + i), Fraction(_rational(convert(apply(node, args), node.type)))))
+                knots.append((Fraction(node.los[at] + i), Fraction(rational(convert(apply(node, args), node.type)))))
             stairs = Staircase(tuple(knots), Fraction(0), Fraction(0))
             if isinstance(node.type, Bool):
                 return self._truth(node, q.layer + 1, lambda: gate_above(q, stairs, self.symbol(node)))
             values = [v for _, v in knots]
             grid = Fraction(0)
             for v in values:
-                grid = _common(grid, v)
+                grid = common(grid, v)
             return self._result(node, q.layer + 1, gate_above(q, stairs, self.symbol(node)), min(values), max(values),
                                 grid or Fraction(1))
         # All arguments one-hot first, then a table of them.
         for x in live:
             self.choice(x)
         folds = [Fold((self.choice(x),), self.choice(x).domain) for x in live]
-        roots = _union(f.roots for f in folds)
-        if math.prod(len(r.domain) for r in roots) > 64 * _JOINT:
+        roots = union(f.roots for f in folds)
+        if math.prod(len(r.domain) for r in roots) > 64 * JOINT:
             raise NotHostedError(node, "a table of numbers has too many entries")
         table: list[Value] = []
         for place in itertools.product(*(range(len(r.domain)) for r in roots)):
             spot = dict(zip(roots, place, strict=True))
-            known = dict(zip(live, (_look_up(f, spot) for f in folds), strict=True))
+            known = dict(zip(live, (look_up(f, spot) for f in folds), strict=True))
             table.append(convert(apply(node, [x.value if isinstance(x, Const) else known[x] for x in node.args]),
                                  node.type))
         return self._unfold(Fold(roots, tuple(table)), self.symbol(node))
@@ -538,42 +345,11 @@ class Maps:
         layer = max([c.layer + any(q.lo is None or q.hi is None for q in parts), *(q.layer for q in parts)])
         total, grid = [constant(0)], Fraction(0)
         for k, q in enumerate(parts):
-            grid = _common(grid, q.grid)
-            here = frozenset(i for i, v in enumerate(c.domain) if min(max(int(_rational(v)), 0), len(parts) - 1) == k)
+            grid = common(grid, q.grid)
+            here = frozenset(i for i, v in enumerate(c.domain) if min(max(int(rational(v)), 0), len(parts) - 1) == k)
             total.append(self.gated(q, c.member(here, layer), layer, self.symbol(node)))
             total.append(c.member(here, layer + 1).scale(q.lo or 0))
         return self._result(node, layer + 1, Form.total(total), None, None, grid or Fraction(1))
-
-
-def _samples(points: Sequence[tuple[Fraction, Fraction]]) -> Staircase:
-    return Staircase(tuple(points), Fraction(0), Fraction(0))
-
-
-def _look_up(fold: Fold, at: Mapping[Choice, int]) -> Value:
-    place = 0
-    for r in fold.roots:
-        place = place * len(r.domain) + at[r]
-    return fold.table[place]
-
-
-def _union(groups: Iterable[Sequence[Choice]]) -> tuple[Choice, ...]:
-    """Every variable once, in order."""
-    out: dict[Choice, None] = {}
-    for group in groups:
-        for r in group:
-            out[r] = None
-    return tuple(out)
-
-
-def _rational(v: Value) -> Rational:
-    assert isinstance(v, int | Fraction)
-    return v if isinstance(v, Fraction) else int(v)
-
-
-def _common(a: Fraction, b: Fraction) -> Fraction:
-    """The largest number of which both are multiples."""
-    under = math.lcm(a.denominator, b.denominator)
-    return Fraction(math.gcd(int(a * under), int(b * under)), under)
 
 
 def _on_grid(x: Fraction, g: Fraction) -> Fraction:

@@ -16,6 +16,7 @@ import torch
 from lsrl.analysis.cells import Cell, find_cells
 from lsrl.analysis.interval import Range
 from lsrl.analysis.ranges import analyse
+from lsrl.backends.cell_expressions import PiecewiseCell, piecewise
 from lsrl.backends.certificate import PRECISION
 from lsrl.backends.circuit import CellReport, Circuit, Form, Number, Output, Placement, Quantity
 from lsrl.backends.cubes import TooLargeError
@@ -24,7 +25,7 @@ from lsrl.backends.machines import build as build_machine
 from lsrl.backends.machines import machine
 from lsrl.backends.numbers import Maps
 from lsrl.backends.piecewise import TooDeepError
-from lsrl.backends.recurrences import PiecewiseCell, build, delay, piecewise
+from lsrl.backends.recurrences import build, delay
 from lsrl.backends.refusal import RefusalError, refuse, refuse_numeric
 from lsrl.backends.rnn_relu import single_units
 from lsrl.backends.symbolic import NotHostedError
