@@ -98,7 +98,8 @@ def _read(gate: Gate, below: Layer | None, own: Layer) -> _Reading:
     above = float(signs) * _SLACK  # an "and" that is off reads at most this
     margin = (1 - above) / 2
     if margin <= 0.02:
-        raise ValueError(f"{signs} register signs in one sum leave no margin")
+        raise LsrlError.of("L402", f"`lstm` cannot host this program: {signs} signs of counters meet in one unit, and "
+                           "more than three leave no margin", help="compare fewer counters with constants at once")
     return _Reading(parts[0], parts[1], bias, (1 + above) / 2, margin)
 
 

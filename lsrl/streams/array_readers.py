@@ -10,6 +10,7 @@ import math
 import struct
 import zipfile
 import zlib
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from tokenize import TokenError
 from typing import IO, TYPE_CHECKING, Any
@@ -111,8 +112,9 @@ class _Column:
 class _ArrayReader(RowReader):
     """Rows from arrays, one an input, that are read side by side."""
 
+    @abstractmethod
     def _columns(self) -> list[_Column]:
-        raise NotImplementedError
+        """The column of each input, in the program's order."""
 
     def rows(self) -> Iterator[tuple[Value, ...]]:
         columns = self._columns()

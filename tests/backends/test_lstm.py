@@ -135,8 +135,9 @@ def test_margins_shrink_with_register_signs() -> None:
     assert margins == sorted(margins, reverse=True)
     assert margins[0] == pytest.approx((2 - 1 / torch.tanh(torch.tensor(1.0)).item()) / 2, rel=1e-5)
     assert margins[2] > 0.02
-    with pytest.raises(ValueError, match="no margin"):
+    with pytest.raises(LsrlError, match="leave no margin") as refusal:
         emit(three_signs(4), torch.float32)
+    assert refusal.value.diagnostics[0].code == "L402"
 
 
 def test_saturation_is_what_torch_does() -> None:
