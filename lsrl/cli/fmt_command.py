@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 from lsrl.diagnostics import LsrlError, Source
@@ -55,23 +53,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _standard_input() -> Source:
-    try:
-        return Source("<standard input>", sys.stdin.buffer.read().decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise LsrlError.of("L005", f"standard input is not UTF-8: byte {error.start} does not belong") from None
+    from lsrl.frontend.reading import decode_source
+
+    return decode_source("<standard input>", sys.stdin.buffer.read())
 
 
 def _replace(path: Path, text: str) -> None:
     """Writes the file in one step, with the rights it had."""
-    path = path.resolve()
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(temporary, path.stat().st_mode & 0o7777)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise LsrlError.of("L611", f"cannot write {path}: {error.strerror}") from None
+    from lsrl.streams.sinks import write_whole
+
+    rights = path.stat().st_mode & 0o7777
+    write_whole(path, text.encode())
+    path.chmod(rights)

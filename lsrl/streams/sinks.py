@@ -13,7 +13,7 @@ from typing import IO
 from lsrl.diagnostics import LsrlError
 from lsrl.streams.sources import Place, describe_os_error
 
-__all__ = ["ByteSink"]
+__all__ = ["ByteSink", "write_whole"]
 
 
 class ByteSink:
@@ -87,3 +87,13 @@ class ByteSink:
         if self._temporary is not None:
             self._temporary.unlink(missing_ok=True)
             self._temporary = None
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes a file, whole or not at all, an interrupt included. Raises LsrlError (L611)."""
+    sink = ByteSink(path)
+    try:
+        sink.write(data)
+        sink.commit()
+    finally:
+        sink.abort()

@@ -13,7 +13,7 @@ from typing import Any
 from lsrl.diagnostics import LsrlError, did_you_mean
 from lsrl.ir.graph import Graph, State
 from lsrl.ir.printer import print_graph
-from lsrl.streams.sinks import ByteSink
+from lsrl.streams.sinks import write_whole
 from lsrl.streams.sources import ByteSource
 from lsrl.types import Bool, Int, Real, Symbols, Type, Value, Vector
 from lsrl.values import BadValueError, read_value
@@ -34,12 +34,7 @@ def save_state(graph: Graph, state: Mapping[str, Value], path: str | os.PathLike
     """Writes the state of a program, whole or not at all. Raises LsrlError (L611)."""
     values = {s.name: _to_json(state[s.name], s.type) for s in graph.states}
     document = {"format": _FORMAT, "program": graph.name, "digest": program_digest(graph), "state": values}
-    sink = ByteSink(path)
-    try:
-        sink.write(json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n")
-        sink.commit()
-    finally:
-        sink.abort()
+    write_whole(path, json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n")
 
 
 def load_state(graph: Graph, path: str | os.PathLike[str]) -> dict[str, Value]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from lsrl.diagnostics import LsrlError
+from lsrl.streams.sinks import write_whole
 from lsrl.types import Symbols, Type, Value
 from lsrl.values import show_value
 
@@ -69,16 +67,9 @@ class Counterexample:
 
     def save(self, path: str | Path) -> None:
         """Writes the inputs as JSON lines, which `lsrl run FILE PATH` replays. Atomic."""
-        path = Path(path)
         lines = [json.dumps({n: _plain(v, self.types[n]) for n, v in row.items()}, ensure_ascii=False)
                  for row in self.inputs]
-        try:
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write("".join(line + "\n" for line in lines))
-            os.replace(temporary, path)
-        except OSError as error:
-            raise LsrlError.of("L611", f"cannot write {path}: {error.strerror}") from None
+        write_whole(path, "".join(line + "\n" for line in lines).encode())
 
 
 def _plain(value: Value, t: Type) -> object:
