@@ -15,8 +15,9 @@ from typing import TypeAlias
 from lsrl.diagnostics import NOWHERE, Span
 from lsrl.types import Type, Value
 
-__all__ = ["Bit", "CellReport", "Circuit", "Column", "Count", "Form", "Gate", "Layer", "Number", "Output", "Placement",
-           "Quantity", "Rational", "Register", "Symbol", "Unit", "ZERO", "constant", "flatten", "signal"]
+__all__ = ["Bit", "CellReport", "Circuit", "Column", "Count", "Form", "Gate", "Gated", "Lag", "Layer", "NEVER", "Number",
+           "Output", "Placement", "Quantity", "Rational", "Register", "Symbol", "Unit", "ZERO", "constant", "flatten",
+           "signal"]
 
 Rational: TypeAlias = int | Fraction
 
@@ -100,6 +101,9 @@ class Gate:
         return self.sum(below, own) >= 1
 
 
+NEVER = Gate()
+
+
 @dataclass(frozen=True, slots=True)
 class Symbol:
     """What a unit stands for, in the program's words, and where in its text that is."""
@@ -111,10 +115,11 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class Bit:
-    """On (1) iff below(t) + own(t − 1) ≥ 1, else 0.
+    """On (1) iff below(t) + own(t − 1) ≥ 1, else 0; while `hold` is on, as it was.
 
     at_most_one: the sum never exceeds 1 (an "and"), so that one ReLU computes it as it stands. group: bits of a layer
-    with the same group are never on together; "" of a bit alone.
+    with the same group are never on together; "" of a bit alone. hold: only where the module has a gate that keeps its
+    state (f of an LSTM, z of a GRU).
     """
 
     below: Form
@@ -123,6 +128,7 @@ class Bit:
     start: int = 0
     at_most_one: bool = True
     group: str = ""
+    hold: Gate = NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +164,38 @@ class Register:
     start: int = 0
 
 
-Unit: TypeAlias = Bit | Number | Register
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """Σ keep(below at t) · unit(t − 1) + add(below at t): a linear recurrence; only in gated linear layers.
+
+    keeps: (keep, unit of the same layer); a keep is constant or in [−1, 1]. Without any the unit passes `add` on. A
+    module that has a gate a channel hosts units that keep themselves only; one whose gate also scales what is added,
+    only those whose `add` is 0 wherever `keep` is not.
+    lo, hi: what it never leaves, None where there is no bound.
+    """
+
+    keeps: tuple[tuple[Form, int], ...]
+    add: Form
+    symbol: Symbol
+    start: Rational = 0
+    lo: Rational | None = 0
+    hi: Rational | None = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """Shows below(t − 1), a number that is not negative; before the first token `start`. Only in gated linear layers.
+
+    Its content is what it shows at the next token.
+    """
+
+    below: Form
+    symbol: Symbol
+    start: Rational = 0
+    hi: Rational | None = 1
+
+
+Unit: TypeAlias = Bit | Number | Register | Gated | Lag
 Layer: TypeAlias = tuple[Unit, ...]
 
 
@@ -347,9 +384,9 @@ class Circuit:
         below: list[Rational] = [c.value(row) for c in self.columns]
         new: list[list[Rational]] = []
         for layer, old in zip(self.layers, state, strict=True):
-            seen = _signals(layer, old)
+            seen = _signals(layer, old, old)
             new.append([_update(u, below, seen, c) for u, c in zip(layer, old, strict=True)])
-            below = _signals(layer, new[-1])
+            below = _signals(layer, new[-1], old)
         return {o.name: _value(o, [f.value(below) for f in o.forms]) for o in self.outputs}, new
 
     def simulate(self, rows: Iterable[Mapping[str, Value]]) -> Iterator[dict[str, Value]]:
@@ -360,16 +397,19 @@ class Circuit:
             yield out
 
 
-def _signals(layer: Layer, contents: list[Rational]) -> list[Rational]:
-    """What other units see of the contents: a register shows its sign."""
-    if not any(isinstance(u, Register) for u in layer):
+def _signals(layer: Layer, contents: list[Rational], before: list[Rational]) -> list[Rational]:
+    """What other units see of the contents: of a register its sign, of a lag the content before."""
+    if not any(isinstance(u, Register | Lag) for u in layer):
         return contents
-    return [(c > 0) - (c < 0) if isinstance(u, Register) else c for u, c in zip(layer, contents, strict=True)]
+    return [(c > 0) - (c < 0) if isinstance(u, Register) else b if isinstance(u, Lag) else c
+            for u, c, b in zip(layer, contents, before, strict=True)]
 
 
 def _update(unit: Unit, below: list[Rational], own: list[Rational], old: Rational) -> Rational:
     match unit:
         case Bit():
+            if unit.hold.on(below, own):
+                return old
             total = unit.below.value(below) + unit.own.value(own)
             if Fraction(total).denominator != 1 or (unit.at_most_one and total > 1):
                 raise AssertionError(f"unit {unit.symbol.text}: the sum is {total}")
@@ -381,6 +421,12 @@ def _update(unit: Unit, below: list[Rational], own: list[Rational], old: Rationa
             if not unit.move.on(below, own):
                 return kept
             return kept + (1 if unit.up.on(below, own) else -1)
+        case Gated():
+            kept = sum((keep.value(below) * own[i] for keep, i in unit.keeps), Fraction(0))
+            total = kept + unit.add.value(below)
+            return int(total) if Fraction(total).denominator == 1 else total
+        case Lag():
+            return unit.below.value(below)
 
 
 def _value(output: Output, numbers: list[Rational]) -> Value:

@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from lsrl.backends.circuit import Bit, Circuit, Form, Number, Rational, Unit
+from lsrl.backends.circuit import Bit, Circuit, Form, Gated, Lag, Number, Rational, Register, Unit
 from lsrl.types import Value
 
 __all__ = ["Exactness", "analyse_exactness"]
@@ -71,8 +71,8 @@ class _Bounds:
             return rest + self._columns(form, sign)
         groups: dict[str, Fraction] = {}
         for w, i in form.terms:
-            if w * sign > 0:
-                unit = self.circuit.layers[layer][i]
+            unit = self.circuit.layers[layer][i]
+            if w * sign > 0 or (isinstance(unit, Gated) and _is_signed(unit)):
                 fixed = _known(unit)
                 if fixed is None:
                     row[self.place[layer, i]] += float(abs(Fraction(w)))
@@ -117,20 +117,23 @@ class _Bounds:
         step[n, n] = start[n] = 1.0
         for layer, units in enumerate(self.circuit.layers):
             for i, unit in enumerate(units):
-                if not isinstance(unit, Bit | Number):
-                    raise ValueError(f"a {type(unit).__name__} has no bound here")
-                self._require([(layer - 1, unit.below), (layer, unit.own)], (layer, i))
+                below, own = self._sums_of(unit)
+                self._require([(layer - 1, below), (layer, own)], (layer, i))
                 at = self.place.get((layer, i))
                 if at is None:
                     continue
-                rest = self._bound(layer, unit.own, step[at], 1) + min(Fraction(unit.own.bias), Fraction(0))
+                rest = self._bound(layer, own, step[at], 1) + min(Fraction(own.bias), Fraction(0))
                 if isinstance(unit, Number) and unit.below_hi is not None:
                     rest += Fraction(unit.below_hi)
+                elif isinstance(unit, Gated) and _is_signed(unit):
+                    up, down = np.zeros(n + 1), np.zeros(n + 1)
+                    rest += max(self._bound(layer - 1, below, up, 1), self._bound(layer - 1, below, down, -1))
+                    same[at] += np.maximum(up, down)
                 else:  # _bound leaves a negative bias out
-                    rest += self._bound(layer - 1, unit.below, same[at], 1)
-                    rest += min(Fraction(unit.below.bias), Fraction(0))
+                    rest += self._bound(layer - 1, below, same[at], 1)
+                    rest += min(Fraction(below.bias), Fraction(0))
                 step[at, n] = max(0.0, float(rest))
-                start[at] = float(unit.start)
+                start[at] = abs(float(unit.start))
                 if isinstance(unit, Number) and unit.cap is not None:
                     self.sums.append(same[at] + step[at])
                     self.caps.append(float(unit.cap))
@@ -144,6 +147,24 @@ class _Bounds:
         limits = tuple(None if limit is None or layer not in grows else float(limit)
                        for layer in range(len(self.circuit.layers)))
         return Exactness(self._horizon(self._close(step, same), start), self.bounded, limits, self.too_large)
+
+    def _sums_of(self, unit: Unit) -> tuple[Form, Form]:
+        """What a unit adds up of the layer below, and of its own layer at most.
+
+        A scan adds up a part of the tokens before it is joined to the state before them; such a part of a bounded
+        number is at most the difference of two of its values.
+        """
+        match unit:
+            case Bit() | Number():
+                return unit.below, unit.own
+            case Gated():
+                known = _known(unit)
+                return unit.add, Form.of((2 * _size(keep) if known is not None else _size(keep), i)
+                                         for keep, i in unit.keeps)
+            case Lag():
+                return unit.below, Form()
+            case Register():
+                raise ValueError("a register has no bound here")
 
     def _close(self, step: NDArray[np.float64], same: NDArray[np.float64]) -> NDArray[np.float64]:
         """One token of all bounds: what flows up the layers is folded in, (1 + same + same² + …) · step."""
@@ -186,9 +207,21 @@ class _Bounds:
 
 
 def _known(unit: Unit) -> Fraction | None:
-    if isinstance(unit, Number):
+    """What the size of a unit never exceeds; None if it grows."""
+    if isinstance(unit, Gated):
+        return None if unit.lo is None or unit.hi is None else Fraction(max(-unit.lo, unit.hi))
+    if isinstance(unit, Number | Lag):
         return None if unit.hi is None else Fraction(unit.hi)
     return Fraction(1)
+
+
+def _is_signed(unit: Gated) -> bool:
+    return unit.lo is None or unit.lo < 0
+
+
+def _size(keep: Form) -> Rational:
+    """The largest factor that a gate can be: what stands there if it is constant, else at most 1."""
+    return max(keep.bias, -keep.bias) if keep.is_constant else 1
 
 
 def _whole(form: Form) -> Form:

@@ -180,6 +180,6 @@ def _largest_sum(circuit: Circuit) -> Fraction:
     def of(unit: Unit) -> Fraction:
         if isinstance(unit, Register):
             return max(size(g.below, g.own) for g in (unit.move, unit.up, unit.clear))
-        return size(unit.below, unit.own)
+        return size(unit.below, unit.own) if isinstance(unit, Bit) else Fraction(0)
 
     return max((of(u) for layer in circuit.layers for u in layer), default=Fraction(0))

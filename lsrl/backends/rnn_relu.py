@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lsrl.backends.certificate import PRECISION
-from lsrl.backends.circuit import Bit, Circuit, Count, Form, Number, Placement, Rational, Register, Unit
+from lsrl.backends.circuit import NEVER, Bit, Circuit, Count, Form, Number, Placement, Rational, Unit
 from lsrl.backends.emission import Emission, Technology, output_grids, unit_kinds
 from lsrl.backends.exactness import analyse_exactness
 from lsrl.backends.layers import LayerWeights
@@ -70,9 +70,9 @@ def emit(circuit: Circuit, dtype: torch.dtype) -> Emission:
 def _weights(circuit: Circuit, layer: int, dtype: torch.dtype) -> LayerWeights:
     units = circuit.layers[layer]
     below = len(circuit.layers[layer - 1]) if layer else len(circuit.columns)
-    if any(isinstance(u, Register) for u in units):
-        raise ValueError("a ReLU layer has no registers")
-    parts = [(u.below, u.own) for u in units if not isinstance(u, Register)]
+    parts = [(u.below, u.own) for u in units if isinstance(u, Bit | Number) and not (isinstance(u, Bit) and u.hold != NEVER)]
+    if len(parts) < len(units):
+        raise ValueError("a ReLU layer has bits and numbers only")
     bias = torch.tensor([_whole(b.bias + o.bias) for b, o in parts], dtype=dtype)
     return LayerWeights(_matrix([b for b, _ in parts], below, dtype), _matrix([o for _, o in parts], len(units), dtype),
                         bias, torch.zeros_like(bias), (torch.tensor([_whole(u.start) for u in units], dtype=dtype),))
@@ -107,8 +107,8 @@ def single_units(circuit: Circuit) -> Circuit:
             at += 2 if double else 1
         new: list[Unit] = []
         for u in units:
-            if isinstance(u, Register):
-                raise ValueError("a ReLU layer has no registers")
+            if not isinstance(u, Bit | Number):
+                raise ValueError("a ReLU layer has bits and numbers only")
             below, own = _through(u.below, images[-1]), _through(u.own, image)
             if isinstance(u, Bit) and not u.at_most_one:
                 top = sum((max(Fraction(w), Fraction(0)) for w, _ in (*below.terms, *own.terms)),

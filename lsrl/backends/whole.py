@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from lsrl.backends.circuit import Bit, Circuit, Count, Form, Number, Placement, Rational, Register, Unit
+from lsrl.backends.circuit import Bit, Circuit, Count, Form, Gated, Lag, Number, Placement, Rational, Register, Unit
 from lsrl.diagnostics import LsrlError
 
 __all__ = ["whole_weights"]
@@ -35,10 +35,20 @@ def whole_weights(circuit: Circuit) -> Circuit:
 
 
 def _is_whole(u: Unit) -> bool:
-    if isinstance(u, Register):
-        return True
-    numbers = (u.below.bias, u.own.bias, u.start, *(w for w, _ in (*u.below.terms, *u.own.terms)))
-    return all(Fraction(x).denominator == 1 for x in numbers)
+    return all(Fraction(x).denominator == 1 for f in _sums(u) for x in (f.bias, *(w for w, _ in f.terms)))
+
+
+def _sums(u: Unit) -> tuple[Form, ...]:
+    """What must be whole: sums over the layer below, over the own one, and the start as a form without terms."""
+    match u:
+        case Bit() | Number():
+            return u.below, u.own, Form((), u.start)
+        case Gated():
+            return u.add, Form((), u.start)
+        case Lag():
+            return u.below, Form((), u.start)
+        case Register():
+            return ()
 
 
 def _scales(units: Sequence[Unit], below: Sequence[int]) -> list[int]:
@@ -49,9 +59,12 @@ def _scales(units: Sequence[Unit], below: Sequence[int]) -> list[int]:
         for i, u in enumerate(units):
             if isinstance(u, Register):
                 continue
-            needs = [Fraction(u.below.bias) + Fraction(u.own.bias), Fraction(u.start)]
-            needs += [Fraction(w) / below[j] for w, j in u.below.terms]
-            needs += [Fraction(w) / mine[j] for w, j in u.own.terms]
+            first, *rest = _sums(u)
+            needs = [Fraction(first.bias) + sum(Fraction(f.bias) for f in rest[:-1]), Fraction(u.start)]
+            needs += [Fraction(w) / below[j] for w, j in first.terms]
+            needs += [Fraction(w) / mine[j] for f in rest for w, j in f.terms]
+            if isinstance(u, Gated):  # units that take each other's values count in the same steps
+                needs += [Fraction(1, mine[j]) for _, j in u.keeps]
             s = math.lcm(mine[i], *(x.denominator for x in needs))
             if s > _FINEST:
                 raise LsrlError.of("L404", f"{u.symbol.text} needs ever finer steps: its feedback has no grid",
@@ -68,6 +81,13 @@ def _divided(form: Form, scales: Sequence[int]) -> Form:
 
 def _scaled(u: Unit, s: int, below: Sequence[int], own: Sequence[int]) -> Unit:
     assert not isinstance(u, Register)
+    if isinstance(u, Gated):
+        keeps = tuple((_divided(keep, below).scale(Fraction(s, own[j])), j) for keep, j in u.keeps)
+        return replace(u, keeps=keeps, add=_whole(_divided(u.add, below).scale(s)), start=_plain(Fraction(u.start) * s),
+                       lo=None if u.lo is None else u.lo * s, hi=None if u.hi is None else u.hi * s)
+    if isinstance(u, Lag):
+        return replace(u, below=_whole(_divided(u.below, below).scale(s)), start=_plain(Fraction(u.start) * s),
+                       hi=None if u.hi is None else u.hi * s)
     down = _divided(u.below, below) + u.own.bias
     new_below, new_own = _whole(down.scale(s)), _whole(Form(_divided(u.own, own).terms).scale(s))
     if isinstance(u, Bit):

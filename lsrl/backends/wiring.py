@@ -19,6 +19,8 @@ from lsrl.backends.circuit import (
     Column,
     Count,
     Form,
+    Gated,
+    Lag,
     Number,
     Output,
     Placement,
@@ -32,6 +34,9 @@ from lsrl.backends.circuit import (
 from lsrl.types import Value
 
 __all__ = ["Choice", "Holding", "Quantum", "Staircase", "Wiring", "gate_above", "pruned"]
+
+
+_NOTHING = Symbol("")
 
 
 class Wiring:
@@ -59,7 +64,7 @@ class Wiring:
         units = self.units(layer)
         if isinstance(unit, Register):
             raise ValueError("a ReLU layer has no registers")
-        key = (layer, type(unit), unit.below, unit.own, unit.start)
+        key = (layer, replace(unit, symbol=_NOTHING))
         if key not in self._known:
             units.append(unit)
             self._known[key] = len(units) - 1
@@ -258,18 +263,15 @@ def pruned(circuit: Circuit) -> Circuit:
         stack = list(keep[layer])
         while stack:
             unit = circuit.layers[layer][stack.pop()]
-            if isinstance(unit, Register):
-                raise ValueError("a ReLU circuit has no registers")
             if layer:
-                keep[layer - 1] |= {i for _, i in unit.below.terms}
-            for _, i in unit.own.terms:
+                keep[layer - 1] |= _below(unit)
+            for i in _own(unit):
                 if i not in keep[layer]:
                     keep[layer].add(i)
                     stack.append(i)
     names = [{old: new for new, old in enumerate(sorted(k))} for k in keep]
     used = set(wanted) if not circuit.layers else {
-        i for u, unit in enumerate(circuit.layers[0]) if u in keep[0] and not isinstance(unit, Register)
-        for _, i in unit.below.terms}
+        i for u, unit in enumerate(circuit.layers[0]) if u in keep[0] for i in _below(unit)}
     columns = {old: new for new, old in enumerate(sorted(used))}
     layers: list[tuple[Unit, ...]] = []
     for layer, units in enumerate(circuit.layers):
@@ -286,8 +288,32 @@ def _form(form: Form, names: Mapping[int, int]) -> Form:
     return Form(tuple((w, names[i]) for w, i in form.terms), form.bias)
 
 
+def _below(unit: Unit) -> set[int]:
+    """What a unit reads of the layer below."""
+    if isinstance(unit, Register):
+        raise ValueError("a ReLU circuit has no registers")
+    forms = [keep for keep, _ in unit.keeps] + [unit.add] if isinstance(unit, Gated) else [unit.below]
+    return {i for f in forms for _, i in f.terms}
+
+
+def _own(unit: Unit) -> list[int]:
+    """What a unit reads of its own layer."""
+    match unit:
+        case Bit() | Number():
+            return [i for _, i in unit.own.terms]
+        case Gated():
+            return [i for _, i in unit.keeps]
+        case _:
+            return []
+
+
 def _renamed(unit: Unit, below: Mapping[int, int], own: Mapping[int, int]) -> Unit:
     assert not isinstance(unit, Register)
+    if isinstance(unit, Gated):
+        keeps = tuple((_form(keep, below), own[i]) for keep, i in unit.keeps)
+        return replace(unit, keeps=keeps, add=_form(unit.add, below))
+    if isinstance(unit, Lag):
+        return replace(unit, below=_form(unit.below, below))
     return replace(unit, below=_form(unit.below, below), own=_form(unit.own, own))
 
 
