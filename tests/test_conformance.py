@@ -33,7 +33,7 @@ from lsrl.vectorized import run_batch
 from lsrl.verify import verify
 from lsrl.verify.machines import as_tensor
 from lsrl.verify.testing import run_model
-from tests.corpus import CORPUS, OTHER, ROOT, Case, decoded
+from tests.corpus import CORPUS, DEFAULTS, OTHER, ROOT, Case, decoded
 
 LENGTHS = (1, 2, 3, 5, 8, 13, 40, 40, 120, 120)
 HOSTED = ("PROVED", "EXHAUSTED", "TESTED")
@@ -164,6 +164,14 @@ def test_every_pass_keeps_the_meaning(case: Case) -> None:
 def test_the_pipeline_is_deterministic(case: Case) -> None:
     again = lsrl.load(case.file).graph
     assert print_graph(run_pipeline(again)) == print_graph(run_pipeline(graph_of(case)))
+
+
+def test_every_target_has_an_outcome_for_every_case() -> None:
+    assert set(DEFAULTS) == set(TARGETS)
+    for case in CORPUS:
+        named = {name for names in case.others for name in names.split()}
+        assert named <= set(TARGETS), f"{case.path}: {named - set(TARGETS)}"
+        assert all(case.outcome(t) in HOSTED or case.outcome(t).startswith("L4") for t in TARGETS), case.path
 
 
 @targets
