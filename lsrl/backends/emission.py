@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from lsrl.backends.circuit import Circuit, Layer, Output
-from lsrl.backends.layers import LayerWeights
+from lsrl.backends.layers import Layer as Module
+from lsrl.backends.layers import LayerWeights, ModuleStack, Stack, TorchStack
+from lsrl.diagnostics import LsrlError
 
-__all__ = ["Emission", "Emitter", "LayerState", "Technology", "output_grids", "unit_kinds"]
+__all__ = ["Emission", "Emitter", "Holder", "LayerState", "Technology", "build_stack", "holders_of", "output_grids",
+           "unit_kinds"]
 
 LayerState = tuple[Tensor, ...]  # a layer's state tensors in the order of its kind: (h,) or (h, c), each (B, width)
 
@@ -32,7 +36,9 @@ class Technology:
 
 @dataclass(frozen=True)
 class Emission:
-    """The parameters of a circuit for layers of one kind (`layers.KINDS`); layer k of the circuit is `layers[k]`.
+    """The parameters of a circuit for layers of one kind; layer k of the circuit is `layers[k]`.
+
+    kind: one of `layers.KINDS`, whose layers are weights, or the target's name, whose layers are modules.
 
     readout: weight (R, width of the last layer) and bias (R,) from the last layer's h to the scalar elements of the
     outputs in order (row-major), each divided by its entry in `grids`; the results are whole numbers up to
@@ -40,16 +46,17 @@ class Emission:
     margin: the least distance of a pre-activation from its threshold, in circuit units (1/2 at best).
     horizon: tokens up to which all sums are exact, None for any number; as far as the quantities of the circuit do
     not say it. partial_sum: the largest bound Σ|weight|·max|signal| + |bias| of a sum of bounded signals.
+    initial: of layers that are modules the start state, each tensor (1, n).
     limits: for each layer the largest element of h with which all sums are exact, None where it is never passed.
     """
 
     kind: str
-    layers: tuple[LayerWeights, ...]
+    layers: tuple[LayerWeights, ...] | tuple[Module, ...]
     unit_kinds: tuple[tuple[str, ...], ...]
     readout: tuple[Tensor, Tensor]
     grids: tuple[Fraction, ...]
     tolerance: float
-    technology: Technology
+    technology: Technology | None
     margin: float
     notes: tuple[str, ...] = ()
     horizon: int | None = None
@@ -57,13 +64,66 @@ class Emission:
     limits: tuple[float | None, ...] = ()
     input_limit: int | None = None
     saturation: str = ""
+    initial: tuple[LayerState, ...] = ()
+
+
+def build_stack(emission: Emission, inputs: int, dtype: torch.dtype, uniform: bool = False) -> Stack:
+    """The layers themselves. Raises LsrlError (L409) for layers that torch has not, if they are to be one module."""
+    weights = [x for x in emission.layers if isinstance(x, LayerWeights)]
+    modules = [x for x in emission.layers if isinstance(x, Module)]
+    if emission.technology is not None:
+        return TorchStack.from_weights(emission.kind, inputs, weights, dtype, uniform)
+    if uniform:
+        raise LsrlError.of("L409", f"layers of `{emission.kind}` cannot be one module",
+                           help="leave out --uniform: it is for torch.nn.RNN, GRU and LSTM")
+    stack = ModuleStack(inputs, modules, dtype)
+    for i, tensors in enumerate(emission.initial):
+        stack.set_initial(i, [t[0] for t in tensors])
+    return stack
+
+
+class Holder(Protocol):
+    """How one layer's state holds the contents of circuit units; a module layer is its own (`layers.Layer`)."""
+
+    def contents(self, state: LayerState) -> Tensor: ...
+
+    def state_of(self, contents: Tensor) -> LayerState: ...
+
+    def element(self, unit: int) -> tuple[int, int] | None: ...
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The holder of a torch layer, which may be padded to a `width` beyond its units."""
+
+    kinds: tuple[str, ...]
+    technology: Technology
+    width: int
+    dtype: torch.dtype
+
+    def contents(self, state: LayerState) -> Tensor:
+        return self.technology.contents(self.kinds, tuple(t[:, : len(self.kinds)] for t in state))
+
+    def state_of(self, contents: Tensor) -> LayerState:
+        tensors = self.technology.state(self.kinds, contents, self.dtype)
+        return tuple(torch.nn.functional.pad(t, (0, self.width - t.shape[1])) for t in tensors)
+
+    def element(self, unit: int) -> tuple[int, int] | None:
+        return (1 if self.kinds[unit] == "register" else 0), unit
+
+
+def holders_of(stack: Stack, kinds: Sequence[tuple[str, ...]], technology: Technology | None) -> list[Holder]:
+    """A holder for each layer of a stack. kinds: those of each layer's units."""
+    if technology is not None:
+        return [_Held(k, technology, w, stack.dtype) for k, w in zip(kinds, stack.widths, strict=True)]
+    return [layer for layer in stack.layers if isinstance(layer, Module)]
 
 
 Emitter = Callable[[Circuit, torch.dtype], Emission]
 
 
 def unit_kinds(layer: Layer) -> tuple[str, ...]:
-    """"bit", "number" or "register" for each unit."""
+    """"bit", "number", "register", "gated" or "lag" for each unit."""
     return tuple(type(u).__name__.lower() for u in layer)
 
 

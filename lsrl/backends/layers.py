@@ -1,7 +1,8 @@
-"""The torch layers that models are stacks of: built from weights, run over sequences, padded to one width.
+"""The layers that models are stacks of: built from weights, run over sequences, padded to one width.
 
 A layer kind is a torch.nn module with its number of gates and the tensors of its state. `rnn_relu` is
-torch.nn.RNN(nonlinearity="relu"), the others are named like their modules.
+torch.nn.RNN(nonlinearity="relu"), the others are named like their modules. Layers that torch does not have are
+modules of their own (`Layer`) in a `ModuleStack`.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["KINDS", "LayerKind", "LayerWeights", "State", "Stack", "pad_to_one_width"]
+__all__ = ["KINDS", "Layer", "LayerKind", "LayerWeights", "ModuleStack", "Stack", "State", "TorchStack",
+           "full_precision", "pad_to_one_width"]
 
 State: TypeAlias = tuple[Tensor, ...]  # for each layer its state tensors in turn, each (B, width)
 
@@ -90,17 +92,59 @@ def _padded(layers: Sequence[LayerWeights], widths: Sequence[int], kind: LayerKi
 
 
 class Stack(nn.Module):
-    """Layers in a row. `uniform`: a single torch module with num_layers; else one module a layer.
+    """Layers in a row, each with its state tensors; `initial_k_name` are the buffers of the start state.
 
-    `widths` are those of the layers (all equal if uniform); `initial_k` are the buffers of the start state.
+    inputs: signals below the first layer; widths: what each layer shows; tensors: for each layer (name, width) of its
+    state tensors. `uniform`: all layers are one torch module.
     """
+
+    layers: nn.ModuleList
+
+    def __init__(self, inputs: int, widths: Sequence[int], tensors: Sequence[Sequence[tuple[str, int]]],
+                 dtype: torch.dtype, uniform: bool = False, device: str = "cpu") -> None:
+        super().__init__()
+        self.inputs, self.widths, self.uniform, self.dtype = inputs, tuple(widths), uniform, dtype
+        self.tensors = tuple(tuple(row) for row in tensors)
+        for layer, name, width in self.state_names:
+            self.register_buffer(f"initial_{layer}_{name}", torch.zeros(width, dtype=dtype, device=device))
+
+    @property
+    def state_names(self) -> list[tuple[int, str, int]]:
+        """(layer, tensor, width) of each tensor of a state, in order."""
+        return [(layer, name, width) for layer, row in enumerate(self.tensors) for name, width in row]
+
+    def part(self, layer: int) -> slice:
+        """Where the tensors of a layer stand in a state."""
+        first = sum(map(len, self.tensors[:layer]))
+        return slice(first, first + len(self.tensors[layer]))
+
+    def initial_state(self, batch: int) -> State:
+        return tuple(getattr(self, f"initial_{layer}_{name}").expand(batch, -1).clone()
+                     for layer, name, _ in self.state_names)
+
+    def set_initial(self, layer: int, tensors: Sequence[Tensor]) -> None:
+        """Writes the start state of one layer."""
+        for (name, _), value in zip(self.tensors[layer], tensors, strict=True):
+            getattr(self, f"initial_{layer}_{name}").copy_(value)
+
+    def forward(self, x: Tensor, state: State, watch: bool = False) -> tuple[Tensor, State, list[float]]:
+        """x (B, T, inputs), B and T at least 1 → what the last layer shows (B, T, width) and the state after.
+
+        watch: also the largest element that each layer showed (in a uniform stack, which shows its last layer alone,
+        that of the others after the last token).
+        """
+        raise NotImplementedError
+
+
+class TorchStack(Stack):
+    """Layers of torch.nn.RNN, GRU or LSTM. `uniform`: a single one with num_layers; else one module a layer."""
 
     def __init__(self, kind: str, inputs: int, widths: Sequence[int], dtype: torch.dtype, uniform: bool = False,
                  device: str = "cpu") -> None:
-        super().__init__()
         self.kind = KINDS[kind]
         inputs = max(inputs, 1)  # torch has no layers without input: a column of zeros stands in
-        self.inputs, self.widths, self.uniform, self.dtype = inputs, tuple(widths), uniform, dtype
+        super().__init__(inputs, widths, [[(name, w) for name in self.kind.tensors] for w in widths], dtype, uniform,
+                         device)
         if uniform and len(set(widths)) > 1:
             raise ValueError(f"layers of the widths {tuple(widths)} are no uniform stack")
         if uniform and widths:
@@ -109,14 +153,11 @@ class Stack(nn.Module):
             sizes = zip((inputs, *widths), widths, strict=False)
             modules = [self.kind.build(n, width, 1, dtype, device) for n, width in sizes]
         self.layers = nn.ModuleList(modules)
-        for layer, width in enumerate(widths):
-            for name in self.kind.tensors:
-                self.register_buffer(f"initial_{layer}_{name}", torch.zeros(width, dtype=dtype, device=device))
         self.requires_grad_(False)
 
     @classmethod
     def from_weights(cls, kind: str, inputs: int, layers: Sequence[LayerWeights], dtype: torch.dtype,
-                     uniform: bool = False) -> Stack:
+                     uniform: bool = False) -> TorchStack:
         """The stack with these parameters; `uniform` pads them to one width first."""
         if any(w.width == 0 for w in layers):  # nor has torch layers without units
             layers = _padded(layers, [max(w.width, 1) for w in layers], KINDS[kind])
@@ -134,30 +175,15 @@ class Stack(nn.Module):
                     if parameter.shape != value.shape:
                         raise ValueError(f"layer {i}: {name} is {tuple(value.shape)}, not {tuple(parameter.shape)}")
                     parameter.copy_(value)
-                for name, value in zip(stack.kind.tensors, w.initial, strict=True):
-                    getattr(stack, f"initial_{i}_{name}").copy_(value)
+                stack.set_initial(i, w.initial)
         return stack
 
-    @property
-    def state_names(self) -> list[tuple[int, str, int]]:
-        """(layer, tensor, width) of each tensor of a state, in order."""
-        return [(layer, name, width) for layer, width in enumerate(self.widths) for name in self.kind.tensors]
-
-    def initial_state(self, batch: int) -> State:
-        return tuple(getattr(self, f"initial_{layer}_{name}").expand(batch, -1).clone()
-                     for layer, name, _ in self.state_names)
-
     def forward(self, x: Tensor, state: State, watch: bool = False) -> tuple[Tensor, State, list[float]]:
-        """x (B, T, inputs), B and T at least 1 → what the last layer shows (B, T, width) and the state after.
-
-        watch: also the largest element that each layer showed (in a uniform stack, which shows its last layer alone,
-        that of the others after the last token).
-        """
         n = len(self.kind.tensors)
         peaks: list[float] = []
         if not x.shape[-1] and self.widths:
             x = x.new_zeros(*x.shape[:-1], 1)
-        with _full_precision(x):
+        with full_precision(x):
             if self.uniform and self.widths:
                 stacked = tuple(torch.stack(state[i::n]) for i in range(n))
                 x, after = self.layers[0](x, stacked if n > 1 else stacked[0])
@@ -175,8 +201,69 @@ class Stack(nn.Module):
         return x, tuple(out), peaks
 
 
+class Layer(nn.Module):
+    """A layer of a module stack: a recurrent layer that torch does not have, as published.
+
+    inputs, width: signals below it and shown by it. tensors: (name, width) of its state tensors.
+    """
+
+    inputs: int
+    width: int
+    tensors: tuple[tuple[str, int], ...]
+
+    def config(self) -> dict[str, Any]:
+        """The sizes as JSON values; the class called with them as keywords, and a dtype, makes a layer of that shape."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """x (B, T, inputs) → (B, T, width), for all tokens at once."""
+        raise NotImplementedError
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """x (B, inputs) → (B, width), one token; equal to `forward`, bit for bit where the model is exact."""
+        raise NotImplementedError
+
+    def contents(self, state: State) -> Tensor:
+        """The exact contents of the circuit's units (B, units), float64."""
+        raise NotImplementedError
+
+    def state_of(self, contents: Tensor) -> State:
+        """A state with these contents (B, units), in the layer's dtype."""
+        raise NotImplementedError
+
+    def element(self, unit: int) -> tuple[int, int] | None:
+        """Which state tensor, and which element of it, holds a unit; None if the unit has no memory."""
+        raise NotImplementedError
+
+
+class ModuleStack(Stack):
+    """Layers that bring their own module."""
+
+    def __init__(self, inputs: int, layers: Sequence[Layer], dtype: torch.dtype) -> None:
+        super().__init__(inputs, [layer.width for layer in layers], [layer.tensors for layer in layers], dtype)
+        self.layers = nn.ModuleList(layers)
+        self.requires_grad_(False)
+
+    def forward(self, x: Tensor, state: State, watch: bool = False) -> tuple[Tensor, State, list[float]]:
+        peaks: list[float] = []
+        out: list[Tensor] = []
+        with full_precision(x):
+            for i, layer in enumerate(self.layers):
+                assert isinstance(layer, Layer)
+                own = state[self.part(i)]
+                if x.shape[1] == 1:
+                    y, after = layer.step(x[:, 0], own)
+                    x = y.unsqueeze(1)
+                else:
+                    x, after = layer(x, own)
+                out.extend(after)
+                if watch:
+                    peaks.append(float(x.abs().max()) if x.numel() else 0.0)
+        return x, tuple(out), peaks
+
+
 @contextlib.contextmanager
-def _full_precision(x: Tensor) -> Iterator[None]:
+def full_precision(x: Tensor) -> Iterator[None]:
     """cuDNN would else round float32 operands to 10 bits (TF32), which counters do not survive."""
     if x.device.type != "cuda":
         yield

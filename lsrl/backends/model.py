@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lsrl.backends.certificate import PRECISION, CellRow, Certificate, RangeRow
 from lsrl.backends.circuit import Circuit, Quantity
-from lsrl.backends.emission import Emission, Technology
+from lsrl.backends.emission import Emission, Technology, build_stack, holders_of
 from lsrl.backends.encode import (
     ColumnGroup,
     Encoder,
@@ -27,7 +27,7 @@ from lsrl.backends.encode import (
     type_to_json,
 )
 from lsrl.backends.files import FORMAT, damaged, read_model_file, write_model_file
-from lsrl.backends.layers import KINDS, Stack, State
+from lsrl.backends.layers import KINDS, Layer, ModuleStack, Stack, State, TorchStack
 from lsrl.backends.symbols import Places, describe_symbols, placement_from_json, placement_to_json
 from lsrl.diagnostics import NOWHERE, LsrlError
 
@@ -47,9 +47,13 @@ class CompiledModel(nn.Module):
     tuple of tensors (B, width), for each layer in turn those of its kind: h, or h and c. Sizes: B sequences, T tokens.
     """
 
-    def __init__(self, description: Mapping[str, Any], technology: Technology, stack: Stack | None = None) -> None:
+    def __init__(self, description: Mapping[str, Any], technology: Technology | None,
+                 layer: Callable[..., Layer] | None = None, stack: Stack | None = None) -> None:
         """From what `assemble` or a file describes. Raises ValueError, TypeError, KeyError or IndexError if that is
-        no description of a model."""
+        no description of a model.
+
+        technology: how torch's layers hold contents; None for layers that are modules, which `layer` makes.
+        """
         super().__init__()
         self.description: dict[str, Any] = dict(description)
         self.name = str(description["name"])
@@ -66,16 +70,15 @@ class CompiledModel(nn.Module):
         widths = [int(w) for w in description["widths"]]
         if len(widths) > _MOST_LAYERS or any(not 0 < w < _WIDEST for w in widths):
             raise ValueError(f"layers of the widths {str(widths)[:80]}")
-        self.stack = stack or Stack(str(description["kind"]), self.encoder.width, widths, dtype,
-                                    bool(description["uniform"]))
+        self.stack = stack or _empty_stack(description, self.encoder.width, widths, dtype, layer)
         top = max(widths[-1] if widths else self.encoder.width, 1)  # a column of zeros stands in for none
         self.readout = nn.Linear(top, len(self.grids), dtype=dtype)
         self.readout.requires_grad_(False)
         self.limits = tuple(None if x is None else float(x) for x in description["limits"])
         types = {str(n): type_from_json(t) for n, t in description["states"]}
+        kinds = [tuple(map(str, k)) for k in description["unit_kinds"]]
         self.places = Places([placement_from_json(p, types) for p in description["placements"]],
-                             [tuple(map(str, k)) for k in description["unit_kinds"]], len(self.stack.kind.tensors),
-                             types, technology)
+                             self.stack, holders_of(self.stack, kinds, technology), kinds, types)
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -174,6 +177,20 @@ class CompiledModel(nn.Module):
         return state
 
 
+def _empty_stack(description: Mapping[str, Any], inputs: int, widths: Sequence[int], dtype: torch.dtype,
+                 layer: Callable[..., Layer] | None) -> Stack:
+    """The stack that is described, its parameters still to be filled in."""
+    if layer is None:
+        kind = str(description["kind"])
+        if kind not in KINDS:
+            raise ValueError(f"layers of kind {kind}")
+        return TorchStack(kind, inputs, widths, dtype, bool(description["uniform"]))
+    layers = [layer(**{str(k): v for k, v in config.items()}, dtype=dtype) for config in description["layers"]]
+    if [x.width for x in layers] != list(widths):
+        raise ValueError(f"layers of the widths {[x.width for x in layers]}, not {list(widths)}")
+    return ModuleStack(inputs, layers, dtype)
+
+
 def program_hash(graph: Graph) -> str:
     """SHA-256, in hex, of the text form of a graph: equal for equal programs, whatever their layout and comments."""
     from lsrl.ir.printer import print_graph
@@ -189,7 +206,8 @@ def assemble(program: Graph, lowered: Graph, circuit: Circuit, emission: Emissio
     """
     from lsrl.ir.printer import print_graph
 
-    stack = Stack.from_weights(emission.kind, len(circuit.columns), emission.layers, dtype, uniform)
+    stack = build_stack(emission, len(circuit.columns), dtype, uniform)
+    holders = holders_of(stack, emission.unit_kinds, emission.technology)
     types = {s.name: s.type for s in lowered.states}
     inputs = tuple((n.name, n.type) for n in program.inputs)
     outputs = tuple((o.name, o.type) for o in circuit.outputs)
@@ -210,10 +228,11 @@ def assemble(program: Graph, lowered: Graph, circuit: Circuit, emission: Emissio
         "input_limit": emission.input_limit or 2 ** PRECISION[name], "widths": list(stack.widths),
         "limits": list(emission.limits), "unit_kinds": [list(k) for k in emission.unit_kinds],
         "placements": [placement_to_json(p) for p in circuit.placements],
-        "symbols": describe_symbols(circuit, types, emission.technology, emission.unit_kinds, dtype),
+        "symbols": describe_symbols(circuit, types, holders, stack.tensors, emission.unit_kinds),
+        "layers": [layer.config() for layer in stack.layers if isinstance(layer, Layer)],
         "certificate": certificate.to_json(),
     }
-    model = CompiledModel(json.loads(json.dumps(description)), emission.technology, stack)
+    model = CompiledModel(json.loads(json.dumps(description)), emission.technology, stack=stack)
     with torch.no_grad():
         for parameter, value in zip((model.readout.weight, model.readout.bias), readout, strict=True):
             parameter.copy_(value)
@@ -263,16 +282,14 @@ def load_model(path: str | os.PathLike[str], program: Graph | None = None) -> Co
     program: the graph that it should be a model of, to be compared. Raises LsrlError: L620 to L623 and L625 for a
     file that is not a whole model (see `files`), L624 for a model of another program, L401 for an unknown target.
     """
-    from lsrl.backends.registry import technology_of
+    from lsrl.backends.registry import find_target
 
     description, tensors = read_model_file(path)
     name = os.fspath(path)
     try:
-        technology = technology_of(str(description["target"]))
-        if description["kind"] not in KINDS:
-            raise ValueError(f"layers of kind {description['kind']}")
+        target = find_target(str(description["target"]))
         _check_shapes(name, description, tensors)
-        model = CompiledModel(description, technology)
+        model = CompiledModel(description, target.technology, target.layer)
     except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError, OverflowError, RuntimeError) as error:
         raise LsrlError.of("L623", f"the metadata of `{name}` does not describe a model: {error}") from None
     own = model._tensors()
@@ -295,7 +312,8 @@ def load_model(path: str | os.PathLike[str], program: Graph | None = None) -> Co
 def _check_shapes(name: str, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """That the claimed sizes are those of the tensors in the file, before anything of that size is made."""
     widths = [int(w) for w in description["widths"]]
-    claimed = sum(w * w for w in widths)
+    claimed = sum(w * w for w in widths) if "layers" not in description or not description["layers"] else sum(
+        sum(abs(int(x)) for x in layer.values()) for layer in description["layers"])
     present = sum(t.numel() for t in tensors.values())
     if claimed > present or any(w <= 0 for w in widths):
         raise damaged(name, f"it claims {claimed} weights and holds {present}")

@@ -10,6 +10,7 @@ import torch
 from lsrl.backends import lstm, rnn_relu
 from lsrl.backends.circuit import Circuit
 from lsrl.backends.emission import Emission, Emitter, Technology
+from lsrl.backends.layers import Layer
 from lsrl.backends.lower import threshold_circuit
 from lsrl.backends.model import CompiledModel, assemble
 from lsrl.backends.refusal import RefusalError
@@ -18,19 +19,23 @@ from lsrl.diagnostics import LsrlError, did_you_mean
 from lsrl.ir.graph import Graph
 from lsrl.passes import run_pipeline
 
-__all__ = ["TARGETS", "Target", "TargetRow", "compile_graph", "explain_targets", "find_target", "render_targets",
-           "technology_of"]
+__all__ = ["TARGETS", "Target", "TargetRow", "compile_graph", "explain_targets", "find_target", "render_targets"]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """lower: scalarised graph, target's name, dtype → circuit, or RefusalError. emit: circuit, dtype → parameters."""
+    """lower: scalarised graph, target's name, dtype → circuit, or RefusalError. emit: circuit, dtype → parameters.
+
+    technology: how torch's layers hold contents. layer: where there is none, what makes the target's own layers from
+    their sizes.
+    """
 
     name: str
     summary: str
     lower: Callable[[Graph, str, torch.dtype], Circuit]
     emit: Emitter
-    technology: Technology
+    technology: Technology | None = None
+    layer: Callable[..., Layer] | None = None
 
 
 TARGETS: dict[str, Target] = {t.name: t for t in (
@@ -47,11 +52,6 @@ def find_target(name: str) -> Target:
         raise LsrlError.of("L401", f"there is no target `{name}`",
                            help=did_you_mean(name, TARGETS) or f"targets: {', '.join(TARGETS)}")
     return TARGETS[name]
-
-
-def technology_of(name: str) -> Technology:
-    """How a target's modules hold their contents. Raises LsrlError (L401) for an unknown one."""
-    return find_target(name).technology
 
 
 def compile_graph(graph: Graph, target: str, dtype: torch.dtype = torch.float32,

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from lsrl.backends.circuit import Circuit, Count, Form, Placement, Rational
-from lsrl.backends.emission import Technology
-from lsrl.backends.layers import State
+from lsrl.backends.emission import Holder
+from lsrl.backends.layers import Stack, State
 from lsrl.diagnostics import NOWHERE, LsrlError, Span, did_you_mean
 from lsrl.types import Bool, Int, Real, Symbols, Type, Value, scalar_of
 from lsrl.values import read_value
@@ -27,16 +27,16 @@ __all__ = ["Places", "describe_symbols", "form_from_json", "form_to_json", "plac
 class Places:
     """Reads and writes program variables in the state tensors of a stack.
 
-    kinds: the unit kinds of each layer. per_layer: state tensors a layer has. types: of every state, by its name.
+    holders: how each layer holds its contents. kinds: those of each layer's units. types: of every state, by its name.
     """
 
-    def __init__(self, placements: Sequence[Placement], kinds: Sequence[tuple[str, ...]], per_layer: int,
-                 types: Mapping[str, Type], technology: Technology) -> None:
+    def __init__(self, placements: Sequence[Placement], stack: Stack, holders: Sequence[Holder],
+                 kinds: Sequence[tuple[str, ...]], types: Mapping[str, Type]) -> None:
         self.placements = tuple(placements)
         self.kinds = tuple(kinds)
-        self.per_layer = per_layer
+        self._parts = [stack.part(i) for i in range(len(self.kinds))]
+        self._holders = tuple(holders)
         self.types = dict(types)
-        self.technology = technology
         self._home: dict[str, Placement] = {}
         for p in self.placements:
             if not 1 <= p.layer <= len(self.kinds):
@@ -53,9 +53,7 @@ class Places:
 
     def contents(self, state: State, layer: int) -> Tensor:
         """The exact contents (B, units) of layer `layer` (from 1), float64."""
-        kinds = self.kinds[layer - 1]
-        own = state[self.per_layer * (layer - 1) : self.per_layer * layer]
-        return self.technology.contents(kinds, tuple(t[:, : len(kinds)] for t in own))
+        return self._holders[layer - 1].contents(state[self._parts[layer - 1]])
 
     def read(self, state: State, name: str) -> Tensor:
         """A state's value in each row (B,), or (B, n) of a vector: bool, int64 (codes of symbols) or float64.
@@ -104,17 +102,14 @@ class Places:
                 row = p.encode({name: v}, [_exact(x) for x in contents[i].tolist()])
             except ValueError as error:
                 raise LsrlError.of("L408", f"the model has no state with this value of `{name}`: {error}") from None
-            if any(Fraction(x).denominator != 1 or (x < 0 and kind == "number")
+            if any(Fraction(x).denominator != 1 or (x < 0 and kind in ("number", "lag"))
                    for x, kind in zip(row, self.kinds[p.layer - 1], strict=True)):
                 raise LsrlError.of("L408", f"the model has no state with this value of `{name}`: it is never reached")
             new[i] = torch.tensor([float(x) for x in row], dtype=torch.float64)
-        out = list(state)
-        at = self.per_layer * (p.layer - 1)
-        fresh = self.technology.state(self.kinds[p.layer - 1], new, state[at].dtype)
-        for k, t in enumerate(fresh):
-            padding = state[at + k][:, t.shape[1] :]
-            out[at + k] = torch.cat([t.to(padding.device), padding], -1)
-        return tuple(out)
+        place = self._parts[p.layer - 1]
+        fresh = self._holders[p.layer - 1].state_of(new)
+        device = state[place.start].device
+        return (*state[: place.start], *(t.to(device) for t in fresh), *state[place.stop :])
 
     def _find(self, name: str) -> Placement:
         if name not in self._home:
@@ -179,20 +174,25 @@ def _rows(value: Any, t: Type, name: str, batch: int) -> list[Value]:
     return out
 
 
-def describe_symbols(circuit: Circuit, types: Mapping[str, Type], technology: Technology,
-                     kinds: Sequence[tuple[str, ...]], dtype: torch.dtype) -> dict[str, Any]:
+def describe_symbols(circuit: Circuit, types: Mapping[str, Type], holders: Sequence[Holder],
+                     tensors: Sequence[Sequence[tuple[str, int]]], kinds: Sequence[tuple[str, ...]]) -> dict[str, Any]:
     """The debug map as JSON values: `variables` (layer, tensor, indices, weights, levels) and `units` (their meaning).
 
     A variable's value is bias + Σ weight · content of unit, at every step; the content of a unit is
     (element of the tensor − off) / (on − off) with (off, on) = `levels`. Layers count from 0 here, as torch counts.
     """
+    def variable(name: str, p: Placement, total: Form) -> dict[str, Any]:
+        at = p.layer - 1
+        return {"variable": name, "type": str(types[name]), "layer": at,
+                **_where(total, holders[at], tensors[at], len(kinds[at]))}
+
     variables: list[dict[str, Any]] = []
     for p in circuit.placements:
         for column, name in enumerate(p.states):
             total = Form.total(f.scale(_number(row[column])) for f, row in zip(p.forms, p.values, strict=True))
-            variables.append(_variable(name, types[name], p, total, technology, kinds, dtype))
+            variables.append(variable(name, p, total))
         for name, count in p.numbers:
-            variables.append(_variable(name, types[name], p, count.form, technology, kinds, dtype))
+            variables.append(variable(name, p, count.form))
     units = [{"layer": layer, "index": i, "kind": kind, "means": unit.symbol.text, "span": _place(unit.symbol.span),
               "states": list(unit.symbol.states)}
              for layer, (row, row_kinds) in enumerate(zip(circuit.layers, kinds, strict=True))
@@ -200,16 +200,18 @@ def describe_symbols(circuit: Circuit, types: Mapping[str, Type], technology: Te
     return {"variables": variables, "units": units}
 
 
-def _variable(name: str, t: Type, p: Placement, total: Form, technology: Technology, kinds: Sequence[tuple[str, ...]],
-              dtype: torch.dtype) -> dict[str, Any]:
-    mine = kinds[p.layer - 1]
-    zero = technology.state(mine, torch.zeros(1, len(mine), dtype=torch.float64), dtype)
-    one = technology.state(mine, torch.ones(1, len(mine), dtype=torch.float64), dtype)
-    tensors = [1 if mine[i] == "register" else 0 for _, i in total.terms]
-    levels = [[float(x[k][0, i]) for x in (zero, one)] for k, (_, i) in zip(tensors, total.terms, strict=True)]
-    return {"variable": name, "type": str(t), "layer": p.layer - 1, "tensor": ["hc"[k] for k in tensors],
-            "indices": [i for _, i in total.terms], "weights": [str(w) for w, _ in total.terms],
-            "bias": str(total.bias), "levels": levels}
+def _where(total: Form, holder: Holder, tensors: Sequence[tuple[str, int]], units: int) -> dict[str, Any]:
+    """Where the units of a form are held, and at which levels."""
+    zero = holder.state_of(torch.zeros(1, units, dtype=torch.float64))
+    one = holder.state_of(torch.ones(1, units, dtype=torch.float64))
+    places = []
+    for _, i in total.terms:
+        at = holder.element(i)
+        assert at is not None, "a program's variable is held by units with memory"
+        places.append(at)
+    return {"tensor": [tensors[k][0] for k, _ in places], "indices": [i for _, i in places],
+            "weights": [str(w) for w, _ in total.terms], "bias": str(total.bias),
+            "levels": [[float(x[k][0, i]) for x in (zero, one)] for k, i in places]}
 
 
 def _place(span: Span) -> str:
