@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from lsrl.backends import lstm, rnn_relu
 from lsrl.backends.circuit import Circuit
-from lsrl.backends.emission import Emission, Emitter, Technology
-from lsrl.backends.layers import Layer
+from lsrl.backends.emission import Emission
+from lsrl.backends.gated import mingru
 from lsrl.backends.lower import threshold_circuit
 from lsrl.backends.model import CompiledModel, assemble
 from lsrl.backends.refusal import RefusalError
 from lsrl.backends.relu import relu_circuit
+from lsrl.backends.target import Target
 from lsrl.diagnostics import LsrlError, did_you_mean
 from lsrl.ir.graph import Graph
 from lsrl.passes import run_pipeline
@@ -22,27 +22,12 @@ from lsrl.passes import run_pipeline
 __all__ = ["TARGETS", "Target", "TargetRow", "compile_graph", "explain_targets", "find_target", "render_targets"]
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """lower: scalarised graph, target's name, dtype → circuit, or RefusalError. emit: circuit, dtype → parameters.
-
-    technology: how torch's layers hold contents. layer: where there is none, what makes the target's own layers from
-    their sizes.
-    """
-
-    name: str
-    summary: str
-    lower: Callable[[Graph, str, torch.dtype], Circuit]
-    emit: Emitter
-    technology: Technology | None = None
-    layer: Callable[..., Layer] | None = None
-
-
 TARGETS: dict[str, Target] = {t.name: t for t in (
     Target("lstm", "torch.nn.LSTM: automata, latches, counters, counter machines one level deep",
            lambda graph, name, dtype: threshold_circuit(graph, name), lstm.emit, lstm.TECHNOLOGY),
     Target("rnn_relu", "torch.nn.RNN(nonlinearity='relu'): also accumulators, delays, running maxima, sums of numbers",
            relu_circuit, rnn_relu.emit, rnn_relu.TECHNOLOGY),
+    mingru.TARGET,
 )}
 
 

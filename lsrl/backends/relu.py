@@ -35,7 +35,7 @@ from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Const, Index, Input, Node, Pack, Read, operands
 from lsrl.types import Bool, Int, Symbols, Vector, is_scalar, size
 
-__all__ = ["relu_circuit"]
+__all__ = ["NumberLowering", "refusal_code", "relu_circuit"]
 
 _FEW_STATES, _FEW_INPUTS = 16, 256
 
@@ -68,9 +68,9 @@ def relu_circuit(graph: Graph, target: str, dtype: torch.dtype) -> Circuit:
 
 def _numbers_circuit(graph: Graph, target: str, dtype: torch.dtype) -> Circuit:
     try:
-        return _Lowering(graph, dtype).circuit()
+        return NumberLowering(graph, dtype).circuit()
     except NotHostedError as error:
-        raise refuse(graph, target, _code(error.reason), error.node, error.reason) from None
+        raise refuse(graph, target, refusal_code(error.reason), error.node, error.reason) from None
     except TooLargeError:
         reason = "its finite part has too many cases"
         raise refuse(graph, target, "L406", graph.outputs[0][1], reason) from None
@@ -87,11 +87,14 @@ def _few_values(graph: Graph) -> bool:
     return all(n is not None and n <= most for n, most in limits)
 
 
-def _code(reason: str) -> str:
+def refusal_code(reason: str) -> str:
+    """The code of a refusal with that reason."""
     return "L404" if "grid" in reason else "L406" if "too many" in reason else "L402"
 
 
-class _Lowering:
+class NumberLowering:
+    """Lowers a graph from its outputs back to its inputs, node by node; see the module."""
+
     def __init__(self, graph: Graph, dtype: torch.dtype) -> None:
         self.graph = graph
         self.ranges = analyse(graph)
@@ -121,13 +124,14 @@ class _Lowering:
                         outputs, tuple(p for p in self.placements if p.layer <= last), tuple(self.reports),
                         tuple(self.quantities))
         small = pruned(whole)
-        small = replace(small, cells=tuple(_measured(c, small) for c in small.cells), notes=self._notes(small))
+        small = replace(small, cells=tuple(_measured(c, small) for c in small.cells), notes=self.notes(small))
         known = [c.baseline for c in small.cells if c.baseline is not None]
         if not known or len(known) < len(small.cells):
             return small
         return replace(small, baseline=sum(known) + small.width - sum(c.width for c in small.cells))
 
-    def _notes(self, circuit: Circuit) -> tuple[str, ...]:
+    def notes(self, circuit: Circuit) -> tuple[str, ...]:
+        """What the certificate should add."""
         caps = [u.cap for layer in circuit.layers for u in layer if isinstance(u, Number) and u.cap is not None]
         if not caps:
             return ()
@@ -155,9 +159,10 @@ class _Lowering:
             cell = self.cell.get(node)
             if cell is not None and cell in self.built:
                 stack.pop()
+                self.show(node, cell)
                 continue
             parts = list(cell.boundary) if cell is not None else [] if _is_input(node) else list(operands(node))
-            missing: list[Node] = [x for x in parts if not (x in held or isinstance(x, Const | Pack) or self._gone(x))]
+            missing: list[Node] = [x for x in parts if not (x in held or isinstance(x, Const | Pack) or self.gone(x))]
             missing += [e for x in parts if isinstance(x, Pack) for e in x.elements
                         if e not in held and not isinstance(e, Const)]
             if missing:
@@ -170,16 +175,20 @@ class _Lowering:
                     raise NotHostedError(node, "a whole vector is used where numbers are wanted")
             else:
                 self.built.add(cell)
-                self._build(cell)
+                self.build(cell)
                 stack = [root]  # what stands between may be a matter of the cell alone
 
-    def _gone(self, node: Node) -> bool:
+    def gone(self, node: Node) -> bool:
         """Whether a node is inside an automaton that shows others of its values instead."""
         return node in self.cell and self.cell[node] in self.built
 
     # Cells
 
-    def _build(self, cell: Cell) -> None:
+    def show(self, node: Node, cell: Cell) -> None:
+        """Holds a node of a cell that is built, where building it has not done so."""
+
+    def build(self, cell: Cell) -> None:
+        """Makes a cell's units, and holds what they show."""
         if not cell.feedback:
             self._delay(cell)
             return
@@ -197,8 +206,8 @@ class _Lowering:
             try:
                 found = machine(cell, self.maps, counting)
                 if numbers is None or len(found.cover.cubes) <= 2 * numbers.width + 4:
-                    self._note(*build_machine(found, self.maps))
-                    self._measure(cell)
+                    self.note(*build_machine(found, self.maps))
+                    self.measure(cell)
                     return
             except NotHostedError as error:
                 reasons.append(error)
@@ -206,10 +215,10 @@ class _Lowering:
                 reasons.append(NotHostedError(cell.nexts[0], "it has too many states or cases"))
         if numbers is None:
             raise reasons[-1 if cell.kind == "counter-machine" else 0]
-        self._note(*build(numbers, self.maps, cell.kind))
-        self._measure(cell)
+        self.note(*build(numbers, self.maps, cell.kind))
+        self.measure(cell)
 
-    def _measure(self, cell: Cell) -> None:
+    def measure(self, cell: Cell) -> None:
         """Notes the ranges of a cell's numbers for the certificate."""
         for s in cell.members:
             r = self.ranges[s.next]
@@ -219,9 +228,10 @@ class _Lowering:
     def _delay(self, cell: Cell) -> None:
         for s in cell.members:
             placement, report = delay(s, [r for r in cell.reads if r.state == s.name], self.maps, cell.kind)
-            self._note(placement, report)
+            self.note(placement, report)
 
-    def _note(self, placement: Placement | None, report: CellReport) -> None:
+    def note(self, placement: Placement | None, report: CellReport) -> None:
+        """Records where a cell was placed and how."""
         if placement is not None and (placement.states or placement.numbers):
             self.placements.append(placement)
         self.reports.append(report)

@@ -33,7 +33,7 @@ from lsrl.backends.circuit import (
 )
 from lsrl.types import Value
 
-__all__ = ["Choice", "Holding", "Quantum", "Staircase", "Wiring", "gate_above", "pruned"]
+__all__ = ["Choice", "Holding", "Quantum", "Staircase", "Wiring", "gate_above", "pruned", "reordered"]
 
 
 _NOTHING = Symbol("")
@@ -270,13 +270,26 @@ def pruned(circuit: Circuit) -> Circuit:
                     keep[layer].add(i)
                     stack.append(i)
     names = [{old: new for new, old in enumerate(sorted(k))} for k in keep]
+    return _over(circuit, names)
+
+
+def reordered(circuit: Circuit, order: Sequence[Sequence[int]]) -> Circuit:
+    """The circuit with the units of each layer in another order: order[l][new] = old."""
+    return _over(circuit, [{old: new for new, old in enumerate(row)} for row in order])
+
+
+def _over(circuit: Circuit, names: Sequence[Mapping[int, int]]) -> Circuit:
+    """The circuit of the units named, in the order of their new numbers."""
+    wanted = {i for o in circuit.outputs for f in o.forms for _, i in f.terms}
     used = set(wanted) if not circuit.layers else {
-        i for u, unit in enumerate(circuit.layers[0]) if u in keep[0] for i in _below(unit)}
+        i for u, unit in enumerate(circuit.layers[0]) if u in names[0] for i in _below(unit)}
     columns = {old: new for new, old in enumerate(sorted(used))}
     layers: list[tuple[Unit, ...]] = []
     for layer, units in enumerate(circuit.layers):
         below = names[layer - 1] if layer else columns
-        layers.append(tuple(_renamed(unit, below, names[layer]) for i, unit in enumerate(units) if i in names[layer]))
+        new = {names[layer][i]: _renamed(unit, below, names[layer]) for i, unit in enumerate(units)
+               if i in names[layer]}
+        layers.append(tuple(new[i] for i in range(len(new))))
     last = names[-1] if names else columns
     outputs = tuple(Output(o.name, o.type, tuple(_form(f, last) for f in o.forms)) for o in circuit.outputs)
     placements = [_placement(p, names[p.layer - 1]) for p in circuit.placements]
@@ -285,7 +298,7 @@ def pruned(circuit: Circuit) -> Circuit:
 
 
 def _form(form: Form, names: Mapping[int, int]) -> Form:
-    return Form(tuple((w, names[i]) for w, i in form.terms), form.bias)
+    return Form.of(((w, names[i]) for w, i in form.terms), form.bias)
 
 
 def _below(unit: Unit) -> set[int]:

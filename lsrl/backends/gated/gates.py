@@ -1,0 +1,27 @@
+"""What the gates of an architecture can do: the data that decides what it hosts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Gates"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """h := keep · h + add, with `add` a function of the token's input to the layer.
+
+    keeps: "constant": the factor is a parameter; "shared": it depends on the input, and its complement scales what is
+    added, so that nothing is added while it is 1; "free": it depends on the input, and so, apart from it, does `add`.
+    signs: the factor may be −1. mixing: "none": each channel keeps itself; "constant": a parameter matrix A;
+    "permutation": a permutation of one-hot states or a constant map, chosen by the input; "matrix": any matrix, chosen
+    by the input.
+    lag: how a value of the token before is seen: "exact" (numbers too), "rough": a bit, with an error that a threshold
+    removes; "before": every unit shows its value before the token.
+    """
+
+    keeps: Literal["constant", "shared", "free"]
+    lag: Literal["exact", "rough", "before"]
+    signs: bool = False
+    mixing: Literal["none", "constant", "permutation", "matrix"] = "none"

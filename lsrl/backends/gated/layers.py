@@ -1,0 +1,154 @@
+"""The layers of gated targets: a recurrent mixer, and beside it a position-wise linear map with ReLU.
+
+y = [ReLU(W x + b), mixer(x)]: a residual block whose two parts write to channels of their own. What stands between
+two mixers of the published architectures, an MLP, is such maps in a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lsrl.backends.gated.plan import Plan
+from lsrl.backends.gated.scan import gated_scan
+from lsrl.backends.layers import Layer, State
+
+__all__ = ["DiagonalMixer", "GatedLayer", "Mixer", "layer_maker"]
+
+
+class Mixer(nn.Module):
+    """A recurrent layer as its paper has it. inputs, units: numbers of signals that it reads and shows.
+
+    Tensor 0 of its state holds unit k in element k; `lags` says which units are lags.
+    """
+
+    inputs: int
+    units: int
+    tensors: tuple[tuple[str, int], ...]
+    lags: Tensor
+
+    def config(self) -> dict[str, Any]:
+        """The sizes: keywords that make a mixer of the same shape."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """x (B, T, inputs) → (B, T, units)."""
+        raise NotImplementedError
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """x (B, inputs) → (B, units)."""
+        y, after = self(x.unsqueeze(1), state)
+        return y[:, 0], after
+
+    def contents(self, state: State) -> Tensor:
+        """The exact contents (B, units): a number as it stands, of a lag's ±1 digits the newest as 0 or 1."""
+        h = state[0][:, : self.units].double()
+        return torch.where(self.lags, (h > 0).double(), h)
+
+    def state_of(self, contents: Tensor) -> State:
+        """A state with these contents."""
+        h = torch.where(self.lags, 2 * contents - 1, contents).to(self.dtype)
+        return (nn.functional.pad(h, (0, self.tensors[0][1] - self.units)),
+                *(h.new_zeros(h.shape[0], width) for _, width in self.tensors[1:]))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+
+class DiagonalMixer(Mixer):
+    """h(t) = a(t) ⊙ h(t − 1) + b(t), each channel by itself, and a linear read-out of the channels."""
+
+    def __init__(self, inputs: int, units: int, channels: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.inputs, self.units, self.channels = inputs, units, channels
+        self.tensors = (("h", channels),)
+        self.output = nn.Linear(channels, units, dtype=dtype)
+        self.register_buffer("lags", torch.zeros(units, dtype=torch.bool))
+
+    def config(self) -> dict[str, Any]:
+        return {"units": self.units, "channels": self.channels}
+
+    def fill(self, plan: Plan, linear: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        """Writes the read-out of a plan and the (weight, bias) of linear parts, by their names."""
+        self.lags.copy_(torch.tensor(plan.lags))
+        with torch.no_grad():
+            for name, (weight, bias) in {"output": (plan.readout, plan.bias), **linear}.items():
+                part = self.get_submodule(name)
+                assert isinstance(part, nn.Linear)
+                part.weight.copy_(weight)
+                part.bias.copy_(bias)
+
+    def gates(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x (…, inputs) → a, b (…, channels)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        a, b = self.gates(x)
+        h = gated_scan(a, b, state[0])
+        return self.output(h), (h[:, -1],)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        a, b = self.gates(x)
+        h = a * state[0] + b
+        return self.output(h), (h,)
+
+
+class GatedLayer(Layer):
+    """`maps` ReLU units and a mixer side by side. Either may be missing."""
+
+    def __init__(self, inputs: int, maps: int, mixer: Mixer | None, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.inputs, self.maps = inputs, maps
+        self.map = nn.Linear(inputs, maps, dtype=dtype) if maps else None
+        self.mixer = mixer
+        self.width = maps + (mixer.units if mixer is not None else 0)
+        self.tensors = mixer.tensors if mixer is not None else ()
+
+    def config(self) -> dict[str, Any]:
+        return {"inputs": self.inputs, "maps": self.maps, **(self.mixer.config() if self.mixer is not None else {})}
+
+    def _joined(self, x: Tensor, y: Tensor | None) -> Tensor:
+        parts = [] if self.map is None else [torch.relu(self.map(x))]
+        parts += [] if y is None else [y]
+        if not parts:
+            return x.new_zeros(*x.shape[:-1], 0)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if self.mixer is None:
+            return self._joined(x, None), ()
+        y, after = self.mixer(x, state)
+        return self._joined(x, y), after
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if self.mixer is None:
+            return self._joined(x, None), ()
+        y, after = self.mixer.step(x, state)
+        return self._joined(x, y), after
+
+    def contents(self, state: State) -> Tensor:
+        if self.mixer is None:
+            raise ValueError("a layer of maps holds nothing")
+        return nn.functional.pad(self.mixer.contents(state), (self.maps, 0))
+
+    def state_of(self, contents: Tensor) -> State:
+        return () if self.mixer is None else self.mixer.state_of(contents[:, self.maps :])
+
+    def element(self, unit: int) -> tuple[int, int] | None:
+        return None if unit < self.maps else (0, unit - self.maps)
+
+
+def layer_maker(mixer: Callable[..., Mixer]) -> Callable[..., GatedLayer]:
+    """What makes a layer with that mixer from its sizes, for a stack that is read from a file."""
+    def make(inputs: int, maps: int, dtype: torch.dtype, **sizes: Any) -> GatedLayer:
+        numbers = [inputs, maps, *(x for s in sizes.values() for x in (s if isinstance(s, Sequence) else [s]))]
+        if any(not isinstance(x, int) or x < 0 for x in numbers):
+            raise ValueError(f"a layer of the sizes {numbers}")
+        inner = mixer(inputs=inputs, dtype=dtype, **sizes) if sizes else None
+        return GatedLayer(inputs, maps, inner, dtype)
+
+    return make

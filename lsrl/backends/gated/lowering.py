@@ -1,0 +1,346 @@
+"""Scalarised graphs as circuits of ReLU maps and gated units; technology G.
+
+A cell is hosted if its next value is keep · s + add, with both decided by the token's input to the layer and the
+factor one that the target's gates can be. What a layer shows is the value after the token; the value before it is a
+lag of that, one layer on, or the other way round where the architecture shows what was before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+import torch
+
+from lsrl.analysis.automaton import minimise
+from lsrl.analysis.cells import Cell
+from lsrl.analysis.details import Accumulator, Affine, Latch
+from lsrl.analysis.details import Gated as GatedDetail
+from lsrl.analysis.expressions import Expressions
+from lsrl.analysis.interval import Range
+from lsrl.backends.circuit import (
+    Bit,
+    CellReport,
+    Circuit,
+    Count,
+    Form,
+    Gated,
+    Lag,
+    Number,
+    Placement,
+    Quantity,
+    Rational,
+    Symbol,
+    Unit,
+    constant,
+    signal,
+)
+from lsrl.backends.cubes import TooLargeError
+from lsrl.backends.gated.gates import Gates
+from lsrl.backends.holdings import common, domain_of
+from lsrl.backends.refusal import refuse, refuse_numeric
+from lsrl.backends.relu import NumberLowering, refusal_code
+from lsrl.backends.symbolic import NotHostedError
+from lsrl.backends.whole import whole_weights
+from lsrl.backends.wiring import Choice, Quantum, pruned, reordered
+from lsrl.ir.graph import Graph, State
+from lsrl.ir.nodes import Const, Node, Read
+from lsrl.types import Bool, Int, Real, Value
+
+__all__ = ["gated_circuit"]
+
+_ONE_HOT = 16  # values of a state that is held one-hot rather than as a number
+
+
+def gated_circuit(graph: Graph, target: str, dtype: torch.dtype, gates: Gates) -> Circuit:
+    """The circuit of a graph that the pass pipeline has made scalar, maps before gated units in every layer.
+
+    Raises RefusalError (L402 to L406).
+    """
+    numeric = refuse_numeric(graph, target)
+    if numeric is not None:
+        raise numeric
+    try:
+        circuit = _GatedLowering(graph, dtype, gates).circuit()
+    except NotHostedError as error:
+        raise refuse(graph, target, refusal_code(error.reason), error.node, error.reason) from None
+    except TooLargeError:
+        reason = "its finite part has too many cases"
+        raise refuse(graph, target, "L406", graph.outputs[0][1], reason) from None
+    return _maps_first(whole_weights(circuit))
+
+
+def _maps_first(circuit: Circuit) -> Circuit:
+    order = [sorted(range(len(units)), key=lambda i, units=units: isinstance(units[i], Gated | Lag))  # type: ignore[misc]
+             for units in circuit.layers]
+    return reordered(circuit, order)
+
+
+class _GatedLowering(NumberLowering):
+    def __init__(self, graph: Graph, dtype: torch.dtype, gates: Gates) -> None:
+        super().__init__(graph, dtype)
+        self.gates = gates
+        self.make = Expressions(graph, self.ranges)
+        self._state = {s.name: s for s in graph.states}
+
+    # Cells
+
+    def build(self, cell: Cell) -> None:
+        if not cell.feedback:
+            self._delay(cell)
+            return
+        if len(cell.members) > 1:
+            raise NotHostedError(cell.nexts[0], "its states decide each other, and a gate sees no state of its own "
+                                 "layer")
+        s, details = cell.members[0], cell.details
+        latch, total, gated = details.get("latch"), details.get("accumulator"), details.get("gated")
+        affine = details.get("affine")
+        if isinstance(latch, Latch):
+            self._latch(cell, s, latch)
+        elif isinstance(total, Accumulator):
+            self._number(cell, s, self.make.one, total.u)
+        elif isinstance(gated, GatedDetail):
+            self._number(cell, s, gated.g, gated.u)
+        elif isinstance(affine, Affine):
+            self._number(cell, s, self.make.const(affine.matrix[0][0]), affine.u[0])
+        else:
+            raise NotHostedError(cell.nexts[0], "its next value is no product of a gate and the old one, plus a term "
+                                 "of the input")
+
+    def gone(self, node: Node) -> bool:
+        return False
+
+    def show(self, node: Node, cell: Cell) -> None:
+        if isinstance(node, Read) and node not in self.maps.held:
+            self._late(node, self._state[node.state])
+
+    def _made(self, node: Node) -> Node:
+        """A node of the analysis, lowered like any other."""
+        if not isinstance(node, Const):
+            self.make.range(node)
+            self.ranges.update((n, r) for n, r in self.make.ranges().items() if n not in self.ranges)
+            self.hold(node)
+        return node
+
+    def _latch(self, cell: Cell, s: State, latch: Latch) -> None:
+        if self.gates.keeps == "constant":
+            raise NotHostedError(s.next, "whether it keeps its value depends on the input, and the factor of a linear "
+                                 "recurrence is a constant")
+        write, value = self._made(latch.write), self._made(latch.value)
+        r = self._range(s)
+        if isinstance(s.type, Bool) or (r.count is not None and r.count <= _ONE_HOT):
+            self._one_hot(cell, s, write, value)
+        else:
+            keep = self.make.logic("not", [write])
+            self._number(cell, s, keep, self.make.mux(write, value, self.make.zero))
+
+    def _one_hot(self, cell: Cell, s: State, write: Node, value: Node) -> None:
+        """A latch of few values: a unit for each set of them that is asked for."""
+        domain = self._domain(s)
+        # What is written before when, as a table that has been read is no longer one that others can be folded into.
+        written = [self._written(write, value, v) for v in domain]
+        layer = 1 + max(self.maps.level(write), *(at for at, _ in written))
+        keep = constant(1) - self.maps.bit(write, layer - 1)
+        symbol = Symbol(s.name, s.span, (s.name,))
+
+        def unit(places: frozenset[int]) -> Form:
+            on = Form.total(written[p][1](layer - 1) for p in places)
+            return signal(self._keeping(layer, keep, on, symbol, int(any(domain[p] == s.init for p in places))))
+
+        now = Choice(self.wiring, symbol, domain, layer, unit)
+        forms = [now.member(frozenset({p}), layer) for p in range(1, len(domain))]
+        forms.insert(0, constant(1) - Form.total(forms))
+        units = [[i for _, i in f.terms] if k else [] for k, f in enumerate(forms)]
+        self._hold(s, now)
+        self.note(Placement(layer, (s.name,), tuple((v,) for v in domain), tuple(forms), tuple(map(tuple, units)),
+                            tuple(sorted({i for u in units for i in u}))), self._report(cell, layer))
+
+    def _written(self, write: Node, value: Node, one: Value) -> tuple[int, Callable[[int], Form]]:
+        """[a value is written]: the first layer that shows it, and the form over a layer."""
+        if isinstance(value, Const):
+            on = value.value == one
+            return self.maps.level(write), lambda layer: self.maps.bit(write, layer) if on else constant(0)
+        if isinstance(write, Const):
+            held = self.maps.choice(value)
+            places = frozenset(i for i, v in enumerate(held.domain) if v == one)
+        else:
+            held = self.maps.joint((write, value), frozenset({(True, one)}))
+            places = frozenset(i for i, v in enumerate(held.domain) if v)
+        return held.layer, lambda layer: held.member(places, layer)
+
+    def _number(self, cell: Cell, s: State, factor: Node, add: Node) -> None:
+        """s := factor · s + add in one channel."""
+        factor, add = self._made(factor), self._made(add)
+        self._check(s, factor, add)
+        q = self.maps.quantum(add)
+        r = self._range(s)
+        assert isinstance(s.init, int | Fraction)
+        grid = common(common(q.grid, Fraction(s.init)), r.grid or Fraction(0)) or Fraction(1)
+        layer = 1 + max(self.maps.level(factor), q.layer)
+        if isinstance(factor, Const):
+            keep = constant(Fraction(factor.value))  # type: ignore[arg-type]
+        elif isinstance(factor.type, Bool):
+            keep = self.maps.bit(factor, layer - 1)
+        else:
+            keep = self.maps.quantum(factor).at(layer - 1)
+        symbol = Symbol(s.name, s.span, (s.name,))
+        lo, hi = (None if x is None else x / grid for x in (r.lo, r.hi))
+        unit = self._keeping(layer, keep, q.at(layer - 1).scale(1 / grid), symbol, Fraction(s.init) / grid, lo, hi)
+        form = signal(unit, grid)
+        self._hold(s, Quantum(self.wiring, symbol, layer, form, r.lo, r.hi, grid))
+        placement = Placement(layer, (), numbers=((s.name, Count(form, ((unit, 1 / grid, 0, False),))),))
+        self.note(placement, self._report(cell, layer))
+        step = self.ranges[add] if add in self.ranges else Range(q.lo, q.hi, q.grid)
+        self.quantities.append(Quantity(s.name, r.lo, r.hi, grid, step.magnitude or 0))
+
+    def _check(self, s: State, factor: Node, add: Node) -> None:
+        """That the gates of the target can be that factor, with that term beside it."""
+        known = Fraction(factor.value) if isinstance(factor, Const) else None  # type: ignore[arg-type]
+        if known is None and self.gates.keeps == "constant":
+            raise NotHostedError(s.next, "whether it keeps its value depends on the input, and the factor of a linear "
+                                 "recurrence is a constant")
+        values = (known, known) if known is not None else (self.ranges[factor].lo, self.ranges[factor].hi)
+        low = -1 if self.gates.signs else 0
+        if values[0] is None or values[1] is None or values[0] < low or values[1] > 1 or (
+                known is None and self.ranges[factor].grid is None) or (known is not None and known.denominator > 1):
+            allowed = "−1, 0 or 1" if self.gates.signs else "0 or 1"
+            raise NotHostedError(s.next, f"its old value is multiplied by what is not always {allowed}")
+        if self.gates.keeps == "shared":
+            both = add if known is not None and known else self.make.zero if known == 0 else self.make.mux(
+                factor, add, self.make.zero)
+            r = self.make.range(both)
+            if r.lo != 0 or r.hi != 0:
+                raise NotHostedError(s.next, "it is added to while it is kept, and the gate that keeps all of it "
+                                     "admits nothing")
+
+    def _delay(self, cell: Cell) -> None:
+        """s := u: the old value of s is a lag of u."""
+        for s in cell.members:
+            self.reports.append(self._report(cell, 1 + self.maps.level(s.next)))
+            if self.gates.lag == "before":
+                self._passed(s)
+
+    def _passed(self, s: State) -> None:
+        """A unit that keeps nothing shows, where units show what was before, the value of the token before."""
+        symbol = Symbol(s.name, s.span, (s.name,))
+        assert isinstance(s.init, int | Fraction)
+        if not isinstance(s.next, Const) and isinstance(self.maps.held[s.next], Quantum):
+            q, r = self.maps.quantum(s.next), self._range(s)
+            grid, layer = common(q.grid, Fraction(s.init)), q.layer + 1
+            lo, hi = (None if x is None else x / grid for x in (r.lo, r.hi))
+            unit = Gated((), q.at(layer - 1).scale(1 / grid), symbol, Fraction(s.init) / grid, lo, hi)
+            form = signal(self.wiring.add(layer, unit), grid)
+            self._hold(s, Quantum(self.wiring, symbol, layer, form, r.lo, r.hi, grid))
+            return
+        c, domain = self.maps.choice(s.next), self._domain(s)
+        layer = c.layer + 1
+
+        def old(places: frozenset[int]) -> Form:
+            start = int(any(domain[p] == s.init for p in places))
+            return signal(self.wiring.add(layer, Gated((), self._among(c, domain, places), symbol, start)))
+
+        self._hold(s, Choice(self.wiring, symbol, domain, layer, old))
+
+    @staticmethod
+    def _among(c: Choice, domain: Sequence[Value], places: frozenset[int]) -> Form:
+        """[the variable is one of some values of a larger domain], over its own layer."""
+        back = {v: i for i, v in enumerate(c.domain)}
+        return c.member(frozenset(back[domain[p]] for p in places if domain[p] in back), c.layer)
+
+    # What a cell shows
+
+    def _hold(self, s: State, held: Choice | Quantum) -> None:
+        """Holds the new value of a state, or where units show what was before, the old one."""
+        if self.gates.lag == "before":
+            for n in self.graph.nodes:
+                if isinstance(n, Read) and n.state == s.name:
+                    self.maps.held[n] = held
+            self.cell.pop(s.next, None)
+        else:
+            self.maps.held[s.next] = held
+
+    def _late(self, read: Read, s: State) -> None:
+        """The value of a state before the token, from that after it."""
+        held = None if isinstance(s.next, Const) else self.maps.held[s.next]
+        if self.gates.lag == "rough" and domain_of(s.next, self.ranges[s.next]) is not None:
+            held = None  # bits of a number of few values
+        symbol = Symbol(f"old {s.name}", s.span, (s.name,))
+        assert isinstance(s.init, int | Fraction)
+        if isinstance(held, Quantum):
+            self.maps.held[read] = self._late_number(held, s, symbol)
+            return
+        c, domain = self.maps.choice(s.next), self._domain(s)
+        layer = c.layer + 1
+
+        def lag(places: frozenset[int]) -> Form:
+            start = int(any(domain[p] == s.init for p in places))
+            return signal(self.wiring.add(layer, Lag(self._among(c, domain, places), symbol, start)))
+
+        def clean(places: frozenset[int]) -> Form:
+            """ReLU(4x − 1) − ReLU(4x − 3) is 0 or 2 for x up to a quarter away from 0 or 1."""
+            x = lag(places).scale(4)
+            two = self.wiring.relu(layer + 1, x - 1, 3, symbol) - self.wiring.relu(layer + 1, x - 3, 1, symbol)
+            return self.wiring.bit(layer + 2, two - 1, symbol)
+
+        if self.gates.lag == "exact":
+            self.maps.held[read] = Choice(self.wiring, symbol, domain, layer, lag)
+        else:
+            self.maps.held[read] = Choice(self.wiring, symbol, domain, layer + 2, clean)
+
+    def _late_number(self, q: Quantum, s: State, symbol: Symbol) -> Quantum:
+        r = self._range(s)
+        init = Fraction(s.init)  # type: ignore[arg-type]
+        grid = common(q.grid, init)
+        if self.gates.lag == "exact":
+            low = None if r.lo is None else min(r.lo, init)
+            high = None if r.hi is None else max(r.hi, init)
+            form = self._lag_number(q, grid, low, high, init, symbol)
+            return Quantum(self.wiring, symbol, q.layer + 1, form, low, high, grid)
+        raise NotHostedError(s.next, "its value before the token is a number, and this architecture holds only bits "
+                             "for a token longer")
+
+    def _lag_number(self, q: Quantum, grid: Fraction, low: Fraction | None, high: Fraction | None, init: Fraction,
+                    symbol: Symbol) -> Form:
+        layer = q.layer + 1
+
+        def unit(f: Form, start: Fraction, hi: Fraction | None) -> Form:
+            lag = Lag(f.scale(1 / grid), symbol, start / grid, None if hi is None else hi / grid)
+            return signal(self.wiring.add(layer, lag))
+
+        if low is not None:
+            return unit(q.form - low, init - low, None if high is None else high - low).scale(grid) + low
+        # A lag shows what is not negative: both signs apart, made by the maps of a layer between.
+        up = self.wiring.relu(layer, q.form.scale(1 / grid), None, symbol)
+        down = self.wiring.relu(layer, q.form.scale(-1 / grid), None, symbol)
+        shown = [signal(self.wiring.add(layer + 1, Lag(f, symbol, max(x, Fraction(0)) / grid, None)))
+                 for f, x in ((up, init), (down, -init))]
+        return (shown[0] - shown[1]).scale(grid)
+
+    # Small things
+
+    def _keeping(self, layer: int, keep: Form, add: Form, symbol: Symbol, start: Rational, lo: Rational | None = 0,
+                 hi: Rational | None = 1) -> int:
+        """A unit that keeps itself as `keep` says."""
+        units = self.wiring.units(layer)
+        units.append(Gated(((keep, len(units)),), add, symbol, start, lo, hi))
+        return len(units) - 1
+
+    def _range(self, s: State) -> Range:
+        """What the state can be, its start included."""
+        r = self.ranges[s.next]
+        init = Fraction(s.init)  # type: ignore[arg-type]
+        return Range(None if r.lo is None else min(r.lo, init), None if r.hi is None else max(r.hi, init),
+                     None if r.grid is None else common(r.grid, init))
+
+    def _domain(self, s: State) -> tuple[Value, ...]:
+        """The values of a finite state, ascending."""
+        found = domain_of(s.next, self.ranges[s.next])
+        if found is None:
+            raise NotHostedError(s.next, "it has too many values to be told apart one by one")
+        return tuple(sorted({*found, s.init}, key=lambda v: Fraction(v)))  # type: ignore[arg-type]
+
+    def _report(self, cell: Cell, layer: int) -> CellReport:
+        small = None if cell.automaton is None else minimise(cell.automaton)
+        baseline = None if small is None else len(small.states) * len(small.members)
+        return CellReport(cell.states, cell.kind, layer, 0, baseline, cell.span)

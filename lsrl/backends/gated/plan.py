@@ -1,0 +1,98 @@
+"""From the gated units of a circuit's layer to the channels of a mixer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from lsrl.backends.certificate import PRECISION
+from lsrl.backends.circuit import ZERO, Form, Gated, Lag, Rational, constant
+
+__all__ = ["GATE", "Channel", "Plan", "digit", "gate_rows", "make_plan", "rows"]
+
+GATE = {torch.float32: 200.0, torch.float64: 1600.0}  # |argument| of a sigmoid: twice what makes it exact
+Units = Sequence[Gated | Lag]
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """h := keep · h + add, forms over the layer below; where `keep` is 1 or has one sign, by what target."""
+
+    keep: Form
+    add: Form
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Channels, unit k's first at place k, and the read-out: Σ weight · channel + bias for each unit.
+
+    lags: which units are lags.
+    """
+
+    channels: tuple[Channel, ...]
+    readout: Tensor
+    bias: Tensor
+    lags: tuple[bool, ...]
+
+
+def digit(dtype: torch.dtype) -> Fraction:
+    """By what a lag's channel shrinks the past, so that a float holds the two newest of its ±1 digits and drops the
+    third: 1 ± ε ± ε² rounds to 1 ± ε, as ε² is less than a quarter of a unit in the last place."""
+    return Fraction(1, 2 ** (PRECISION[str(dtype).removeprefix("torch.")] // 2 + 2))
+
+
+def make_plan(units: Units, dtype: torch.dtype, shared: bool) -> Plan:
+    """The channels of units that keep themselves only.
+
+    A lag of a bit u is h := ε h + (2u − 1) beside p := 2u − 1; what is left of h when p is taken off is ε times the
+    digit before. shared: the module adds (1 − keep) · add.
+    """
+    epsilon = digit(dtype)
+    channels: list[Channel] = []
+    extra: list[Channel] = []
+    weight = torch.zeros(len(units), 2 * len(units), dtype=torch.float64)
+    bias = torch.zeros(len(units), dtype=torch.float64)
+    for k, unit in enumerate(units):
+        if isinstance(unit, Gated):
+            if any(i != k for _, i in unit.keeps):
+                raise ValueError("a channel keeps itself only")
+            channels.append(Channel(unit.keeps[0][0] if unit.keeps else ZERO, unit.add))
+            weight[k, k] = 1
+            continue
+        if unit.hi != 1:
+            raise ValueError("a lag of digits shows a bit")
+        sign = unit.below.scale(2) - 1
+        channels.append(Channel(constant(epsilon), sign))
+        kept = 1 - epsilon if shared else Fraction(1)
+        by = float(1 / (2 * epsilon * kept))
+        weight[k, k], weight[k, len(units) + len(extra)] = by, -by * float(kept)
+        bias[k] = 0.5
+        extra.append(Channel(ZERO, sign))
+    n = len(units) + len(extra)
+    return Plan((*channels, *extra), weight[:, :n].to(dtype), bias.to(dtype), tuple(isinstance(u, Lag) for u in units))
+
+
+def rows(forms: Sequence[Form], inputs: int) -> tuple[Tensor, Tensor]:
+    """Weights (n, inputs) and biases (n,) of forms, float64."""
+    weight = torch.zeros(len(forms), inputs, dtype=torch.float64)
+    for k, form in enumerate(forms):
+        for w, i in form.terms:
+            weight[k, i] = float(w)
+    return weight, torch.tensor([float(f.bias) for f in forms], dtype=torch.float64)
+
+
+def gate_rows(keeps: Sequence[Form], inputs: int, strength: float) -> tuple[Tensor, Tensor]:
+    """Arguments of a sigmoid that is `keep`: ± strength where it is a bit, log(k / (1 − k)) of another constant k."""
+    weight, bias = rows(keeps, inputs)
+    for k, keep in enumerate(keeps):
+        value: Rational = keep.bias
+        if keep.is_constant and value not in (0, 1):
+            bias[k] = torch.logit(torch.tensor(float(value), dtype=torch.float64))
+        else:
+            weight[k] *= 2 * strength
+            bias[k] = 2 * strength * (bias[k] - 0.5)
+    return weight, bias

@@ -1,0 +1,31 @@
+"""What a target is: how it lowers programs to circuits, and circuits to the parameters of its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from lsrl.backends.circuit import Circuit
+from lsrl.backends.emission import Emitter, Technology
+from lsrl.backends.layers import Layer
+from lsrl.ir.graph import Graph
+
+__all__ = ["Target"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """lower: scalarised graph, target's name, dtype → circuit, or RefusalError. emit: circuit, dtype → parameters.
+
+    technology: how torch's layers hold contents. layer: where there is none, what makes the target's own layers from
+    their sizes.
+    """
+
+    name: str
+    summary: str
+    lower: Callable[[Graph, str, torch.dtype], Circuit]
+    emit: Emitter
+    technology: Technology | None = None
+    layer: Callable[..., Layer] | None = None
