@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lsrl.types import Bool, Int, Real, Symbols, Type, Value
+from tests.gated_outcomes import GATED, OUTCOMES
 from tests.oracles import ORACLES, OTHER, Oracle
 
 __all__ = ["CORPUS", "DEFAULTS", "OTHER", "ROOT", "Case", "decoded"]
@@ -88,10 +89,16 @@ def decoded(value: Value, t: Type) -> Any:
     return t.names[int(value)] if value < len(t.names) else OTHER
 
 
+def gated(place: int) -> Callable[[Case], str]:
+    """The outcomes at the gated target of that place."""
+    return lambda case: OUTCOMES[case.path].split()[place]
+
+
 # for each target, what it does with a case that does not say so itself
 DEFAULTS: dict[str, Callable[[Case], str]] = {
     "lstm": lambda case: case.lstm,
     "rnn_relu": lambda case: case.rnn_relu,
+    **{name: gated(place) for place, name in enumerate(GATED)},
 }
 
 BRACKETS = {"(": 4, ")": 4, "[": 3, "]": 3, "{": 2, "}": 2}
