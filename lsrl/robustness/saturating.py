@@ -1,0 +1,131 @@
+"""Layers of saturated gates: torch.nn.LSTM as the target `lstm` drives it.
+
+Every gate's argument is so far from zero that sigmoid and tanh give exactly 0, 1 or ±1 in floats. While noise moves
+no argument so far that this ends, the hidden states are those of the undisturbed model bit for bit, at every length:
+nothing adds up. An argument z = Σ w s + b moves by at most δ (Σ |s| + 1) over the weights that are not zero. Only the
+read-out, which is linear, lets noise through: its rows may err by less than one half.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lsrl.backends import lstm
+from lsrl.backends.model import CompiledModel
+from lsrl.robustness.columns import Matrix, reads
+from lsrl.robustness.noise import scales
+from lsrl.robustness.promise import Analysis, Promise
+from lsrl.types import shape
+
+__all__ = ["PROMISES", "SLACKS", "Slack", "lstm_promise", "lstm_slacks"]
+
+# |argument| from which sigmoid is exactly 0 or 1, and tanh exactly ±1, with room to spare (measured on CPU: float32
+# 16.7 and −88.8, denormal down to −104; 9.02; float64 36.8 and −745; 19.1)
+_EXACT = {torch.float32: (104.0, 9.5), torch.float64: (750.0, 19.5)}
+_GATES = ("input gate", "forget gate", "cell", "output gate")
+_CELL = 2
+
+
+@dataclass(frozen=True)
+class Slack:
+    """Rows that may each move by `room` (R,), and by how much noise of size 1 moves them at most: `reach` (R,).
+
+    spread: the standard deviation of Gaussian noise of size 1 on them, at most (R,). what: their names.
+    """
+
+    room: Matrix
+    reach: Matrix
+    spread: Matrix
+    what: tuple[str, ...]
+
+
+def lstm_promise(model: CompiledModel, relative: bool, tokens: int) -> Promise | str:
+    """The noise below which an LSTM's gates stay saturated and its read-out rounds to the same numbers."""
+    best = Promise(math.inf, None, "nothing: no weight is read")
+    for slack in lstm_slacks(model, relative):
+        with np.errstate(divide="ignore"):
+            deltas = np.where(slack.reach > 0, slack.room / slack.reach, math.inf)
+        if len(deltas) and deltas.min() < best.delta:
+            best = Promise(float(deltas.min()), None, slack.what[int(deltas.argmin())])
+    return best if best.delta > 0 else f"{best.weakest} has no room for noise"
+
+
+def lstm_slacks(model: CompiledModel, relative: bool) -> list[Slack]:
+    """The rows of all gates of all layers, and those of the read-out."""
+    sizes = scales(model, relative)
+    out: list[Slack] = []
+    below: Matrix | None = None
+    stack = model.stack
+    for layer, width in enumerate(stack.widths):
+        at, suffix = (0, layer) if stack.uniform else (layer, 0)
+        module = stack.layers[at]
+        assert isinstance(module, nn.LSTM)
+
+        def pair(name: str, at: int = at, suffix: int = suffix, module: nn.LSTM = module) -> tuple[Matrix, Matrix]:
+            full = f"{name}_l{suffix}"
+            return _array(getattr(module, full)), _array(sizes[f"stack.layers.{at}.{full}"])
+
+        own = _signals(model, layer, width)
+        parts = [_read(model, below, *pair("weight_ih")), _read_signals(own, *pair("weight_hh"))]
+        parts += [(s, s**2, abs(b)) for b, s in (pair("bias_ih"), pair("bias_hh"))]
+        reach, square, weight = (sum(p[i] for p in parts) for i in range(3))
+        assert isinstance(reach, np.ndarray) and isinstance(square, np.ndarray) and isinstance(weight, np.ndarray)
+        strong = lstm.SATURATION[stack.dtype]
+        enough = _EXACT[stack.dtype]
+        gates = np.repeat(np.arange(4), width)
+        room = np.where(gates == _CELL, strong[1] - enough[1], strong[0] - enough[0])
+        room = room - weight * (width + stack.inputs) * torch.finfo(stack.dtype).eps  # what summing rounds
+        live = weight > 0
+        names = tuple(f"{_GATES[g]} of unit {i % width} in layer {layer + 1}" for i, g in enumerate(gates))
+        out.append(Slack(room[live], reach[live], np.sqrt(square[live]),
+                         tuple(n for n, x in zip(names, live, strict=True) if x)))
+        below = own
+    weight_out, scale = _array(model.readout.weight), _array(sizes["readout.weight"])
+    reach, square, _ = _read(model, below, weight_out, scale)
+    bias = _array(sizes["readout.bias"])
+    names = tuple(f"the read-out of `{n}`" for n, t in model.outputs for _ in range(math.prod(shape(t))))
+    out.append(Slack(np.full(len(bias), 0.5 - model.certificate.tolerance), reach + bias, np.sqrt(square + bias**2),
+                     names))
+    return out
+
+
+def _signals(model: CompiledModel, layer: int, width: int) -> Matrix:
+    """The largest |h| of each unit: tanh 1 of a bit, 1 of a register, 0 of padding."""
+    size = {"bit": math.tanh(1.0) * (1 + 1e-6), "register": 1.0}
+    kinds = model.places.kinds[layer]
+    return np.array([*(size[k] for k in kinds), *[0.0] * (width - len(kinds))])
+
+
+def _read(model: CompiledModel, below: Matrix | None, weight: Matrix, scale: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+    """Of the signals below, or of the input columns: Σ scale·|s|, Σ scale²·s² and Σ |weight|·|s| of each row."""
+    if below is not None:
+        return _read_signals(below, weight, scale)
+    n = model.encoder.width
+    return (reads(model.encoder, scale[:, :n]), _squares(model, scale[:, :n]), reads(model.encoder, abs(weight[:, :n])))
+
+
+def _squares(model: CompiledModel, scale: Matrix) -> Matrix:
+    numbers = [c for g in model.encoder.groups if g.members is None for c in g.columns]
+    if numbers:  # no threshold layer reads numbers, but a read-out without layers may
+        return reads(model.encoder, scale) ** 2
+    return reads(model.encoder, scale**2)
+
+
+def _read_signals(sizes: Matrix, weight: Matrix, scale: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+    n = len(sizes)
+    return scale[:, :n] @ sizes, scale[:, :n] ** 2 @ sizes**2, abs(weight[:, :n]) @ sizes
+
+
+def _array(t: Tensor) -> Matrix:
+    array: Matrix = t.detach().double().cpu().numpy()
+    return array
+
+
+PROMISES: dict[str, Analysis] = {"lstm": lstm_promise}
+SLACKS: dict[str, Callable[[CompiledModel, bool], list[Slack]]] = {"lstm": lstm_slacks}
