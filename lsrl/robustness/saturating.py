@@ -23,11 +23,11 @@ from lsrl.robustness.noise import scales
 from lsrl.robustness.promise import Analysis, Promise
 from lsrl.types import shape
 
-__all__ = ["PROMISES", "SLACKS", "Slack", "lstm_promise", "lstm_slacks"]
+__all__ = ["EXACT", "PROMISES", "SLACKS", "Slack", "lstm_promise", "lstm_slacks"]
 
 # |argument| from which sigmoid is exactly 0 or 1, and tanh exactly ±1, with room to spare (measured on CPU: float32
 # 16.7 and −88.8, denormal down to −104; 9.02; float64 36.8 and −745; 19.1)
-_EXACT = {torch.float32: (104.0, 9.5), torch.float64: (750.0, 19.5)}
+EXACT = {torch.float32: (104.0, 9.5), torch.float64: (750.0, 19.5)}
 _GATES = ("input gate", "forget gate", "cell", "output gate")
 _CELL = 2
 
@@ -77,7 +77,7 @@ def lstm_slacks(model: CompiledModel, relative: bool) -> list[Slack]:
         reach, square, weight = (sum(p[i] for p in parts) for i in range(3))
         assert isinstance(reach, np.ndarray) and isinstance(square, np.ndarray) and isinstance(weight, np.ndarray)
         strong = lstm.SATURATION[stack.dtype]
-        enough = _EXACT[stack.dtype]
+        enough = EXACT[stack.dtype]
         gates = np.repeat(np.arange(4), width)
         room = np.where(gates == _CELL, strong[1] - enough[1], strong[0] - enough[0])
         room = room - weight * (width + stack.inputs) * torch.finfo(stack.dtype).eps  # what summing rounds
