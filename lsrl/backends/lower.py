@@ -17,7 +17,7 @@ from lsrl.backends.symbolic import NotHostedError
 from lsrl.backends.threshold import Layout, Planner
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Node, Read
-from lsrl.types import Bool, Symbols
+from lsrl.types import Bool, Int, Symbols
 
 __all__ = ["bits_circuit", "threshold_circuit"]
 
@@ -32,12 +32,15 @@ _CHANGES: dict[str, Callable[[Layout], Layout]] = {
     "letters": lambda x: replace(x, letters=not x.letters), "mirror": lambda x: replace(x, mirror=not x.mirror)}
 
 
-def bits_circuit(graph: Graph, target: str) -> Circuit:
-    """As `threshold_circuit`, for technologies without registers. Raises RefusalError for a state without bounds."""
-    return threshold_circuit(graph, target, counting=False)
+def bits_circuit(graph: Graph, target: str, why: str = "a bit has two values") -> Circuit:
+    """As `threshold_circuit`, for technologies without registers.
+
+    why: what stands in the way of counting, as half a sentence. Raises RefusalError for a state without bounds.
+    """
+    return threshold_circuit(graph, target, counting=False, why=why)
 
 
-def threshold_circuit(graph: Graph, target: str, counting: bool = True) -> Circuit:
+def threshold_circuit(graph: Graph, target: str, counting: bool = True, why: str = "") -> Circuit:
     """The circuit of a graph that the pass pipeline has made scalar; `counting`: there are registers.
 
     Layouts tried: cells in layers, with one choice after another changed while that makes the circuit smaller, and the
@@ -52,9 +55,7 @@ def threshold_circuit(graph: Graph, target: str, counting: bool = True) -> Circu
     refusal: RefusalError | None = None
     for registers in _counted(graph, ranges):
         if registers and not counting:
-            name = min(registers)
-            refusal = refusal or refuse(graph, target, "L402", graph.state[name].next,
-                                        f"`{name}` has too many values for bits; declare a smaller range")
+            refusal = refusal or _no_counter(graph, target, registers, ranges, why)
             continue
         result = _descend(graph, ranges, Layout(registers), target)
         if not isinstance(result, RefusalError):
@@ -136,6 +137,24 @@ def _counted(graph: Graph, ranges: Mapping[Node, Range]) -> Iterator[frozenset[s
         if registers not in seen:
             seen.append(registers)
             yield registers
+
+
+def _no_counter(graph: Graph, target: str, registers: frozenset[str], ranges: Mapping[Node, Range],
+                why: str) -> RefusalError:
+    """The refusal of states that only a counter could hold, where there is none; an unbounded one comes first."""
+    def rank(name: str) -> tuple[bool, bool, str]:
+        r = ranges[graph.state[name].next]
+        return r.grid is not None, r.bounded, name
+
+    name = min(registers, key=rank)
+    gridded, bounded, _ = rank(name)
+    state = graph.state[name]
+    if not gridded:
+        return refuse(graph, target, "L404", state.next, f"`{name}` is a real without a grid, and a bit needs one")
+    declare = "int[0..k]" if isinstance(state.type, Int) else "real[lo..hi by g]"
+    reason = ("has too many values for bits; declare a smaller range" if bounded else
+              f"is unbounded; {why}; declare {declare}")
+    return refuse(graph, target, "L402", state.next, f"`{name}` {reason}")
 
 
 def _code(error: NotHostedError) -> str:

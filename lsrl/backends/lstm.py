@@ -1,34 +1,38 @@
 """Circuits as torch.nn.LSTM: technology T, with cell states as registers.
 
-c := f c + i g, h := o tanh(c). A bit has f = 0 and i = o = 1 by saturation, so that c = g = ±1 and h = ±tanh 1. A
+The layer (Hochreiter and Schmidhuber 1997, with the forget gate of Gers, Schmidhuber and Cummins 2000; as torch
+documents it): i, f, o = σ(W x + b + U h + c), g = tanh(W x + b + U h + c), c := f c + i g, h := o tanh(c).
+
+A bit has f = 0 and i = o = 1 by saturation, so that c = g = ±1 and h = ±tanh 1; one that is held has f = 1 and i = 0. A
 register has f = 1 (0 to clear), i = 1 where it moves and g = ±1: c counts exactly up to the float's integers. All gates
-are driven so far into saturation that they are exactly 0, 1 or ±1 whatever the order of the sums: sigmoid(z) = 1 in
-float32 from z ≈ 16.7, = 0 below z ≈ −88.8, tanh(z) = ±1 from |z| ≈ 9.02; in float64 36.8, −745 and 19.1.
+are driven so far into saturation that they are exactly 0, 1 or ±1 whatever the order of the sums (see
+`threshold_emission`).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
 from torch import Tensor
 
-from lsrl.backends.circuit import ZERO, Bit, Circuit, Form, Gate, Layer, Register, Unit
-from lsrl.backends.emission import Emission, Technology, output_grids, unit_kinds
-from lsrl.backends.layers import LayerWeights
-from lsrl.diagnostics import NOWHERE, LsrlError
+from lsrl.backends.certificate import PRECISION
+from lsrl.backends.circuit import NEVER, Bit, Circuit, Gate, Layer, Register, Unit
+from lsrl.backends.emission import Emission, Technology, unit_kinds
+from lsrl.backends.threshold_emission import (
+    SATURATION,
+    GateRows,
+    Levels,
+    largest_sum,
+    read_out,
+    saturation_text,
+    threshold_layers,
+)
+from lsrl.diagnostics import LsrlError
 
-__all__ = ["SATURATION", "TECHNOLOGY", "emit"]
+__all__ = ["SATURATION", "TECHNOLOGY", "emit", "levels"]
 
-_LEVEL = math.tanh(1.0)  # |h| of a bit, and the least |h| of a register that is not zero
-_SLACK = 1 / _LEVEL - 1  # how far a register's sign, read with weight 1 / tanh 1, may exceed 1
 _I, _F, _G, _O = range(4)  # torch's order of the gates
-
-# |argument| of sigmoid and of tanh, at least: twice what makes them exact
-SATURATION = {torch.float32: (200.0, 20.0), torch.float64: (1600.0, 40.0)}
 
 
 def _contents(kinds: tuple[str, ...], state: tuple[Tensor, ...]) -> Tensor:
@@ -46,140 +50,65 @@ def _state(kinds: tuple[str, ...], contents: Tensor, dtype: torch.dtype) -> tupl
 TECHNOLOGY = Technology(_contents, _state)
 
 
-def emit(circuit: Circuit, dtype: torch.dtype) -> Emission:
-    """The parameters of a circuit of bits and registers, float32 or float64.
+def levels(dtype: torch.dtype) -> Levels:
+    """±tanh 1 as the dtype holds it, right to four units in the last place.
 
-    Raises LsrlError (L407) for another dtype, and if an output's values are too many for the dtype to tell apart.
+    In half precision it is known: tanh 1 lies so far from the middle between two numbers that any tanh with a relative
+    error below 1e-4 is rounded to the same one.
     """
+    bits = PRECISION[str(dtype).removeprefix("torch.")]
+    return Levels(Fraction(torch.tanh(torch.ones(1, dtype=dtype)).item()), Fraction(0 if bits < 24 else 8, 2**bits))
+
+
+def emit(circuit: Circuit, dtype: torch.dtype) -> Emission:
+    """The parameters of a circuit of bits and registers.
+
+    Raises LsrlError: L407 if the dtype is not exact for a gate or an output, or has too few integers for a counter.
+    """
+    if dtype in (torch.bfloat16, torch.float16):
+        _require_bounded(circuit, dtype)
     if dtype not in SATURATION:
-        raise LsrlError.of("L407", f"an LSTM's gates are exact in float32 and float64, not in {dtype}")
-    margins = [0.5]
-    layers: list[LayerWeights] = []
-    below: Layer | None = None
-    for units in circuit.layers:
-        layers.append(_layer(units, below, len(circuit.columns), dtype, margins))
-        below = units
-    grids = output_grids(circuit.outputs)
-    readout, tolerance = _readout(circuit, below, grids, dtype)
-    sigmoid, tanh = SATURATION[dtype]
-    kept = f"|argument| ≥ {sigmoid:g} in every sigmoid and ≥ {tanh:g} in every tanh"
-    return Emission("lstm", tuple(layers), tuple(map(unit_kinds, circuit.layers)), readout, grids, tolerance,
-                    TECHNOLOGY, min(margins), saturation=kept, partial_sum=_largest_sum(circuit),
-                    limits=(None,) * len(layers))
+        raise LsrlError.of("L407", f"an LSTM's gates are not known to be exact in {dtype}")
+    seen = levels(dtype)
+
+    def start(units: Layer) -> tuple[Tensor, ...]:
+        contents = torch.tensor([[float(u.start) for u in units]], dtype=torch.float64)
+        h, c = _state(unit_kinds(units), contents, dtype)
+        return h[0], c[0]
+
+    layers, margin = threshold_layers("lstm", 4, circuit, seen, dtype, _write, start)
+    readout = read_out(circuit, seen, dtype)
+    return Emission("lstm", layers, tuple(map(unit_kinds, circuit.layers)), (readout.weight, readout.bias),
+                    readout.grids, readout.tolerance, TECHNOLOGY, margin, saturation=saturation_text(dtype),
+                    partial_sum=largest_sum(circuit), limits=(None,) * len(layers))
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """A gate's sum as torch computes it: weights on the columns or h below, on the own h, a bias; θ and its margin."""
-
-    below: list[tuple[int, float]]
-    own: list[tuple[int, float]]
-    bias: float
-    threshold: float
-    margin: float
-
-
-def _read(gate: Gate, below: Layer | None, own: Layer) -> _Reading:
-    parts: list[list[tuple[int, float]]] = []
-    bias = float(gate.below.bias + gate.own.bias)
-    signs = Fraction(0)
-    for form, layer in ((gate.below, below), (gate.own, own)):
-        weights: list[tuple[int, float]] = []
-        for w, i in form.terms:
-            if layer is None:
-                weights.append((i, float(w)))
-            elif isinstance(layer[i], Register):
-                weights.append((i, float(w) / _LEVEL))
-                signs += abs(Fraction(w))
+def _write(rows: GateRows, row: int, unit: Unit) -> None:
+    rows.keep(_O, row, rows.sigmoid)
+    match unit:
+        case Bit():
+            if unit.hold == NEVER:
+                rows.keep(_I, row, rows.sigmoid)
+                rows.keep(_F, row, -rows.sigmoid)
             else:
-                weights.append((i, float(w) / (2 * _LEVEL)))
-                bias += float(w) / 2
-        parts.append(weights)
-    above = float(signs) * _SLACK  # an "and" that is off reads at most this
-    margin = (1 - above) / 2
-    if margin <= 0.02:
-        raise LsrlError.of("L402", f"`lstm` cannot host this program: {signs} signs of counters meet in one unit, and "
-                           "more than three leave no margin", help="compare fewer counters with constants at once")
-    return _Reading(parts[0], parts[1], bias, (1 + above) / 2, margin)
-
-
-def _layer(units: Layer, below: Layer | None, columns: int, dtype: torch.dtype, margins: list[float]) -> LayerWeights:
-    width, inputs = len(units), columns if below is None else len(below)
-    w_in = torch.zeros(4, width, inputs, dtype=torch.float64)
-    w_own = torch.zeros(4, width, width, dtype=torch.float64)
-    bias = torch.zeros(4, width, dtype=torch.float64)
-    sigmoid, tanh = SATURATION[dtype]
-
-    def drive(which: int, row: int, gate: Gate, strength: float) -> None:
-        reading = _read(gate, below, units)
-        scale = strength / reading.margin
-        if reading.below or reading.own:
-            margins.append(reading.margin)
-        for i, w in reading.below:
-            w_in[which, row, i] = scale * w
-        for i, w in reading.own:
-            w_own[which, row, i] = scale * w
-        bias[which, row] = scale * (reading.bias - reading.threshold)
-
-    for row, unit in enumerate(units):
-        bias[_O, row] = sigmoid
-        if isinstance(unit, Bit):
-            bias[_I, row], bias[_F, row] = sigmoid, -sigmoid
-            drive(_G, row, Gate(unit.below, unit.own), tanh)
-        elif isinstance(unit, Register):
-            drive(_I, row, unit.move, sigmoid)
-            drive(_G, row, unit.up, tanh)
-            if unit.clear == Gate(ZERO, ZERO):
-                bias[_F, row] = sigmoid
+                rows.drive(_I, row, unit.hold, -rows.sigmoid)
+                rows.drive(_F, row, unit.hold, rows.sigmoid)
+            rows.drive(_G, row, Gate(unit.below, unit.own), rows.tanh)
+        case Register():
+            rows.drive(_I, row, unit.move, rows.sigmoid)
+            rows.drive(_G, row, unit.up, rows.tanh)
+            if unit.clear == NEVER:
+                rows.keep(_F, row, rows.sigmoid)
             else:
-                drive(_F, row, unit.clear, -sigmoid)
-        else:
-            raise ValueError("an LSTM has no ReLU units")
-    start = torch.tensor([[float(u.start) for u in units]], dtype=torch.float64)
-    h, c = _state(unit_kinds(units), start, dtype)
-    flat = bias.flatten().to(dtype)
-    return LayerWeights(w_in.flatten(0, 1).to(dtype), w_own.flatten(0, 1).to(dtype), flat, torch.zeros_like(flat),
-                        (h[0], c[0]))
+                rows.drive(_F, row, unit.clear, -rows.sigmoid)
+        case _:
+            raise ValueError("an LSTM has bits and registers only")
 
 
-def _readout(circuit: Circuit, top: Layer | None, grids: Sequence[Fraction],
-             dtype: torch.dtype) -> tuple[tuple[Tensor, Tensor], float]:
-    """Weights and biases of the outputs over the last layer's h, and a bound of their rounding error."""
-    forms: list[tuple[str, Form]] = [(o.name, f) for o in circuit.outputs for f in o.forms]
-    width = len(circuit.columns) if top is None else len(top)
-    weight = torch.zeros(len(forms), width, dtype=torch.float64)
-    bias = torch.zeros(len(forms), dtype=torch.float64)
-    worst = 0.0
-    for row, ((name, form), grid) in enumerate(zip(forms, grids, strict=True)):
-        whole = form.scale(1 / grid)
-        bias[row] = float(whole.bias)
-        for w, i in whole.terms:
-            if top is None:
-                weight[row, i] = float(w)
-                continue
-            if not isinstance(top[i], Bit):
-                raise ValueError("an output reads bits only")
-            weight[row, i] = float(w) / (2 * _LEVEL)
-            bias[row] += float(w) / 2
-        terms = len(whole.terms) + 2
-        size = float(weight[row].abs().sum() + bias[row].abs())
-        error = size * terms * 2.0 ** -(23 if dtype == torch.float32 else 52)
-        if error >= 0.25:
-            raise LsrlError.of("L407", f"output `{name}` has values up to {size:.0f}; {dtype} cannot read them exactly",
-                               NOWHERE, help="compile with dtype float64")
-        worst = max(worst, error)
-    return (weight.to(dtype), bias.to(dtype)), worst
-
-
-def _largest_sum(circuit: Circuit) -> Fraction:
-    """The largest Σ|weight| + |bias| of a gate, in circuit units."""
-    def size(*forms: Form) -> Fraction:
-        return sum((abs(Fraction(w)) for f in forms for w, _ in f.terms), Fraction(0)) + sum(
-            abs(Fraction(f.bias)) for f in forms)
-
-    def of(unit: Unit) -> Fraction:
-        if isinstance(unit, Register):
-            return max(size(g.below, g.own) for g in (unit.move, unit.up, unit.clear))
-        return size(unit.below, unit.own) if isinstance(unit, Bit) else Fraction(0)
-
-    return max((of(u) for layer in circuit.layers for u in layer), default=Fraction(0))
+def _require_bounded(circuit: Circuit, dtype: torch.dtype) -> None:
+    """That every counter stays within the integers of a half-precision dtype: nothing would tell when it does not."""
+    bits = PRECISION[str(dtype).removeprefix("torch.")]
+    for q in circuit.quantities:
+        lo, hi = (None if x is None else Fraction(x) for x in (q.lo, q.hi))
+        if lo is None or hi is None or max(-lo, hi, hi - lo) > 2**bits:
+            raise LsrlError.of("L407", f"counter `{q.name}` may leave the integers that {dtype} holds, up to {2**bits}")

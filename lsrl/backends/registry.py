@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from lsrl.backends import lstm, rnn_relu
+from lsrl.backends import gru, lstm, rnn_relu, rnn_tanh
 from lsrl.backends.circuit import Circuit
 from lsrl.backends.emission import Emission
 from lsrl.backends.gated import mingru
@@ -25,6 +25,8 @@ __all__ = ["TARGETS", "Target", "TargetRow", "compile_graph", "explain_targets",
 TARGETS: dict[str, Target] = {t.name: t for t in (
     Target("lstm", "torch.nn.LSTM: automata, latches, counters, counter machines one level deep",
            lambda graph, name, dtype: threshold_circuit(graph, name), lstm.emit, lstm.TECHNOLOGY),
+    gru.TARGET,
+    rnn_tanh.TARGET,
     Target("rnn_relu", "torch.nn.RNN(nonlinearity='relu'): also accumulators, delays, running maxima, sums of numbers",
            relu_circuit, rnn_relu.emit, rnn_relu.TECHNOLOGY),
     mingru.TARGET,

@@ -196,7 +196,8 @@ class ModelMachine:
     """A model with `step(inputs, state)` and `initial_state(batch)`: its states are its hidden tensors, bit for bit.
 
     Each tensor of the state is numbered apart and a joint state is the tuple of those numbers, so that a model with
-    layers is stored in the size of its layers' states, not of their product.
+    layers is stored in the size of its layers' states, not of their product. NumPy has no bfloat16: its bits are held
+    as int16.
     """
 
     def __init__(self, model: Any, graph: Graph, letters: Letters, outputs: Outputs, batch: int = BATCH) -> None:
@@ -211,14 +212,17 @@ class ModelMachine:
         self._axes = [next(k for k in range(a.dim()) if a.shape[k] != b.shape[k])
                       for a, b in zip(one, two, strict=True)]
         self._parts = [_Rows() for _ in one]
+        self._dtypes = [x.dtype for x in one]
         self._joint = _Rows()
         self.start = int(self._number(one)[0])
 
     def _number(self, tensors: Sequence[torch.Tensor]) -> Ids:
+        import torch
+
         columns = []
         for part, axis, x in zip(self._parts, self._axes, tensors, strict=True):
             rows = (x.detach().cpu() + 0.0).movedim(axis, 0).contiguous()  # + 0.0: one zero, not two
-            columns.append(part.number(rows.numpy()))
+            columns.append(part.number((rows.view(torch.int16) if rows.dtype == torch.bfloat16 else rows).numpy()))
         return self._joint.number(np.stack(columns, axis=1))
 
     def _gather(self, states: Ids) -> Any:
@@ -226,8 +230,8 @@ class ModelMachine:
         from torch.utils._pytree import tree_unflatten
 
         parts = self._joint.rows[states]
-        tensors = [torch.from_numpy(part.rows[parts[:, k]]).movedim(0, axis)
-                   for k, (part, axis) in enumerate(zip(self._parts, self._axes, strict=True))]
+        tensors = [torch.from_numpy(part.rows[parts[:, k]]).view(dtype).movedim(0, axis)
+                   for k, (part, axis, dtype) in enumerate(zip(self._parts, self._axes, self._dtypes, strict=True))]
         return tree_unflatten(tensors, self._form)
 
     def step(self, states: Ids, letters: Ids) -> tuple[Ids, Ids]:

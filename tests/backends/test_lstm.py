@@ -194,33 +194,7 @@ def test_uniform_is_one_module_and_computes_the_same() -> None:
     assert model(torch.tensor(words))[0].tolist() == expected(graph, words)
 
 
-def test_other_dtypes_are_refused() -> None:
+def test_dtypes_without_known_gates_are_refused() -> None:
     with pytest.raises(LsrlError) as error:
-        compile_graph(random_automaton(random.Random(1), 3, 2).graph(), "lstm", torch.float16)
+        emit(three_signs(1), torch.complex64)
     assert error.value.diagnostics[0].code == "L407"
-
-
-def test_a_program_without_memory_or_input_compiles() -> None:
-    both = graph_of("program both(a: bool, b: bool) -> bool:\n    return a and b\n")
-    model = compile_graph(both, "lstm")
-    a, b = torch.tensor([[False, True, False, True]]), torch.tensor([[False, False, True, True]])
-    assert model({"a": a, "b": b})[0][0].tolist() == [False, False, False, True]
-    third = compile_graph(graph_of("program third() -> bool:\n    return modulo_counter(3) == 2\n"), "lstm")
-    assert third(torch.zeros(1, 7))[0][0].tolist() == [i % 3 == 2 for i in range(7)]
-
-
-def test_an_unknown_target_offers_the_nearest() -> None:
-    with pytest.raises(LsrlError) as error:
-        find_target("ltsm")
-    assert error.value.diagnostics[0].code == "L401"
-    assert "lstm" in error.value.diagnostics[0].help
-
-
-def test_targets_are_explained_as_data_and_as_a_table() -> None:
-    graph = graph_of("program counted(b: bool) -> int:\n    return count(b)\n")
-    rows = {r.target: r for r in explain_targets(graph)}
-    assert set(rows) == set(TARGETS)
-    assert not rows["lstm"].hosts and "no bounds" in rows["lstm"].reason
-    assert rows["rnn_relu"].hosts and rows["rnn_relu"].width >= 1
-    table = render_targets(graph)
-    assert "rnn_relu" in table and "lstm: " in table

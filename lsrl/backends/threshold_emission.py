@@ -1,0 +1,327 @@
+"""What the emitters of technology T share: gates driven into saturation, the read-out, and the proof of both.
+
+A gate is a row of weights and a bias. Its argument is scaled by a power of two, so far that the sigmoid or tanh is
+exactly 0, 1 or ±1 on both sides. All that may stand between the argument that torch computes and the ideal one is
+taken off the margin first: weights as the dtype rounds them, levels that are not dyadic, and the rounding of sums. Sums
+are taken to be accumulated in float32 or better and to be rounded to the dtype three times: W x + b, U h + c, and both
+together. Where all terms are whole multiples of one power of two, and together few enough of it, nothing is rounded at
+all, in whatever order and precision the sum is formed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from lsrl.backends.certificate import PRECISION
+from lsrl.backends.circuit import Bit, Circuit, Column, Form, Gate, Layer, Rational, Register, Unit
+from lsrl.backends.emission import output_grids
+from lsrl.backends.layers import LayerWeights
+from lsrl.diagnostics import NOWHERE, LsrlError
+
+__all__ = ["SATURATION", "GateRows", "Levels", "Readout", "largest_sum", "read_out", "saturation_text",
+           "threshold_layers"]
+
+# |argument| of sigmoid and of tanh, at least: about twice what makes them 0 or 1 and ±1 in torch, exactly
+SATURATION = {torch.bfloat16: (200.0, 8.0), torch.float16: (32.0, 10.0), torch.float32: (200.0, 20.0),
+              torch.float64: (1600.0, 40.0)}
+_LEAST_MARGIN = Fraction(1, 50)  # of half a level, in units of one
+_WHOLE_ERROR = Fraction(1, 4)  # of the read-out, whose values are whole numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What other units see: of a bit ±`bit`, of a register's sign 0 or ±[`bit`, 1], each with this relative error."""
+
+    bit: Fraction = Fraction(1)
+    error: Fraction = Fraction(0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """One product of a sum: the weight as the dtype holds it, and what may be wrong with the product.
+
+    size: the largest |product|. error: how far it may lie from weight · signal of the circuit.
+    """
+
+    index: int
+    weight: Fraction
+    size: Fraction
+    error: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A sum over one layer, in circuit units: its terms, the bias that its levels ask for, and its exact range."""
+
+    terms: tuple[_Term, ...]
+    bias: Fraction
+    lo: Fraction
+    hi: Fraction
+
+    def plus(self, bias: Rational) -> _Part:
+        return _Part(self.terms, self.bias + bias, self.lo + bias, self.hi + bias)
+
+
+class _Arithmetic:
+    """Rounding in one dtype, and bounds of what it does to a sum."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.bits = PRECISION[str(dtype).removeprefix("torch.")]
+        self.stored = Fraction(1, 2**self.bits)  # relative error of a number once it is rounded
+        self.summed = min(self.stored, Fraction(1, 2**24))
+
+    def rounded(self, x: Fraction) -> Fraction:
+        if x.denominator in (1, 2) and abs(x.numerator) < 2**self.bits:
+            return x
+        return Fraction(torch.tensor(float(x), dtype=torch.float64).to(self.dtype).item())
+
+    def sum_error(self, parts: Sequence[_Part], biases: Sequence[Fraction]) -> Fraction:
+        """How far the sum of these parts, with biases as the dtype holds them, may lie from what it should be."""
+        error = Fraction(0)
+        for part, bias in zip(parts, biases, strict=True):
+            error += abs(bias - part.bias) + sum((t.error for t in part.terms), Fraction(0))
+        if self._is_exact(parts, biases):
+            return error
+        for part, bias in zip(parts, biases, strict=True):
+            n = (len(part.terms) + 1) * self.summed
+            size = abs(bias) + sum((t.size for t in part.terms), Fraction(0))
+            error += n / (1 - n) * size
+            if part.terms and len(parts) > 1:
+                error += self.stored * (max(abs(part.lo), abs(part.hi)) + error)
+        whole = max(abs(sum((p.lo for p in parts), Fraction(0))), abs(sum((p.hi for p in parts), Fraction(0))))
+        return error + self.stored * (whole + error)
+
+    def _is_exact(self, parts: Sequence[_Part], biases: Sequence[Fraction]) -> bool:
+        """Whether every partial sum is a number of the dtype: all terms are multiples of one unit, and few of it."""
+        if any(t.error for p in parts for t in p.terms):
+            return False
+        numbers = [*biases, *(t.size for p in parts for t in p.terms)]
+        per_one = math.lcm(*(x.denominator for x in numbers))
+        return sum((abs(x) for x in numbers), Fraction(0)) * per_one <= Fraction(2**self.bits)
+
+
+class _Reader:
+    """Sums over the signals of one layer, or over the input columns (`layer` None)."""
+
+    def __init__(self, layer: Layer | None, columns: Sequence[Column], levels: Levels, arithmetic: _Arithmetic) -> None:
+        self.layer, self.columns, self.levels, self.arithmetic = layer, columns, levels, arithmetic
+
+    def part(self, form: Form) -> _Part:
+        terms: list[_Term] = []
+        bias = Fraction(form.bias)
+        for w, i in form.terms:
+            term, middle = self._term(Fraction(w), i)
+            terms.append(term)
+            bias += middle
+        lo, hi = self._range(form)
+        return _Part(tuple(terms), bias, lo, hi)
+
+    def _term(self, w: Fraction, i: int) -> tuple[_Term, Fraction]:
+        """A product, and the constant to be added so that it is w where the signal is on and 0 where it is off."""
+        round_ = self.arithmetic.rounded
+        if self.layer is None:
+            weight = round_(w)
+            return _Term(i, weight, abs(weight), abs(weight - w)), Fraction(0)
+        level, slack = self.levels.bit, self.levels.error
+        unit = self.layer[i]
+        if isinstance(unit, Register):
+            weight = round_(w / level)
+            error = max(abs(weight * level - w), abs(weight - w / level)) + abs(weight) * slack
+            return _Term(i, weight, abs(weight), error), Fraction(0)
+        if not isinstance(unit, Bit):
+            raise ValueError("a threshold layer has bits only")
+        weight = round_(w / (2 * level))
+        size = abs(weight) * level
+        return _Term(i, weight, size, abs(weight * level - w / 2) + size * slack), w / 2
+
+    def _range(self, form: Form) -> tuple[Fraction, Fraction]:
+        """The least and the largest value of a form; of signals that exclude each other one counts at a time."""
+        alone = [Fraction(form.bias), Fraction(form.bias)]
+        choices: dict[object, dict[object, Fraction]] = {}
+        for w, i in form.terms:
+            weight = Fraction(w)
+            if self.layer is None:
+                column = self.columns[i]
+                if column.values is None:
+                    raise ValueError("a threshold layer reads no numbers")
+                for v in column.values:
+                    values = choices.setdefault((column.input, column.element), {})
+                    values[v] = values.get(v, Fraction(0)) + weight
+                continue
+            unit = self.layer[i]
+            if isinstance(unit, Register):
+                alone[0] -= abs(weight) / self.levels.bit
+                alone[1] += abs(weight) / self.levels.bit
+            else:
+                group = unit.group if isinstance(unit, Bit) and unit.group else i
+                choices.setdefault(group, {})[i] = weight
+        for one in choices.values():
+            alone[0] += min(Fraction(0), *one.values())
+            alone[1] += max(Fraction(0), *one.values())
+        return alone[0], alone[1]
+
+
+class GateRows:
+    """The parameters of one layer while they are written, a row for each gate of each unit.
+
+    margins: in circuit units, what is left of each gate's distance from its threshold when all errors are taken off.
+    """
+
+    def __init__(self, target: str, gates: int, units: Layer, below: Layer | None, columns: Sequence[Column],
+                 levels: Levels, dtype: torch.dtype) -> None:
+        self.target, self.units, self.levels, self.dtype = target, units, levels, dtype
+        self.sigmoid, self.tanh = SATURATION[dtype]
+        self.arithmetic = _Arithmetic(dtype)
+        self.below = _Reader(below, columns, levels, self.arithmetic)
+        self.own = _Reader(units, columns, levels, self.arithmetic)
+        width, inputs = len(units), len(columns) if below is None else len(below)
+        self.w_in = torch.zeros(gates, width, inputs, dtype=torch.float64)
+        self.w_own = torch.zeros(gates, width, width, dtype=torch.float64)
+        self.bias_in = torch.zeros(gates, width, dtype=torch.float64)
+        self.bias_own = torch.zeros(gates, width, dtype=torch.float64)
+        self.margins: list[Fraction] = []
+
+    def keep(self, which: int, row: int, argument: float) -> None:
+        """A gate that never changes."""
+        self.bias_in[which, row] = argument
+
+    def drive(self, which: int, row: int, gate: Gate, least: float) -> None:
+        """A gate whose argument is at least `least` where the circuit's gate is on, and at most −`least` where it is
+        off; a negative `least` turns it over.
+
+        Raises LsrlError: L402 if too many signs of registers meet, L407 if the dtype leaves no margin.
+        """
+        signs = sum((abs(Fraction(w)) for form, layer in ((gate.below, self.below.layer), (gate.own, self.units))
+                     if layer is not None for w, i in form.terms if isinstance(layer[i], Register)), Fraction(0))
+        above = signs * (1 / self.levels.bit - 1)  # a sum that should be 0 reads at most this
+        margin = (1 - above) / 2
+        if margin <= _LEAST_MARGIN:
+            raise LsrlError.of("L402", f"`{self.target}` cannot host this program: {signs} signs of counters meet in one "
+                               "unit, and more than three leave no margin",
+                               help="compare fewer counters with constants at once")
+        below, own = self.below.part(gate.below), self.own.part(gate.own)
+        theta = (1 + above) / 2
+        if self.arithmetic.bits >= 24 or not own.terms:  # a coarse dtype rounds small parts less
+            below, own = below.plus(own.bias - theta), own.plus(-own.bias)
+        else:
+            below = below.plus(-theta)
+        biases = [self.arithmetic.rounded(p.bias) for p in (below, own)]
+        left = margin - self.arithmetic.sum_error((below, own), biases)
+        if left <= _LEAST_MARGIN:
+            raise self._too_coarse(row, "its sums are too large for the dtype's precision")
+        if below.terms or own.terms:
+            self.margins.append(left)
+        scale = Fraction(2) ** math.ceil(math.log2(abs(least) / float(left)))
+        size = scale * sum((abs(b) for b in biases), sum((t.size for p in (below, own) for t in p.terms), Fraction(0)))
+        if size > torch.finfo(self.dtype).max:
+            raise self._too_coarse(row, f"its sums reach {float(size):.3g}")
+        signed = float(scale if least > 0 else -scale)
+        for part, matrix in ((below, self.w_in), (own, self.w_own)):
+            for t in part.terms:
+                matrix[which, row, t.index] = signed * float(t.weight)
+        self.bias_in[which, row], self.bias_own[which, row] = (signed * float(b) for b in biases)
+
+    def _too_coarse(self, row: int, why: str) -> LsrlError:
+        symbol = self.units[row].symbol
+        return LsrlError.of("L407", f"unit `{symbol.text}` is not exact in {self.dtype}: {why}", symbol.span)
+
+    def weights(self, initial: tuple[Tensor, ...]) -> LayerWeights:
+        """The layer's parameters in the dtype."""
+        return LayerWeights(self.w_in.flatten(0, 1).to(self.dtype), self.w_own.flatten(0, 1).to(self.dtype),
+                            self.bias_in.flatten().to(self.dtype), self.bias_own.flatten().to(self.dtype), initial)
+
+
+def threshold_layers(
+    target: str, gates: int, circuit: Circuit, levels: Levels, dtype: torch.dtype,
+    write: Callable[[GateRows, int, Unit], None], start: Callable[[Layer], tuple[Tensor, ...]],
+) -> tuple[tuple[LayerWeights, ...], float]:
+    """The parameters of every layer, and the least margin of all gates in circuit units.
+
+    write: fills in the rows of one unit. start: a layer's state before the first token, each tensor (width,).
+    Raises LsrlError (L407) for a dtype without known saturation, and as `GateRows.drive`.
+    """
+    if dtype not in SATURATION:
+        raise LsrlError.of("L407", f"gates are exact in {', '.join(map(_short, SATURATION))}, not in {_short(dtype)}")
+    layers: list[LayerWeights] = []
+    margins = [Fraction(1, 2)]
+    below: Layer | None = None
+    for units in circuit.layers:
+        rows = GateRows(target, gates, units, below, circuit.columns, levels, dtype)
+        for row, unit in enumerate(units):
+            write(rows, row, unit)
+        layers.append(rows.weights(start(units)))
+        margins += rows.margins
+        below = units
+    return tuple(layers), float(min(margins))
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """Weight (R, width), bias (R,), the grid of each of the R scalars, and the largest error before rounding."""
+
+    weight: Tensor
+    bias: Tensor
+    grids: tuple[Fraction, ...]
+    tolerance: float
+
+
+def read_out(circuit: Circuit, levels: Levels, dtype: torch.dtype) -> Readout:
+    """The read-out over what the last layer shows. Raises LsrlError (L407) if values are too many to tell apart."""
+    arithmetic = _Arithmetic(dtype)
+    top = circuit.layers[-1] if circuit.layers else None
+    reader = _Reader(top, circuit.columns, levels, arithmetic)
+    grids = output_grids(circuit.outputs)
+    forms = [(o.name, f) for o in circuit.outputs for f in o.forms]
+    weight = torch.zeros(len(forms), len(circuit.columns) if top is None else len(top), dtype=torch.float64)
+    bias = torch.zeros(len(forms), dtype=torch.float64)
+    worst = Fraction(0)
+    for row, ((name, form), grid) in enumerate(zip(forms, grids, strict=True)):
+        if top is not None and any(not isinstance(top[i], Bit) for _, i in form.terms):
+            raise ValueError("an output reads bits only")
+        part = reader.part(form.scale(1 / grid))
+        held = arithmetic.rounded(part.bias)
+        error = arithmetic.sum_error((part,), (held,))
+        size = abs(held) + sum((t.size for t in part.terms), Fraction(0))
+        if error >= _WHOLE_ERROR or size > torch.finfo(dtype).max:
+            raise LsrlError.of("L407", f"output `{name}` has values up to {float(max(-part.lo, part.hi)):.0f}; {_short(dtype)} "
+                               "cannot read them exactly", NOWHERE)
+        worst = max(worst, error)
+        bias[row] = float(held)
+        for t in part.terms:
+            weight[row, t.index] = float(t.weight)
+    return Readout(weight.to(dtype), bias.to(dtype), grids, float(worst))
+
+
+def largest_sum(circuit: Circuit) -> Fraction:
+    """The largest Σ|weight| + |bias| of a gate, in circuit units."""
+    def size(forms: Iterable[Form]) -> Fraction:
+        return sum((abs(Fraction(w)) for f in forms for w in (f.bias, *(w for w, _ in f.terms))), Fraction(0))
+
+    def of(unit: Unit) -> Fraction:
+        match unit:
+            case Register():
+                return max(size((g.below, g.own)) for g in (unit.move, unit.up, unit.clear))
+            case Bit():
+                return max(size((unit.below, unit.own)), size((unit.hold.below, unit.hold.own)))
+            case _:
+                return Fraction(0)
+
+    return max((of(u) for layer in circuit.layers for u in layer), default=Fraction(0))
+
+
+def saturation_text(dtype: torch.dtype, *, sigmoid: bool = True) -> str:
+    """What the certificate says of the arguments."""
+    least = SATURATION[dtype]
+    tanh = f"{'≥' if sigmoid else '|argument| ≥'} {least[1]:g} in every tanh"
+    return f"|argument| ≥ {least[0]:g} in every sigmoid and {tanh}" if sigmoid else tanh
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
