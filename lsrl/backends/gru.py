@@ -70,4 +70,4 @@ def _write(rows: GateRows, row: int, unit: Unit) -> None:
 
 TARGET = Target("gru", "torch.nn.GRU: automata, latches, bounded counters",
                 lambda graph, name, dtype: bits_circuit(graph, name, "a GRU's state stays in [−1, 1]"), emit,
-                TECHNOLOGY)
+                TECHNOLOGY, holds=True)

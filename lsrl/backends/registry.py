@@ -24,7 +24,8 @@ __all__ = ["TARGETS", "Target", "TargetRow", "compile_graph", "explain_targets",
 
 TARGETS: dict[str, Target] = {t.name: t for t in (
     Target("lstm", "torch.nn.LSTM: automata, latches, counters, counter machines one level deep",
-           lambda graph, name, dtype: threshold_circuit(graph, name), lstm.emit, lstm.TECHNOLOGY),
+           lambda graph, name, dtype: threshold_circuit(graph, name), lstm.emit, lstm.TECHNOLOGY,
+           holds=True),
     gru.TARGET,
     rnn_tanh.TARGET,
     Target("rnn_relu", "torch.nn.RNN(nonlinearity='relu'): also accumulators, delays, running maxima, sums of numbers",

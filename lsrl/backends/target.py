@@ -20,7 +20,7 @@ class Target:
     """lower: scalarised graph, target's name, dtype → circuit, or RefusalError. emit: circuit, dtype → parameters.
 
     technology: how torch's layers hold contents. layer: where there is none, what makes the target's own layers from
-    their sizes.
+    their sizes. holds: its module has a gate that keeps its state, so that `Bit.hold` may be used.
     """
 
     name: str
@@ -29,3 +29,4 @@ class Target:
     emit: Emitter
     technology: Technology | None = None
     layer: Callable[..., Layer] | None = None
+    holds: bool = False

@@ -208,7 +208,7 @@ class _GatedLowering(NumberLowering):
             raise NotHostedError(s.next, f"its old value is multiplied by what is not always {allowed}")
         if self.gates.keeps == "shared":
             both = add if known is not None and known else self.make.zero if known == 0 else self.make.mux(
-                factor, add, self.make.zero)
+                factor, add, self.make.zero) if isinstance(factor.type, Bool) else add
             r = self.make.range(both)
             if r.lo != 0 or r.hi != 0:
                 raise NotHostedError(s.next, "it is added to while it is kept, and the gate that keeps all of it "
