@@ -114,6 +114,9 @@ class Holdings:
             folds = [self._as_fold(n) for n in nodes]
             roots = union(f.roots for f in folds)
             if math.prod(len(r.domain) for r in roots) > 64 * JOINT:
+                folds = [Fold((self.choice(n),), self.choice(n).domain) for n in nodes]
+                roots = union(f.roots for f in folds)
+            if math.prod(len(r.domain) for r in roots) > 64 * JOINT:
                 raise NotHostedError(nodes[0], "too many values decide it together")
             table: list[Value] = []
             for place in itertools.product(*(range(len(r.domain)) for r in roots)):

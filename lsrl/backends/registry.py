@@ -9,7 +9,7 @@ import torch
 from lsrl.backends import gru, lstm, rnn_relu, rnn_tanh
 from lsrl.backends.circuit import Circuit
 from lsrl.backends.emission import Emission
-from lsrl.backends.gated import mingru
+from lsrl.backends.gated import bilinear, linear, mingru
 from lsrl.backends.lower import threshold_circuit
 from lsrl.backends.model import CompiledModel, assemble
 from lsrl.backends.refusal import RefusalError
@@ -30,7 +30,9 @@ TARGETS: dict[str, Target] = {t.name: t for t in (
     rnn_tanh.TARGET,
     Target("rnn_relu", "torch.nn.RNN(nonlinearity='relu'): also accumulators, delays, running maxima, sums of numbers",
            relu_circuit, rnn_relu.emit, rnn_relu.TECHNOLOGY),
+    linear.TARGET,
     mingru.TARGET,
+    bilinear.TARGET,
 )}
 
 

@@ -16,7 +16,15 @@ from lsrl.backends.gated.plan import Plan
 from lsrl.backends.gated.scan import gated_scan
 from lsrl.backends.layers import Layer, State
 
-__all__ = ["DiagonalMixer", "GatedLayer", "Mixer", "layer_maker"]
+__all__ = ["DiagonalMixer", "GatedLayer", "Mixer", "Projection", "layer_maker"]
+
+
+class Projection(nn.Linear):
+    """A linear part that starts as zeros, to be filled in; it may have no inputs."""
+
+    def reset_parameters(self) -> None:
+        for p in self.parameters():
+            nn.init.zeros_(p)
 
 
 class Mixer(nn.Module):
@@ -66,7 +74,7 @@ class DiagonalMixer(Mixer):
         super().__init__()
         self.inputs, self.units, self.channels = inputs, units, channels
         self.tensors = (("h", channels),)
-        self.output = nn.Linear(channels, units, dtype=dtype)
+        self.output = Projection(channels, units, dtype=dtype)
         self.register_buffer("lags", torch.zeros(units, dtype=torch.bool))
 
     def config(self) -> dict[str, Any]:
@@ -103,7 +111,7 @@ class GatedLayer(Layer):
     def __init__(self, inputs: int, maps: int, mixer: Mixer | None, dtype: torch.dtype) -> None:
         super().__init__()
         self.inputs, self.maps = inputs, maps
-        self.map = nn.Linear(inputs, maps, dtype=dtype) if maps else None
+        self.map = Projection(inputs, maps, dtype=dtype) if maps else None
         self.mixer = mixer
         self.width = maps + (mixer.units if mixer is not None else 0)
         self.tensors = mixer.tensors if mixer is not None else ()

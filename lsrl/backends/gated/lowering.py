@@ -15,7 +15,7 @@ import torch
 
 from lsrl.analysis.automaton import minimise
 from lsrl.analysis.cells import Cell
-from lsrl.analysis.details import Accumulator, Affine, Latch
+from lsrl.analysis.details import Accumulator, Affine, AffineDense, Latch
 from lsrl.analysis.details import Gated as GatedDetail
 from lsrl.analysis.expressions import Expressions
 from lsrl.analysis.interval import Range
@@ -37,6 +37,7 @@ from lsrl.backends.circuit import (
     signal,
 )
 from lsrl.backends.cubes import TooLargeError
+from lsrl.backends.gated.dense import build_automaton, build_system
 from lsrl.backends.gated.gates import Gates
 from lsrl.backends.holdings import common, domain_of
 from lsrl.backends.refusal import refuse, refuse_numeric
@@ -48,7 +49,7 @@ from lsrl.ir.graph import Graph, State
 from lsrl.ir.nodes import Const, Node, Read
 from lsrl.types import Bool, Int, Real, Value
 
-__all__ = ["gated_circuit"]
+__all__ = ["GatedLowering", "gated_circuit"]
 
 _ONE_HOT = 16  # values of a state that is held one-hot rather than as a number
 
@@ -62,7 +63,7 @@ def gated_circuit(graph: Graph, target: str, dtype: torch.dtype, gates: Gates) -
     if numeric is not None:
         raise numeric
     try:
-        circuit = _GatedLowering(graph, dtype, gates).circuit()
+        circuit = GatedLowering(graph, dtype, gates).circuit()
     except NotHostedError as error:
         raise refuse(graph, target, refusal_code(error.reason), error.node, error.reason) from None
     except TooLargeError:
@@ -77,11 +78,14 @@ def _maps_first(circuit: Circuit) -> Circuit:
     return reordered(circuit, order)
 
 
-class _GatedLowering(NumberLowering):
+class GatedLowering(NumberLowering):
+    """Lowers a graph for one set of gates."""
+
     def __init__(self, graph: Graph, dtype: torch.dtype, gates: Gates) -> None:
         super().__init__(graph, dtype)
         self.gates = gates
         self.make = Expressions(graph, self.ranges)
+        self.shown: set[Cell] = set()  # cells that show observations rather than their states
         self._state = {s.name: s for s in graph.states}
 
     # Cells
@@ -90,13 +94,23 @@ class _GatedLowering(NumberLowering):
         if not cell.feedback:
             self._delay(cell)
             return
-        if len(cell.members) > 1:
-            raise NotHostedError(cell.nexts[0], "its states decide each other, and a gate sees no state of its own "
-                                 "layer")
         s, details = cell.members[0], cell.details
         latch, total, gated = details.get("latch"), details.get("accumulator"), details.get("gated")
-        affine = details.get("affine")
-        if isinstance(latch, Latch):
+        affine, dense = details.get("affine"), details.get("affine-dense")
+        mixing = self.gates.mixing
+        if mixing in ("permutation", "matrix") and cell.automaton is not None and not isinstance(latch, Latch):
+            build_automaton(self, cell, cell.automaton)
+            self.shown.add(cell)
+        elif len(cell.members) > 1:
+            if isinstance(affine, Affine) and mixing in ("constant", "matrix"):
+                matrix = [[self.make.const(x) for x in row] for row in affine.matrix]
+                build_system(self, cell, matrix, affine.u)
+            elif isinstance(dense, AffineDense) and mixing == "matrix":
+                build_system(self, cell, dense.matrix, dense.u)
+            else:
+                raise NotHostedError(cell.nexts[0], "its states decide each other, and a gate sees no state of its "
+                                     "own layer")
+        elif isinstance(latch, Latch):
             self._latch(cell, s, latch)
         elif isinstance(total, Accumulator):
             self._number(cell, s, self.make.one, total.u)
@@ -109,13 +123,13 @@ class _GatedLowering(NumberLowering):
                                  "of the input")
 
     def gone(self, node: Node) -> bool:
-        return False
+        return self.cell.get(node) in self.shown
 
     def show(self, node: Node, cell: Cell) -> None:
-        if isinstance(node, Read) and node not in self.maps.held:
+        if isinstance(node, Read) and node not in self.maps.held and cell not in self.shown:
             self._late(node, self._state[node.state])
 
-    def _made(self, node: Node) -> Node:
+    def made(self, node: Node) -> Node:
         """A node of the analysis, lowered like any other."""
         if not isinstance(node, Const):
             self.make.range(node)
@@ -127,8 +141,8 @@ class _GatedLowering(NumberLowering):
         if self.gates.keeps == "constant":
             raise NotHostedError(s.next, "whether it keeps its value depends on the input, and the factor of a linear "
                                  "recurrence is a constant")
-        write, value = self._made(latch.write), self._made(latch.value)
-        r = self._range(s)
+        write, value = self.made(latch.write), self.made(latch.value)
+        r = self.range_of(s)
         if isinstance(s.type, Bool) or (r.count is not None and r.count <= _ONE_HOT):
             self._one_hot(cell, s, write, value)
         else:
@@ -152,7 +166,7 @@ class _GatedLowering(NumberLowering):
         forms = [now.member(frozenset({p}), layer) for p in range(1, len(domain))]
         forms.insert(0, constant(1) - Form.total(forms))
         units = [[i for _, i in f.terms] if k else [] for k, f in enumerate(forms)]
-        self._hold(s, now)
+        self.keep(s, now)
         self.note(Placement(layer, (s.name,), tuple((v,) for v in domain), tuple(forms), tuple(map(tuple, units)),
                             tuple(sorted({i for u in units for i in u}))), self._report(cell, layer))
 
@@ -171,10 +185,10 @@ class _GatedLowering(NumberLowering):
 
     def _number(self, cell: Cell, s: State, factor: Node, add: Node) -> None:
         """s := factor · s + add in one channel."""
-        factor, add = self._made(factor), self._made(add)
+        factor, add = self.made(factor), self.made(add)
         self._check(s, factor, add)
         q = self.maps.quantum(add)
-        r = self._range(s)
+        r = self.range_of(s)
         assert isinstance(s.init, int | Fraction)
         grid = common(common(q.grid, Fraction(s.init)), r.grid or Fraction(0)) or Fraction(1)
         layer = 1 + max(self.maps.level(factor), q.layer)
@@ -188,7 +202,7 @@ class _GatedLowering(NumberLowering):
         lo, hi = (None if x is None else x / grid for x in (r.lo, r.hi))
         unit = self._keeping(layer, keep, q.at(layer - 1).scale(1 / grid), symbol, Fraction(s.init) / grid, lo, hi)
         form = signal(unit, grid)
-        self._hold(s, Quantum(self.wiring, symbol, layer, form, r.lo, r.hi, grid))
+        self.keep(s, Quantum(self.wiring, symbol, layer, form, r.lo, r.hi, grid))
         placement = Placement(layer, (), numbers=((s.name, Count(form, ((unit, 1 / grid, 0, False),))),))
         self.note(placement, self._report(cell, layer))
         step = self.ranges[add] if add in self.ranges else Range(q.lo, q.hi, q.grid)
@@ -196,16 +210,7 @@ class _GatedLowering(NumberLowering):
 
     def _check(self, s: State, factor: Node, add: Node) -> None:
         """That the gates of the target can be that factor, with that term beside it."""
-        known = Fraction(factor.value) if isinstance(factor, Const) else None  # type: ignore[arg-type]
-        if known is None and self.gates.keeps == "constant":
-            raise NotHostedError(s.next, "whether it keeps its value depends on the input, and the factor of a linear "
-                                 "recurrence is a constant")
-        values = (known, known) if known is not None else (self.ranges[factor].lo, self.ranges[factor].hi)
-        low = -1 if self.gates.signs else 0
-        if values[0] is None or values[1] is None or values[0] < low or values[1] > 1 or (
-                known is None and self.ranges[factor].grid is None) or (known is not None and known.denominator > 1):
-            allowed = "−1, 0 or 1" if self.gates.signs else "0 or 1"
-            raise NotHostedError(s.next, f"its old value is multiplied by what is not always {allowed}")
+        known = self.check_factor(s, factor)
         if self.gates.keeps == "shared":
             both = add if known is not None and known else self.make.zero if known == 0 else self.make.mux(
                 factor, add, self.make.zero) if isinstance(factor.type, Bool) else add
@@ -213,6 +218,23 @@ class _GatedLowering(NumberLowering):
             if r.lo != 0 or r.hi != 0:
                 raise NotHostedError(s.next, "it is added to while it is kept, and the gate that keeps all of it "
                                      "admits nothing")
+
+    def check_factor(self, s: State, factor: Node) -> Fraction | None:
+        """That a gate, or a parameter, can be that factor; its value, if it is constant."""
+        known = Fraction(factor.value) if isinstance(factor, Const) else None  # type: ignore[arg-type]
+        if known is None and self.gates.keeps == "constant":
+            raise NotHostedError(s.next, "whether it keeps its value depends on the input, and the factor of a linear "
+                                 "recurrence is a constant")
+        if known is not None and known.denominator > 1:
+            raise NotHostedError(s.next, "its old value is multiplied by a fraction, so it has no grid")
+        if known is not None and self.gates.mixing in ("constant", "matrix"):
+            return known
+        r = Range(known, known, Fraction(1)) if known is not None else self.ranges[factor]
+        low = -1 if self.gates.signs else 0
+        if r.lo is None or r.hi is None or r.lo < low or r.hi > 1 or r.grid is None or r.grid.denominator > 1:
+            allowed = "−1, 0 or 1" if self.gates.signs else "0 or 1"
+            raise NotHostedError(s.next, f"its old value is multiplied by what is not always {allowed}")
+        return known
 
     def _delay(self, cell: Cell) -> None:
         """s := u: the old value of s is a lag of u."""
@@ -226,12 +248,12 @@ class _GatedLowering(NumberLowering):
         symbol = Symbol(s.name, s.span, (s.name,))
         assert isinstance(s.init, int | Fraction)
         if not isinstance(s.next, Const) and isinstance(self.maps.held[s.next], Quantum):
-            q, r = self.maps.quantum(s.next), self._range(s)
+            q, r = self.maps.quantum(s.next), self.range_of(s)
             grid, layer = common(q.grid, Fraction(s.init)), q.layer + 1
             lo, hi = (None if x is None else x / grid for x in (r.lo, r.hi))
             unit = Gated((), q.at(layer - 1).scale(1 / grid), symbol, Fraction(s.init) / grid, lo, hi)
             form = signal(self.wiring.add(layer, unit), grid)
-            self._hold(s, Quantum(self.wiring, symbol, layer, form, r.lo, r.hi, grid))
+            self.keep(s, Quantum(self.wiring, symbol, layer, form, r.lo, r.hi, grid))
             return
         c, domain = self.maps.choice(s.next), self._domain(s)
         layer = c.layer + 1
@@ -240,7 +262,7 @@ class _GatedLowering(NumberLowering):
             start = int(any(domain[p] == s.init for p in places))
             return signal(self.wiring.add(layer, Gated((), self._among(c, domain, places), symbol, start)))
 
-        self._hold(s, Choice(self.wiring, symbol, domain, layer, old))
+        self.keep(s, Choice(self.wiring, symbol, domain, layer, old))
 
     @staticmethod
     def _among(c: Choice, domain: Sequence[Value], places: frozenset[int]) -> Form:
@@ -250,7 +272,7 @@ class _GatedLowering(NumberLowering):
 
     # What a cell shows
 
-    def _hold(self, s: State, held: Choice | Quantum) -> None:
+    def keep(self, s: State, held: Choice | Quantum) -> None:
         """Holds the new value of a state, or where units show what was before, the old one."""
         if self.gates.lag == "before":
             for n in self.graph.nodes:
@@ -289,7 +311,7 @@ class _GatedLowering(NumberLowering):
             self.maps.held[read] = Choice(self.wiring, symbol, domain, layer + 2, clean)
 
     def _late_number(self, q: Quantum, s: State, symbol: Symbol) -> Quantum:
-        r = self._range(s)
+        r = self.range_of(s)
         init = Fraction(s.init)  # type: ignore[arg-type]
         grid = common(q.grid, init)
         if self.gates.lag == "exact":
@@ -326,7 +348,7 @@ class _GatedLowering(NumberLowering):
         units.append(Gated(((keep, len(units)),), add, symbol, start, lo, hi))
         return len(units) - 1
 
-    def _range(self, s: State) -> Range:
+    def range_of(self, s: State) -> Range:
         """What the state can be, its start included."""
         r = self.ranges[s.next]
         init = Fraction(s.init)  # type: ignore[arg-type]

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lsrl.backends.circuit import Gated, Lag
-from lsrl.backends.gated.layers import DiagonalMixer
+from lsrl.backends.gated.layers import DiagonalMixer, Projection
 from lsrl.backends.gated.plan import GATE, gate_rows, make_plan, rows
 from lsrl.backends.gated.target import Gates, gated_target
 
@@ -27,8 +27,8 @@ class MinGRU(DiagonalMixer):
 
     def __init__(self, inputs: int, units: int, channels: int, dtype: torch.dtype) -> None:
         super().__init__(inputs, units, channels, dtype)
-        self.z = nn.Linear(inputs, channels, dtype=dtype)
-        self.h = nn.Linear(inputs, channels, dtype=dtype)
+        self.z = Projection(inputs, channels, dtype=dtype)
+        self.h = Projection(inputs, channels, dtype=dtype)
 
     def gates(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z = torch.sigmoid(self.z(x))
