@@ -106,6 +106,7 @@ DEFAULTS: dict[str, Callable[[Case], str]] = {
     **{name: gated(place) for place, name in enumerate(GATED)},
     "gru": lambda case: _without_counters(case.lstm),
     "rnn_tanh": lambda case: _without_counters(case.lstm),
+    "slstm": lambda case: _without_counters(case.lstm),
 }
 
 BRACKETS = {"(": 4, ")": 4, "[": 3, "]": 3, "{": 2, "}": 2}

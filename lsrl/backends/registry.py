@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from lsrl.backends import gru, lstm, rnn_relu, rnn_tanh
+from lsrl.backends import gru, lstm, rnn_relu, rnn_tanh, slstm
 from lsrl.backends.circuit import Circuit
 from lsrl.backends.emission import Emission
 from lsrl.backends.gated import bilinear, linear, mingru
@@ -28,6 +28,7 @@ TARGETS: dict[str, Target] = {t.name: t for t in (
            holds=True),
     gru.TARGET,
     rnn_tanh.TARGET,
+    slstm.TARGET,
     Target("rnn_relu", "torch.nn.RNN(nonlinearity='relu'): also accumulators, delays, running maxima, sums of numbers",
            relu_circuit, rnn_relu.emit, rnn_relu.TECHNOLOGY),
     linear.TARGET,

@@ -175,8 +175,9 @@ class GateRows:
     """
 
     def __init__(self, target: str, gates: int, units: Layer, below: Layer | None, columns: Sequence[Column],
-                 levels: Levels, dtype: torch.dtype) -> None:
-        self.target, self.units, self.levels, self.dtype = target, units, levels, dtype
+                 levels: Levels, dtype: torch.dtype, one_bias: bool = False) -> None:
+        """one_bias: the module adds no bias to what it reads of its own layer."""
+        self.target, self.units, self.levels, self.dtype, self.one_bias = target, units, levels, dtype, one_bias
         self.sigmoid, self.tanh = SATURATION[dtype]
         self.arithmetic = _Arithmetic(dtype)
         self.below = _Reader(below, columns, levels, self.arithmetic)
@@ -192,9 +193,9 @@ class GateRows:
         """A gate that never changes."""
         self.bias_in[which, row] = argument
 
-    def drive(self, which: int, row: int, gate: Gate, least: float) -> None:
+    def drive(self, which: int, row: int, gate: Gate, least: float) -> float:
         """A gate whose argument is at least `least` where the circuit's gate is on, and at most −`least` where it is
-        off; a negative `least` turns it over.
+        off; a negative `least` turns it over. Returns a bound of the argument's size.
 
         Raises LsrlError: L402 if too many signs of registers meet, L407 if the dtype leaves no margin.
         """
@@ -208,7 +209,7 @@ class GateRows:
                                help="compare fewer counters with constants at once")
         below, own = self.below.part(gate.below), self.own.part(gate.own)
         theta = (1 + above) / 2
-        if self.arithmetic.bits >= 24 or not own.terms:  # a coarse dtype rounds small parts less
+        if self.arithmetic.bits >= 24 or self.one_bias or not own.terms:  # a coarse dtype rounds small parts less
             below, own = below.plus(own.bias - theta), own.plus(-own.bias)
         else:
             below = below.plus(-theta)
@@ -227,6 +228,7 @@ class GateRows:
             for t in part.terms:
                 matrix[which, row, t.index] = signed * float(t.weight)
         self.bias_in[which, row], self.bias_own[which, row] = (signed * float(b) for b in biases)
+        return float(size)
 
     def _too_coarse(self, row: int, why: str) -> LsrlError:
         symbol = self.units[row].symbol
@@ -241,10 +243,12 @@ class GateRows:
 def threshold_layers(
     target: str, gates: int, circuit: Circuit, levels: Levels, dtype: torch.dtype,
     write: Callable[[GateRows, int, Unit], None], start: Callable[[Layer], tuple[Tensor, ...]],
+    one_bias: bool = False,
 ) -> tuple[tuple[LayerWeights, ...], float]:
     """The parameters of every layer, and the least margin of all gates in circuit units.
 
     write: fills in the rows of one unit. start: a layer's state before the first token, each tensor (width,).
+    one_bias: as `GateRows` has it.
     Raises LsrlError (L407) for a dtype without known saturation, and as `GateRows.drive`.
     """
     if dtype not in SATURATION:
@@ -253,7 +257,7 @@ def threshold_layers(
     margins = [Fraction(1, 2)]
     below: Layer | None = None
     for units in circuit.layers:
-        rows = GateRows(target, gates, units, below, circuit.columns, levels, dtype)
+        rows = GateRows(target, gates, units, below, circuit.columns, levels, dtype, one_bias)
         for row, unit in enumerate(units):
             write(rows, row, unit)
         layers.append(rows.weights(start(units)))

@@ -15,7 +15,7 @@ from lsrl.verify.testing import run_model
 from tests.std.support import ABC, graph_of, program
 
 # What refuses alike.
-GROUPS = {"bits": ("gru", "rnn_tanh")}
+GROUPS = {"bits": ("gru", "rnn_tanh", "slstm")}
 
 # Inputs, result, expression, and the targets or groups that refuse it: L402, a cell that they cannot host; L403, a
 # number without bound as output.

@@ -1,0 +1,135 @@
+"""Circuits as sLSTM layers: technology T, bits only.
+
+The layer (Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", section 2.2, with its stabiliser state m):
+
+    z, i, f, o (before their gates) = W x(t) + R h(t − 1) + b, R one block a head
+    z(t) = tanh(z),  o(t) = σ(o),  log i = i,  log f = log σ(f), or f itself where the forget gate is exponential
+    m(t) = max(log f + m(t − 1), log i),  i' = exp(log i − m(t)),  f' = exp(log f + m(t − 1) − m(t))
+    c(t) = f' c(t − 1) + i' z(t),  n(t) = f' n(t − 1) + i',  h(t) = o(t) c(t) / n(t)
+
+h feeds back through a nonlinearity, so there is no parallel form: the sequence is a loop. A bit has i' = 1, f' = 0 and
+o = 1, which makes n = 1 and h = c = ±1 exactly. One that is held has f' = 1 and i' = 0: c, n and m stay as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lsrl.backends.circuit import NEVER, Bit, Circuit, Gate, Unit
+from lsrl.backends.circuit import Layer as Units
+from lsrl.backends.emission import Emission, unit_kinds
+from lsrl.backends.layers import Layer, LayerWeights, State
+from lsrl.backends.lower import bits_circuit
+from lsrl.backends.target import Target
+from lsrl.backends.threshold_emission import (
+    GateRows,
+    Levels,
+    largest_sum,
+    read_out,
+    saturation_text,
+    threshold_layers,
+)
+
+__all__ = ["TARGET", "SLSTM", "emit"]
+
+_I, _F, _Z, _O = range(4)  # the order of the gates in the parameters
+
+
+class SLSTM(Layer):
+    """See the module. Parameters: weight (4 · width, inputs), recurrent (4, heads, width/heads, width/heads), bias."""
+
+    def __init__(self, inputs: int, width: int, dtype: torch.dtype, heads: int = 1,
+                 exponential_forget: bool = False) -> None:
+        """Raises ValueError if the heads do not divide the width."""
+        super().__init__()
+        if heads < 1 or width % heads:
+            raise ValueError(f"{heads} heads do not divide {width} units")
+        self.inputs, self.width, self.heads = inputs, width, heads
+        self.exponential_forget = bool(exponential_forget)
+        self.tensors = tuple((name, width) for name in "hcnm")
+        block = width // heads
+        self.weight = nn.Parameter(torch.zeros(4 * width, inputs, dtype=dtype))
+        self.recurrent = nn.Parameter(torch.zeros(4, heads, block, block, dtype=dtype))
+        self.bias = nn.Parameter(torch.zeros(4 * width, dtype=dtype))
+
+    def config(self) -> dict[str, Any]:
+        return {"inputs": self.inputs, "width": self.width, "heads": self.heads,
+                "exponential_forget": self.exponential_forget}
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        shown: list[Tensor] = []
+        for below in nn.functional.linear(x, self.weight, self.bias).unbind(1):
+            state = self._next(below, state)
+            shown.append(state[0])
+        return torch.stack(shown, 1), state
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        state = self._next(nn.functional.linear(x, self.weight, self.bias), state)
+        return state[0], state
+
+    def _next(self, below: Tensor, state: State) -> State:
+        """below: W x + b of one token (B, 4 · width)."""
+        h, c, n, m = state
+        heads = h.reshape(len(h), self.heads, self.width // self.heads)
+        own = torch.einsum("bhi,ghoi->bgho", heads, self.recurrent)
+        i, f, z, o = (below.reshape(len(h), 4, self.width) + own.flatten(-2)).unbind(1)
+        log_f = f if self.exponential_forget else nn.functional.logsigmoid(f)
+        after = torch.maximum(log_f + m, i)
+        admit, keep = torch.exp(i - after), torch.exp(log_f + m - after)
+        c = keep * c + admit * torch.tanh(z)
+        n = keep * n + admit
+        return torch.sigmoid(o) * (c / n), c, n, after
+
+    def contents(self, state: State) -> Tensor:
+        return (state[0] > 0).double()
+
+    def state_of(self, contents: Tensor) -> State:
+        h = (2 * contents - 1).to(self.bias.dtype)
+        return h, h.clone(), torch.ones_like(h), torch.zeros_like(h)
+
+    def element(self, unit: int) -> tuple[int, int] | None:
+        return 0, unit
+
+
+def emit(circuit: Circuit, dtype: torch.dtype) -> Emission:
+    """The layers of a circuit of bits. Raises LsrlError (L407) if the dtype is not exact for a gate or output."""
+    def start(units: Units) -> tuple[Tensor, ...]:
+        h = torch.tensor([2.0 * float(u.start) - 1 for u in units], dtype=dtype)
+        return h, h.clone(), torch.ones_like(h), torch.zeros_like(h)
+
+    weights, margin = threshold_layers("slstm", 4, circuit, Levels(), dtype, _write, start, one_bias=True)
+    readout = read_out(circuit, Levels(), dtype)
+    return Emission("slstm", tuple(_layer(w, dtype) for w in weights), tuple(map(unit_kinds, circuit.layers)),
+                    (readout.weight, readout.bias), readout.grids, readout.tolerance, None, margin,
+                    saturation=saturation_text(dtype), partial_sum=largest_sum(circuit), limits=(None,) * len(weights),
+                    initial=tuple(tuple(t.unsqueeze(0) for t in w.initial) for w in weights))
+
+
+def _write(rows: GateRows, row: int, unit: Unit) -> None:
+    if not isinstance(unit, Bit):
+        raise ValueError("an sLSTM has bits only")
+    rows.keep(_O, row, rows.sigmoid)
+    rows.drive(_Z, row, Gate(unit.below, unit.own), rows.tanh)
+    if unit.hold == NEVER:
+        rows.keep(_F, row, -rows.sigmoid)
+        return
+    # m is the argument of the input gate when the bit was last written, so the forget gate must outweigh any of those.
+    largest = rows.drive(_I, row, unit.hold, -rows.sigmoid)
+    rows.drive(_F, row, unit.hold, rows.sigmoid + largest)
+
+
+def _layer(w: LayerWeights, dtype: torch.dtype) -> SLSTM:
+    layer = SLSTM(w.inputs, w.width, dtype)
+    with torch.no_grad():
+        layer.weight.copy_(w.w_in)
+        layer.recurrent.copy_(w.w_own.reshape(4, 1, w.width, w.width))
+        layer.bias.copy_(w.bias_in)
+    return layer
+
+
+TARGET = Target("slstm", "sLSTM (Beck et al. 2024): automata, latches, bounded counters",
+                lambda graph, name, dtype: bits_circuit(graph, name, "an sLSTM shows c / n, which stays in [−1, 1]"),
+                emit, layer=SLSTM, holds=True)
