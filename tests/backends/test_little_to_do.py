@@ -9,7 +9,7 @@ import torch
 
 from lsrl.backends.model import load_model
 from lsrl.backends.registry import TARGETS, compile_graph
-from lsrl.diagnostics import Source
+from lsrl.diagnostics import LsrlError, Source
 from lsrl.frontend.modules import read_module
 from lsrl.interpreter import Interpreter
 from lsrl.verify.testing import run_model
@@ -35,6 +35,11 @@ def test_little_to_do(name: str, target: str, uniform: bool, tmp_path: Path) -> 
     graph = read_module(Source("p.lsrl", PROGRAMS[name]), Path()).elaborate()
     rows = [{"x": bool(t % 3)} for t in range(7)] if "{" not in PROGRAMS[name] else [{"x": t % 2} for t in range(7)]
     want = list(Interpreter(graph).run(rows))
+    if uniform and TARGETS[target].layer is not None:
+        with pytest.raises(LsrlError) as error:
+            compile_graph(graph, target, torch.float32, uniform)
+        assert error.value.diagnostics[0].code == "L409"
+        return
     model = compile_graph(graph, target, torch.float32, uniform)
     assert list(run_model(model, graph, rows)) == want
     model.save(tmp_path / "p.safetensors")
