@@ -27,7 +27,7 @@ from lsrl.passes.rewrite import keep_numeric, kind_of, rebuild
 from lsrl.passes.simplify_logic import simplify_node
 from lsrl.types import INT, Bool, Int, Symbols, Type, Value, values
 
-__all__ = ["Blocks", "Choose", "replace_cells"]
+__all__ = ["Blocks", "Choose", "cell_letters", "held_values", "needed_arguments", "replace_cells", "unused_name"]
 
 _ENTRIES = 4096
 _STATES = 512
@@ -85,7 +85,7 @@ def _plan(graph: Graph, region: Region, ranges: Mapping[Node, Range], choose: Ch
         return None
     least = minimise(found)
     components = choose(region, found, least)
-    letters = None if components is None else _letters(graph, least, ranges)
+    letters = None if components is None else cell_letters(graph, least, ranges)
     if components is None or letters is None:
         return None
     args, domains, rows = letters
@@ -93,16 +93,16 @@ def _plan(graph: Graph, region: Region, ranges: Mapping[Node, Range], choose: Ch
         return None
     base = region.states[0]
     names = [f"{base}.q" if len(components) == 1 else f"{base}.q{i}" for i in range(len(components))]
-    names = [_unused(name, taken) for name in names]
-    return _Plan(region, least, components, tuple(names), args, domains, rows, _needs(graph, region, least, args),
-                 _held(found, least))
+    names = [unused_name(name, taken) for name in names]
+    return _Plan(region, least, components, tuple(names), args, domains, rows,
+                 needed_arguments(graph, region, least, args), held_values(found, least))
 
 
 _Letters: TypeAlias = (
     "tuple[tuple[Node, ...], tuple[tuple[int, int], ...], tuple[tuple[tuple[int, ...], int], ...]]")
 
 
-def _letters(graph: Graph, automaton: Automaton, ranges: Mapping[Node, Range]) -> _Letters | None:
+def cell_letters(graph: Graph, automaton: Automaton, ranges: Mapping[Node, Range]) -> _Letters | None:
     """The arguments that decide a letter, the domain of each, and the class for each of their joint values.
 
     One symbol if it alone decides the boundary, else the boundary; None if that is no argument of a table.
@@ -124,7 +124,7 @@ def _letters(graph: Graph, automaton: Automaton, ranges: Mapping[Node, Range]) -
     return boundary, tuple(known), tuple(members)
 
 
-def _unused(name: str, taken: set[str]) -> str:
+def unused_name(name: str, taken: set[str]) -> str:
     free, count = name, 1
     while free in taken:
         count += 1
@@ -145,7 +145,8 @@ def _domain(node: Node, ranges: Mapping[Node, Range]) -> tuple[int, int] | None:
             return None
 
 
-def _needs(graph: Graph, region: Region, automaton: Automaton, args: Sequence[Node]) -> dict[Node, tuple[int, ...]]:
+def needed_arguments(graph: Graph, region: Region, automaton: Automaton,
+                     args: Sequence[Node]) -> dict[Node, tuple[int, ...]]:
     """For each observed node the arguments that it is computed from, by the structure of the graph."""
     if tuple(args) != automaton.boundary:
         bits: dict[Node, int] = dict.fromkeys(automaton.boundary, 1)
@@ -162,7 +163,7 @@ def _needs(graph: Graph, region: Region, automaton: Automaton, args: Sequence[No
     return {n: tuple(i for i in range(len(args)) if bits[n] >> i & 1) for n in automaton.observations}
 
 
-def _held(full: Automaton, least: Automaton) -> tuple[tuple[Value | None, ...], ...]:
+def held_values(full: Automaton, least: Automaton) -> tuple[tuple[Value | None, ...], ...]:
     """For each state of the least automaton the value of each of the cell's states, None where it is not decided."""
     merged: dict[int, list[Value | None]] = {least.start: list(full.states[full.start])}
     seen = {full.start: least.start}

@@ -1,0 +1,483 @@
+"""The components of a cascade as latches of one bit, their conditions as sums of products with don't cares.
+
+Each condition is a function of the letter and of the bits above, free where a value of the bits cannot occur or does
+not matter. It is first freed of bits that it need not read, the deepest first, then covered by products (Minato, "Fast
+Generation of Irredundant Sum-of-Products Forms from Binary Decision Diagrams", 1992).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import TypeAlias
+
+from lsrl.analysis.cascade import Action, Cascade
+from lsrl.analysis.cascade_tiles import TooLargeError
+
+__all__ = ["Cases", "Cover", "Keyed", "Latch", "Latches", "Term", "cover_of", "find_latches"]
+
+_FALSE, _TRUE = 0, 1
+_LEAF = 1 << 60
+_PRODUCTS = 128  # of one function under one letter
+_CALLS = 20_000
+_COMPARED = 40  # terms of a cover in which superfluous ones are looked for
+_KEYS = 8  # values of a key for each state
+_Band: TypeAlias = "tuple[int, int]"  # where a function must be true, and where it may be
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """The product of [letter ∈ letters] and of literals: (bit, whether it is on)."""
+
+    letters: frozenset[int]
+    literals: tuple[tuple[int, bool], ...]
+
+    def holds(self, letter: int, bits: Sequence[bool]) -> bool:
+        return letter in self.letters and all(bits[b] == on for b, on in self.literals)
+
+
+Cover: TypeAlias = "tuple[Term, ...]"  # the sum of the terms
+
+
+@dataclass(frozen=True, slots=True)
+class Latch:
+    """One bit: `not old` where flip holds, else on where set holds, as it was where keep holds, else off.
+
+    depth: 0 if it reads no other latch, else one more than the deepest that it reads.
+    """
+
+    start: bool
+    set: Cover
+    keep: Cover
+    flip: Cover
+    depth: int
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """The bits whose old values decide what it does."""
+        return tuple(sorted({b for t in (*self.set, *self.keep, *self.flip) for b, _ in t.literals}))
+
+    def next(self, old: bool, letter: int, bits: Sequence[bool]) -> bool:
+        """The new value; bits: the old values of all bits."""
+        if any(t.holds(letter, bits) for t in self.flip):
+            return not old
+        return any(t.holds(letter, bits) for t in self.set) or old and any(t.holds(letter, bits) for t in self.keep)
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """A function by cases: `value` where its cover holds, no two at once; elsewhere `rest`."""
+
+    cases: tuple[tuple[Hashable, Cover], ...]
+    rest: Hashable
+
+    @property
+    def reads(self) -> set[int]:
+        return {b for _, cover in self.cases for t in cover for b, _ in t.literals}
+
+    def value(self, letter: int, bits: Sequence[bool]) -> Hashable:
+        return next((v for v, cover in self.cases if any(t.holds(letter, bits) for t in cover)), self.rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A function of the letter and of a key, Σ weight · bit: the key of a counter is its value.
+
+    values[key − low][letter]: None where that cannot occur.
+    """
+
+    weights: tuple[tuple[int, int], ...]
+    low: int
+    values: tuple[tuple[Hashable, ...], ...]
+
+    @property
+    def reads(self) -> set[int]:
+        return {b for b, _ in self.weights}
+
+    def value(self, letter: int, bits: Sequence[bool]) -> Hashable:
+        return self.values[sum(w for b, w in self.weights if bits[b]) - self.low][letter]
+
+
+@dataclass(frozen=True, slots=True)
+class Latches:
+    """Latches, each after those that it reads, and functions of the letter and their old values.
+
+    A letter of a cascade with a clock is r · letters + x for letter x while the clock stands at r.
+    shows[name]: what was asked for.
+    """
+
+    latches: tuple[Latch, ...]
+    shows: dict[Hashable, Cases | Keyed]
+
+    @property
+    def depth(self) -> int:
+        """The number of latches one after the other that a value may depend on."""
+        return max((latch.depth + 1 for latch in self.latches), default=0)
+
+
+@dataclass(slots=True)
+class _Diagrams:
+    """Reduced ordered binary decision diagrams (Bryant 1986); 0 is false and 1 is true."""
+
+    nodes: list[tuple[int, int, int]] = field(default_factory=lambda: [(_LEAF, 0, 0), (_LEAF, 1, 1)])
+    _number: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    _memo: dict[tuple[int, int, int], int] = field(default_factory=dict)
+
+    def node(self, variable: int, low: int, high: int) -> int:
+        if low == high:
+            return low
+        key = (variable, low, high)
+        found = self._number.get(key)
+        if found is None:
+            found = self._number[key] = len(self.nodes)
+            self.nodes.append(key)
+        return found
+
+    def _cut(self, f: int, variable: int) -> tuple[int, int]:
+        top, low, high = self.nodes[f]
+        return (low, high) if top == variable else (f, f)
+
+    def choose(self, f: int, g: int, h: int) -> int:
+        """g where f holds, else h."""
+        if f <= 1:
+            return g if f else h
+        if g == h or (g, h) == (_TRUE, _FALSE):
+            return g if g == h else f
+        key = (f, g, h)
+        found = self._memo.get(key)
+        if found is None:
+            top = min(self.nodes[f][0], self.nodes[g][0], self.nodes[h][0])
+            parts = [self._cut(p, top) for p in key]
+            found = self._memo[key] = self.node(top, *(self.choose(*(p[i] for p in parts)) for i in (0, 1)))
+        return found
+
+    def both(self, f: int, g: int) -> int:
+        return self.choose(f, g, _FALSE)
+
+    def either(self, f: int, g: int) -> int:
+        return self.choose(f, _TRUE, g)
+
+    def negated(self, f: int) -> int:
+        return self.choose(f, _FALSE, _TRUE)
+
+    def within(self, f: int, g: int) -> bool:
+        """Whether f implies g."""
+        return self.both(f, self.negated(g)) == _FALSE
+
+    def without(self, f: int, variable: int, every: bool) -> int:
+        """Where f holds for both values of a variable, or (not every) for one of them."""
+        memo: dict[int, int] = {}
+
+        def go(g: int) -> int:
+            top, low, high = self.nodes[g]
+            if top > variable:
+                return g
+            if g not in memo:
+                if top == variable:
+                    memo[g] = self.both(low, high) if every else self.either(low, high)
+                else:
+                    memo[g] = self.node(top, go(low), go(high))
+            return memo[g]
+
+        return go(f)
+
+    def support(self, f: int) -> set[int]:
+        found: set[int] = set()
+        seen: set[int] = set()
+        work = [f]
+        while work:
+            g = work.pop()
+            if g > 1 and g not in seen:
+                seen.add(g)
+                top, low, high = self.nodes[g]
+                found.add(top)
+                work += (low, high)
+        return found
+
+    def products(self, lower: int, upper: int) -> tuple[list[tuple[tuple[int, bool], ...]], int]:
+        """An irredundant sum of products between two functions, and the function that it is."""
+        memo: dict[_Band, tuple[list[tuple[tuple[int, bool], ...]], int]] = {}
+
+        def go(lo: int, up: int) -> tuple[list[tuple[tuple[int, bool], ...]], int]:
+            if lo == _FALSE:
+                return [], _FALSE
+            if up == _TRUE:
+                return [()], _TRUE
+            if len(memo) > _CALLS:
+                raise TooLargeError("a condition has too many products")
+            if (lo, up) not in memo:
+                top = min(self.nodes[lo][0], self.nodes[up][0])
+                (lo0, lo1), (up0, up1) = self._cut(lo, top), self._cut(up, top)
+                off, f = go(self.both(lo0, self.negated(up1)), up0)
+                on, g = go(self.both(lo1, self.negated(up0)), up1)
+                rest = self.either(self.both(lo0, self.negated(f)), self.both(lo1, self.negated(g)))
+                any_, h = go(rest, self.both(up0, up1))
+                cubes = [*(((top, False), *c) for c in off), *(((top, True), *c) for c in on), *any_]
+                if len(cubes) > _PRODUCTS:
+                    raise TooLargeError(f"a condition has more than {_PRODUCTS} products")
+                memo[lo, up] = cubes, self.either(self.node(top, f, g), h)
+            return memo[lo, up]
+
+        return go(lower, upper)
+
+    def product(self, literals: Sequence[tuple[int, bool]]) -> int:
+        f = _TRUE
+        for variable, on in sorted(literals, reverse=True):
+            f = self.node(variable, _FALSE, f) if on else self.node(variable, f, _FALSE)
+        return f
+
+
+class _Reader:
+    """Functions of the nodes of a level as functions of the bits above it."""
+
+    def __init__(self, cascade: Cascade) -> None:
+        self.cascade = cascade
+        self.diagrams = _Diagrams()
+
+    def bands(self, level: int, kinds: Sequence[Sequence[Hashable]], yes: set[Hashable],
+              maybe: set[Hashable]) -> list[_Band]:
+        """Where a node of a level has a kind of `yes`, and where also one of `maybe`; for each letter of the cascade.
+
+        kinds[node]: one kind a letter. What cannot occur may be anything.
+        """
+        out: list[list[_Band]] = []
+        for x in range(len(kinds[0])):
+            row = [(int(k[x] in yes), int(k[x] in yes or k[x] in maybe)) for k in kinds]
+            for at in range(level - 1, -1, -1):
+                child = self.cascade.components[at].child
+                row = [tuple(self.diagrams.node(at, *((none if to < 0 else row[to][i]) for to in pair))  # type: ignore[misc]
+                             for i, none in ((0, _FALSE), (1, _TRUE))) for pair in child]
+            out.append([row[n] for n in self.cascade.first])
+        return [row[r] for r in range(self.cascade.clock) for row in out]
+
+    def narrowed(self, functions: Sequence[Sequence[_Band]], depth: Mapping[int, int]) -> list[list[_Band]]:
+        """The same functions of fewer bits: each bit that all of them can do without goes, the deepest first."""
+        now = [list(f) for f in functions]
+        support = set().union(*(self.diagrams.support(g) for f in now for band in f for g in band))
+        for v in sorted(support, key=lambda b: (-depth[b], -b)):
+            fewer = [[self._without(band, v) for band in f] for f in now if self._can_do_without(f, v)]
+            if len(fewer) == len(now):
+                now = fewer
+        return now
+
+    def _without(self, band: _Band, v: int) -> _Band:
+        return self.diagrams.without(band[0], v, False), self.diagrams.without(band[1], v, True)
+
+    def _can_do_without(self, bands: Sequence[_Band], v: int) -> bool:
+        return all(self.diagrams.within(*self._without(band, v)) for band in dict.fromkeys(bands))
+
+    def cover(self, bands: Sequence[_Band]) -> Cover:
+        """Products that together hold where each letter's function must, and nowhere where it must not."""
+        terms: dict[tuple[tuple[int, bool], ...], frozenset[int]] = {}
+        done = [_FALSE] * len(bands)
+        for x, (lo, up) in enumerate(bands):
+            left = self.diagrams.both(lo, self.diagrams.negated(done[x]))
+            for literals in self.diagrams.products(left, up)[0]:
+                f = self.diagrams.product(literals)
+                letters = frozenset(y for y, band in enumerate(bands) if self.diagrams.within(f, band[1]))
+                terms[literals] = letters
+                for y in letters:
+                    done[y] = self.diagrams.either(done[y], f)
+        return tuple(Term(letters, literals) for literals, letters in _needed(self.diagrams, terms, bands).items())
+
+
+def _needed(diagrams: _Diagrams, terms: Mapping[tuple[tuple[int, bool], ...], frozenset[int]],
+            bands: Sequence[_Band]) -> dict[tuple[tuple[int, bool], ...], frozenset[int]]:
+    """The terms without those that the others cover, the longest looked at first."""
+    kept = dict(terms)
+    if sum(lo != _FALSE for lo, _ in bands) < 2 or len(terms) > _COMPARED:
+        return kept  # products of one function are irredundant already
+    for literals in sorted(terms, key=lambda t: (-len(t), len(terms[t]), t)):
+        rest = [(diagrams.product(t), letters) for t, letters in kept.items() if t != literals]
+        for x in terms[literals]:
+            f = _FALSE
+            for g, letters in rest:
+                if x in letters:
+                    f = diagrams.either(f, g)
+            if not diagrams.within(bands[x][0], f):
+                break
+        else:
+            del kept[literals]
+    return kept
+
+
+def cover_of(rows: Mapping[tuple[bool, ...], bool], count: int) -> tuple[tuple[tuple[int, bool], ...], ...]:
+    """Products of `count` bits whose sum is a function known at some points, free at the others."""
+    diagrams = _Diagrams()
+    parts = dict.fromkeys((False, True), _FALSE)
+    for bits, value in rows.items():
+        point = diagrams.product(list(enumerate(bits)))
+        parts[value] = diagrams.either(parts[value], point)
+    upper = diagrams.negated(parts[False])
+    return tuple(diagrams.products(parts[True], upper)[0])
+
+
+def _kind(action: Action | None) -> str:
+    if action is None:
+        return "free"
+    old, new = action
+    return ("on" if old else "off") if old == new else "flip" if old else "keep"
+
+
+def find_latches(cascade: Cascade, wanted: Mapping[Hashable, Sequence[Sequence[Hashable]]],
+                 extra: Mapping[Hashable, Sequence[Sequence[Hashable]]] | None = None) -> Latches:
+    """The latches that the wanted functions need.
+
+    cascade: of components of two values. wanted[name][q][x]: the value in state q under letter x, None where the pair
+    cannot occur; a table may have letters of its own. extra: functions that are shown too, if they need no more
+    latches. Raises TooLargeError.
+    """
+    assert all(c.size == 2 for c in cascade.components)
+    reader = _Reader(cascade)
+    depth: dict[int, int] = {}
+    latches: list[Latch] = []
+    for at, c in enumerate(cascade.components):
+        kinds = [[_kind(a) for a in row] for row in c.action]
+        parts = [reader.bands(at, kinds, {"on"}, {"free", "flip"}),
+                 reader.bands(at, kinds, {"keep"}, {"on", "free", "flip"}),
+                 reader.bands(at, kinds, {"flip"}, {"free"})]
+        on, keep, flip = (reader.cover(p) for p in reader.narrowed(parts, depth))
+        latch = Latch(bool(c.start), on, keep, flip, 0)
+        depth[at] = max((depth[b] + 1 for b in latch.reads), default=0)
+        latches.append(replace(latch, depth=depth[at]))
+    key = _find_key(cascade)
+    shows = {name: _show(reader, table, depth, key) for name, table in wanted.items()}
+    spare: dict[Hashable, Cases | Keyed] = {}
+    for name, table in (extra or {}).items():
+        try:
+            spare[name] = _show(reader, table, depth, key)
+        except TooLargeError:
+            continue
+    return _alive(latches, shows, spare)
+
+
+def _show(reader: _Reader, table: Sequence[Sequence[Hashable]], depth: Mapping[int, int],
+          key: _Key | None) -> Cases | Keyed:
+    try:
+        found = _cases(reader, table, depth)
+    except TooLargeError:
+        if key is None:
+            raise
+        return _keyed(key, table)
+    terms = sum(len(cover) for _, cover in found.cases)
+    return _keyed(key, table) if key is not None and terms > 2 * len(key.of) + 4 else found
+
+
+def _cases(reader: _Reader, table: Sequence[Sequence[Hashable]], depth: Mapping[int, int]) -> Cases:
+    kinds = [table[q] for q in reader.cascade.state_of]
+    count: dict[Hashable, int] = {}
+    for row in kinds:
+        for v in row:
+            if v is not None:
+                count[v] = count.get(v, 0) + 1
+    if set(count) == {False, True} and all(isinstance(v, bool) for v in count):
+        order: list[Hashable] = [False, True]
+    else:
+        order = sorted(count, key=lambda v: -count[v]) or [None]
+    level = len(reader.cascade.components)
+    cases = []
+    for v in order[1:]:
+        band = reader.narrowed([reader.bands(level, kinds, {v}, {None})], depth)[0]
+        cases.append((v, reader.cover(band)))
+    return Cases(tuple(cases), order[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """weights: of the bits. of[key]: the state of that key."""
+
+    weights: tuple[int, ...]
+    of: dict[int, int]
+
+
+def _find_key(cascade: Cascade) -> _Key | None:
+    """Weights of the bits whose sum tells the states apart, each having one sum; None if there are none that are small.
+
+    A node has the sum of the weights on the way to it. Where several ways lead to one node, their sums are equal, which
+    ties the weights; what is left free is chosen so that the sums are few.
+    """
+    count = len(cascade.components)
+    if cascade.clock > 1:
+        return None
+    ties: list[list[int]] = []
+    ways: dict[int, list[int]] = {cascade.first[0]: [0] * count}
+    for at, c in enumerate(cascade.components):
+        below: dict[int, list[int]] = {}
+        for n, way in ways.items():
+            for v, to in enumerate(c.child[n]):
+                if to >= 0:
+                    new = [w + (v if i == at else 0) for i, w in enumerate(way)]
+                    if to in below and below[to] != new:
+                        ties.append([a - b for a, b in zip(new, below[to], strict=True)])
+                    below.setdefault(to, new)
+        ways = below
+    basis = _null_space(ties, count)
+    for scales in ([1] * len(basis), [1 << i for i in range(len(basis))]):
+        weights = [sum(s * vector[i] for s, vector in zip(scales, basis, strict=True)) for i in range(count)]
+        of: dict[int, int] = {}
+        good = True
+        for n, way in ways.items():
+            total = sum(w * v for w, v in zip(weights, way, strict=True))
+            good = good and of.setdefault(total, cascade.state_of[n]) == cascade.state_of[n]
+        if good and max(of) - min(of) < _KEYS * (len(of) + 1):
+            return _Key(tuple(weights), of)
+    return None
+
+
+def _null_space(rows: Iterable[Sequence[int]], count: int) -> list[list[int]]:
+    """Whole vectors that span the solutions of rows · w = 0."""
+    solved: dict[int, dict[int, Fraction]] = {}  # w[column] as a sum of others, none of which is solved
+    for row in dict.fromkeys(map(tuple, rows)):
+        left: dict[int, Fraction] = {}
+        for column, x in enumerate(row):
+            for c, y in solved[column].items() if column in solved else [(column, Fraction(1))] if x else ():
+                left[c] = left.get(c, Fraction(0)) + x * y
+        left = {c: y for c, y in left.items() if y}
+        if not left:
+            continue
+        pivot = max(left)
+        scale = left.pop(pivot)
+        solved[pivot] = {c: -y / scale for c, y in left.items()}
+        for known in solved.values():
+            factor = known.pop(pivot, None)
+            if factor is not None:
+                for c, y in solved[pivot].items():
+                    known[c] = known.get(c, Fraction(0)) + factor * y
+    out = []
+    for free in (c for c in range(count) if c not in solved):
+        vector = [solved[c].get(free, Fraction(0)) if c in solved else Fraction(int(c == free)) for c in range(count)]
+        whole = math.lcm(*(y.denominator for y in vector))
+        out.append([int(y * whole) for y in vector])
+    return out
+
+
+def _keyed(key: _Key, table: Sequence[Sequence[Hashable]]) -> Keyed:
+    low, high = min(key.of), max(key.of)
+    none = (None,) * len(table[0])
+    values = tuple(tuple(table[key.of[s]]) if s in key.of else none for s in range(low, high + 1))
+    return Keyed(tuple((i, w) for i, w in enumerate(key.weights) if w), low, values)
+
+
+def _alive(latches: Sequence[Latch], shows: Mapping[Hashable, Cases | Keyed],
+           spare: Mapping[Hashable, Cases | Keyed]) -> Latches:
+    """Without the latches that nothing wanted depends on, and what else those left can show."""
+    needed: set[int] = set().union(*(show.reads for show in shows.values()))
+    for at in range(len(latches) - 1, -1, -1):
+        if at in needed:
+            needed.update(latches[at].reads)
+    new = {b: i for i, b in enumerate(sorted(needed))}
+
+    def renamed(cover: Cover) -> Cover:
+        return tuple(Term(t.letters, tuple((new[b], on) for b, on in t.literals)) for t in cover)
+
+    kept = tuple(Latch(x.start, renamed(x.set), renamed(x.keep), renamed(x.flip), x.depth)
+                 for i, x in enumerate(latches) if i in new)
+    after: dict[Hashable, Cases | Keyed] = {}
+    for name, show in {**{n: s for n, s in spare.items() if s.reads <= needed}, **shows}.items():
+        if isinstance(show, Cases):
+            after[name] = Cases(tuple((v, renamed(c)) for v, c in show.cases), show.rest)
+        else:
+            after[name] = replace(show, weights=tuple((new[b], w) for b, w in show.weights))
+    return Latches(kept, after)
