@@ -9,6 +9,7 @@ holonomy method in every step (`lsrl.analysis.cascade_sets`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -120,17 +121,33 @@ def _finest(rows: Rows, found: list[Blocks]) -> Blocks:
     return found[0]
 
 
+def _paired(rows: Rows, found: list[Blocks]) -> Blocks:
+    """As many of the minimal congruences as leave blocks of two states, put together: one bit tells those apart."""
+    return _put_together(rows, sorted(found, key=_largest), max(2, min(map(_largest, found))))
+
+
 def _joined(rows: Rows, found: list[Blocks]) -> Blocks:
     """As many of the minimal congruences as leave several blocks, put together."""
+    return _put_together(rows, found, len(rows) - 1)
+
+
+def _put_together(rows: Rows, found: Sequence[Blocks], largest: int) -> Blocks:
+    """The join of some congruences, each taken if no block has more than `largest` states after it."""
     whole = found[0]
     for other in found[1:]:
         pairs = [(blocks.index(b), q) for blocks in (whole, other) for q, b in enumerate(blocks)]
         joined = congruence(rows, pairs)
-        whole = joined if max(joined) else whole
+        whole = joined if _largest(joined) <= largest else whole
     return whole
 
 
-_CHOICES: tuple[Callable[[Rows, list[Blocks]], Blocks] | None, ...] = (None, _joined, _coarsest, _finest)
+def _largest(blocks: Blocks) -> int:
+    """How many states the largest block has."""
+    return max(Counter(blocks).values())
+
+
+_CHOICES: tuple[Callable[[Rows, list[Blocks]], Blocks] | None, ...] = (
+    _paired, None, _joined, _coarsest, _finest)
 
 
 def decompose(table: NDArray[np.int64], start: int = 0, groups: str = "none", clock: int = 1) -> Cascade | GroupLeft:
@@ -196,7 +213,7 @@ def _by_chains(rows: list[list[int]], groups: str, clock: int, most_nodes: int) 
         if isinstance(small, Cascade):
             found.append(small)
             best = min(best, small.bits)
-        elif choose is None:
+        elif chain == [whole]:
             # Only now: where pairs cannot occur, a quotient may have groups that the automaton has not.
             return small
     return found
@@ -249,27 +266,29 @@ def check(cascade: Cascade, table: NDArray[np.int64], start: int = 0) -> None:
         assert after.setdefault(node, [to] * cascade.letters) == [to] * cascade.letters
     node = cascade.first[0]
     for c in cascade.components:
-        current = _current(rows, start, node, after)
         below: dict[int, list[int]] = {}
-        for n in after:
-            for v, m in enumerate(c.child[n]):
-                if m < 0:
+        seen = {(start, node, c.start)}
+        work = list(seen)
+        while work:
+            q, n, v = work.pop()
+            m = c.child[n][v]
+            assert m >= 0, "a value occurs that has no node"
+            row = below.setdefault(m, [-1] * cascade.letters)
+            for x in letters:
+                to = rows[q][x]
+                if to < 0:
                     continue
-                row = below.setdefault(m, [-1] * cascade.letters)
-                for x in letters:
-                    if after[n][x] < 0 or not any(rows[q][x] >= 0 for q in current.get(n, ())):
-                        continue
-                    action = c.action[n][x]
-                    assert action is None or len(set(action)) in (1, c.size), "neither constant nor a permutation"
-                    targets = c.child[after[n][x]]
-                    if action is None:
-                        assert len(set(targets)) == 1, "an action that matters is missing"
-                    to = targets[v if action is None else action[v]]
-                    if to >= 0:
-                        assert row[x] in (-1, to), "nodes of one level do not follow from those above"
-                        row[x] = to
+                action, n_after = c.action[n][x], after[n][x]
+                assert n_after >= 0, "a step is missing"
+                assert action is None or len(set(action)) in (1, c.size), "neither a constant nor a permutation"
+                for w in range(c.size) if action is None else (action[v],):
+                    m_after = c.child[n_after][w]
+                    assert row[x] in (-1, m_after), "nodes of one level do not follow from those above"
+                    row[x] = m_after
+                    if (to, n_after, w) not in seen:
+                        seen.add((to, n_after, w))
+                        work.append((to, n_after, w))
         node, after = c.child[node][c.start], below
-        assert node >= 0
     current = _current(rows, start, node, after)
     for n, states in current.items():
         assert states == {cascade.state_of[n]}, "a node does not stand for one state"

@@ -113,13 +113,9 @@ def _windows(rows: list[list[int]], start: int,
         i = members[0]
         if len(members) > 1 or any(j == i for _, j in moves(i)):
             loop = _loop(i, moves)
-            # Twice around the loop leads each of the two states back to itself.
             p, q = pairs[i]
             r = next(r for r, c in enumerate(classes) if p in c and q in c)
-            back = p
-            for x in loop:
-                back = rows[back][x]
-            return NotDefinite(words[p, r], words[q, r], loop if back == p else loop * 2)
+            return NotDefinite(words[p, r], words[q, r], loop)
         depth[i] = max((depth[j] for _, j in moves(i)), default=0) + 1
     return max(depth, default=0), classes
 

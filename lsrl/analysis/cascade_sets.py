@@ -333,7 +333,8 @@ class Sets:
                                  if m == n and code[:digit] == prefix and len(code) > digit})
                 child.append(tuple(below.get((n, (*prefix, v)), -1) for v in range(size)) if values
                              else (below[n, prefix],) * size)
-                action.append(tuple(self._digit(chosen, actions, n, prefix, x, values, size) for x in range(self.k)))
+                action.append(tuple(self._digit(chosen, actions, (n, prefix), x, digit, values, size)
+                                    for x in range(self.k)))
             start = codes[self.start, start_tile]
             self.components.append(Component(max(size, 2), start[digit] if len(start) > digit else 0, tuple(action),
                                              tuple(row if size > 1 else row * 2 for row in child)))
@@ -344,14 +345,17 @@ class Sets:
         self._merge()
         self._prune(width)
 
-    def _digit(self, chosen: dict[int, _Refined], actions: dict[tuple[int, int], dict[int, int] | int | None], n: int,
-               prefix: Code, x: int, values: Sequence[int], size: int) -> Action | None:
-        """What a letter does to one digit of the code of a tile, whose digits before it are `prefix`."""
+    def _digit(self, chosen: dict[int, _Refined], actions: dict[tuple[int, int], dict[int, int] | int | None],
+               above: tuple[int, Code], x: int, place: int, values: Sequence[int], size: int) -> Action | None:
+        """What a letter does to the digit in one place of the code of a tile.
+
+        above: the node and the digits before it, which may be fewer where the code is shorter.
+        """
+        n, prefix = above
         act = actions.get((n, x))
         if act is None:
             return None
         target = chosen[self.after[n][x]]
-        place = len(prefix)
         if isinstance(act, int):
             code = target.codes[act]
             return (code[place],) * size if len(code) > place else None

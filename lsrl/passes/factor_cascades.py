@@ -25,7 +25,8 @@ from lsrl.types import Value
 __all__ = ["Factored", "Refused", "Report", "factor_cascades", "factor_definite"]
 
 _STATES = 512
-_KEPT = ("delay", "latch", "accumulator", "gated")
+_KEPT = ("delay", "latch")
+_NUMERIC = ("accumulator", "gated")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,34 +67,36 @@ class Factored:
     refused: tuple[Refused, ...]
 
 
-def factor_cascades(graph: Graph, groups: str = "none") -> Factored:
+def factor_cascades(graph: Graph, groups: str = "none", numeric: bool = False) -> Factored:
     """Replaces every finite cell that has a cascade of latches.
 
     graph: scalarised, as `run_pipeline` gives it. groups: "none" for latches that are set or kept, "two" for ones that
-    are also flipped. A check that looks into a cell looks at the new states afterwards; of several that fail at one
+    are also flipped. numeric: whether finite cells that add to a number, or scale it, are replaced too. A check that looks into a cell looks at the new states afterwards; of several that fail at one
     token, another may be reported.
     """
     if groups not in ("none", "two"):
         raise ValueError(f"groups: {groups}")
-    return _factor(graph, groups)
+    return _factor(graph, groups, numeric)
 
 
-def factor_definite(graph: Graph) -> Factored:
+def factor_definite(graph: Graph, numeric: bool = False) -> Factored:
     """Replaces every finite cell whose state is a function of the last letters and of a clock, by delays and a clock.
 
-    The clock is a ring of bools, one of them on, each of which takes the old value of the one before it.
+    The clock is a ring of bools, one of them on, each of which takes the old value of the one before it. numeric: as
+    above.
     """
-    return _factor(graph, "delay")
+    return _factor(graph, "delay", numeric)
 
 
-def _factor(graph: Graph, groups: str) -> Factored:
+def _factor(graph: Graph, groups: str, numeric: bool) -> Factored:
     ranges = analyse(graph)
     taken = {s.name for s in graph.states}
     plans: list[Plan] = []
     reports: list[Report] = []
     refused: list[Refused] = []
     for cell in find_cells(graph, ranges):
-        if cell.automaton is None or not cell.feedback or not set(_KEPT).isdisjoint(cell.classes):
+        kept = _KEPT if numeric else _KEPT + _NUMERIC
+        if cell.automaton is None or not cell.feedback or not set(kept).isdisjoint(cell.classes):
             continue
         found = explore(graph, cell, ranges, _STATES, checks=True)
         if isinstance(found, NotFinite):
@@ -136,7 +139,7 @@ def _factor(graph: Graph, groups: str) -> Factored:
 
 
 def _best(options: Sequence[Cascade], plan: Plan, checked: Container[Node]) -> Latches:
-    """Of several cascades the latches that are fewest, then the least deep."""
+    """Of several cascades the latches that are fewest, then the least deep; larger ones only if those fail."""
     wanted: dict[Hashable, list[list[Value | None]]] = {node: plan.observed_by(node, checked)
               for node in plan.automaton.observations}
     held = held_values(plan.full, plan.automaton)
@@ -146,7 +149,8 @@ def _best(options: Sequence[Cascade], plan: Plan, checked: Container[Node]) -> L
             extra[name] = [[row[i]] for row in held]
     found: list[Latches] = []
     failed: TooLargeError | None = None
-    for cascade in options:
+    options = sorted(options, key=lambda c: c.bits)
+    for cascade in (c for c in options if c.bits <= options[0].bits + 1 or not found):
         try:
             found.append(find_latches(cascade, wanted, extra))
         except TooLargeError as error:
