@@ -71,8 +71,8 @@ def factor_cascades(graph: Graph, groups: str = "none", numeric: bool = False) -
     """Replaces every finite cell that has a cascade of latches.
 
     graph: scalarised, as `run_pipeline` gives it. groups: "none" for latches that are set or kept, "two" for ones that
-    are also flipped. numeric: whether finite cells that add to a number, or scale it, are replaced too. A check that looks into a cell looks at the new states afterwards; of several that fail at one
-    token, another may be reported.
+    are also flipped. numeric: whether finite cells that add to a number, or scale it, are replaced too. A check that
+    looks into a cell looks at the new states afterwards; of several that fail at one token, another may be reported.
     """
     if groups not in ("none", "two"):
         raise ValueError(f"groups: {groups}")
