@@ -244,13 +244,21 @@ class _Reader:
         """
         out: list[list[_Band]] = []
         for x in range(len(kinds[0])):
-            row = [(int(k[x] in yes), int(k[x] in yes or k[x] in maybe)) for k in kinds]
-            for at in range(level - 1, -1, -1):
-                child = self.cascade.components[at].child
-                row = [tuple(self.diagrams.node(at, *((none if to < 0 else row[to][i]) for to in pair))  # type: ignore[misc]
-                             for i, none in ((0, _FALSE), (1, _TRUE))) for pair in child]
-            out.append([row[n] for n in self.cascade.first])
+            must = [int(k[x] in yes) for k in kinds]
+            may = [int(k[x] in yes or k[x] in maybe) for k in kinds]
+            lower, upper = self._above(level, must, _FALSE), self._above(level, may, _TRUE)
+            out.append([(lower[n], upper[n]) for n in self.cascade.first])
         return [row[r] for r in range(self.cascade.clock) for row in out]
+
+    def _above(self, level: int, row: list[int], none: int) -> list[int]:
+        """A function of the nodes of a level by the nodes of the first one; `none` for what cannot occur."""
+        for at in range(level - 1, -1, -1):
+            child = self.cascade.components[at].child
+            if all(f == none for f in row):
+                row = [none] * len(child)
+            else:
+                row = [self.diagrams.node(at, *(none if to < 0 else row[to] for to in pair)) for pair in child]
+        return row
 
     def narrowed(self, functions: Sequence[Sequence[_Band]], depth: Mapping[int, int]) -> list[list[_Band]]:
         """The same functions of fewer bits: each bit that all of them can do without goes, the deepest first."""
