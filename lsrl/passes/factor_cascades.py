@@ -20,6 +20,7 @@ from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Node
 from lsrl.passes.automata import cell_letters, held_values, needed_arguments, unused_name
 from lsrl.passes.cascade_nodes import Plan, Replacer
+from lsrl.passes.rewrite import keep_numeric
 from lsrl.types import Value
 
 __all__ = ["Factored", "Refused", "Report", "factor_cascades", "factor_definite"]
@@ -135,7 +136,10 @@ def _factor(graph: Graph, groups: str, numeric: bool) -> Factored:
     if not plans:
         return Factored(graph, {}, (), tuple(refused))
     replacer = Replacer(graph, plans)
-    return Factored(replacer.graph_after(), replacer.recovered(), tuple(reports), tuple(refused))
+    after = replacer.graph_after()
+    if not keep_numeric(graph, after):
+        return Factored(graph, {}, (), tuple(refused))
+    return Factored(after, replacer.recovered(), tuple(reports), tuple(refused))
 
 
 def _best(options: Sequence[Cascade], plan: Plan, checked: Container[Node]) -> Latches:
