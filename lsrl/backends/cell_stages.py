@@ -19,6 +19,7 @@ from lsrl.backends.stages import (
     Source,
     Stage,
     Tracked,
+    wanted_for,
 )
 from lsrl.backends.structure import StateCell
 from lsrl.backends.symbolic import (
@@ -28,6 +29,7 @@ from lsrl.backends.symbolic import (
     Result,
     linear,
 )
+from lsrl.backends.sums import Sums, sums
 from lsrl.diagnostics import Span
 from lsrl.ir.graph import State
 from lsrl.ir.nodes import Node
@@ -59,10 +61,25 @@ class CellStages(Reading):
         self._append(stage, (), "map", len(source.domain))
 
     def _append(self, stage: Stage, states: tuple[str, ...], kind: str, baseline: int | None, note: str = "") -> None:
+        if isinstance(stage, MachineStage):
+            stage.sums = self._sums(stage)
         self._stages.append(stage)
         self._reports.append((stage, states, kind, baseline, note))
         for v, sets in stage.needs().items():
             self.sources[v].ask(sets)
+
+    def _sums(self, stage: MachineStage) -> Sums | None:
+        """The stage by general thresholds, if they are cheaper; the sign of a register is no bit to be weighed."""
+        outside = stage.cover.sets()
+        if stage.tracked or any(self.sources[v].kind in ("sign", "was", "own") for v in outside):
+            return None
+        return sums(stage.cover, wanted_for(stage, self.sources, self.layout.general, self._bit))
+
+    def _bit(self, place: int) -> int:
+        """The variable for a place in the code of a machine's control states."""
+        while len(self._bits) <= place:
+            self._bits.append(self.variables.add((False, True)))
+        return self._bits[place]
 
     def _machine_cell(self, cell: StateCell) -> None:
         """The machine of a cell, as far as its consumers observe it."""

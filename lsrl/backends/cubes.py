@@ -156,6 +156,10 @@ class Diagrams:
                 stack.extend((c, False) for c in reversed(self._children[g]))
         return order
 
+    def child(self, f: int, variable: int, value: int) -> int:
+        """The function where a variable that none above it in the order matters to has that value."""
+        return self._cofactor(f, variable, value)
+
     def leaves(self, f: int) -> list[Hashable]:
         """The values that a function takes, each once, in a fixed order."""
         return [self._values[g] for g in self._below(f) if self.is_leaf(g)]
@@ -224,10 +228,10 @@ class Diagrams:
 _Row = tuple[Hashable, tuple["frozenset[int] | None", ...]]  # leaf; a set for each variable, None: any value
 
 
-def merge_cubes(cubes: Iterable[Cube], sizes: Callable[[int], int]) -> list[Cube]:
+def merge_cubes(cubes: Iterable[Cube], sizes: Callable[[int], int], tries: int = 5) -> list[Cube]:
     """A smaller disjoint cover of the same function: cubes that differ in one variable only are united.
 
-    sizes: the number of values of a variable. Tries several orders of the variables and keeps the best.
+    sizes: the number of values of a variable. tries: how many orders of the variables, of which the best is kept.
     """
     given = list(cubes)
     variables = sorted({v for c in given for v, _ in c.literals})
@@ -243,8 +247,7 @@ def merge_cubes(cubes: Iterable[Cube], sizes: Callable[[int], int]) -> list[Cube
         start.append((c.leaf, tuple(row)))
     count = len(variables)
     orders = [[*range(i, count), *range(i)] for i in range(min(count, 4))] + [list(range(count))[::-1]]
-    if len(given) > _MANY:
-        orders = orders[:1]
+    orders = orders[:1 if len(given) > _MANY else tries]
     best: list[_Row] | None = None
     for order in orders:
         now = start

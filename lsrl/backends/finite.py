@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from lsrl.backends.cubes import Cube, Diagrams, TooLargeError, merge_cubes
 from lsrl.types import Value
 
-__all__ = ["STATE", "Cover", "Leaf", "Machine", "Step", "cover", "explore", "letters", "minimise", "reached",
+__all__ = ["STATE", "Cover", "Leaf", "Machine", "Step", "cover", "disjoint_cubes", "explore", "letters", "minimise", "reached",
            "restrict", "with_remainder"]
 
 _MOST_UNITS = 20_000
@@ -196,20 +196,31 @@ class Cover:
 
 def cover(machine: Machine) -> Cover:
     """A small disjoint cover of the machine; its default leaf is the one with the most cubes."""
+    cubes, default = disjoint_cubes(machine.diagrams, machine.functions)
+    assert isinstance(default, Leaf)
+    return Cover(machine, tuple(cubes), default)
+
+
+def disjoint_cubes(diagrams: Diagrams, functions: Sequence[int],
+                   tries: int = 5) -> tuple[list[Cube], Hashable]:
+    """A small disjoint cover of a function of the old control state and others, and the value left out of it.
+
+    functions: the function in each control state. The value left out is the one with the most cubes. tries: as
+    of `merge_cubes`.
+    """
     cubes: list[Cube] = []
-    size = machine.size
+    size = len(functions)
     known: dict[int, list[int]] = {}
-    for q, f in enumerate(machine.functions):
+    for q, f in enumerate(functions):
         known.setdefault(f, []).append(q)
     for f, states in known.items():
         old = ((STATE, frozenset(states)),) if len(states) < size else ()
-        cubes.extend(Cube((*old, *c.literals), c.leaf) for c in machine.diagrams.cubes(f))
-    small = merge_cubes(cubes, lambda v: size if v == STATE else machine.diagrams.sizes[v])
+        cubes.extend(Cube((*old, *c.literals), c.leaf) for c in diagrams.cubes(f))
+    small = merge_cubes(cubes, lambda v: size if v == STATE else diagrams.sizes[v], tries)
     if len(small) > _MOST_UNITS:
         raise TooLargeError
     counts: dict[Hashable, int] = {}
     for c in small:
         counts[c.leaf] = counts.get(c.leaf, 0) + 1
     default = max(counts, key=lambda leaf: counts[leaf])
-    assert isinstance(default, Leaf)
-    return Cover(machine, tuple(c for c in small if c.leaf != default), default)
+    return [c for c in small if c.leaf != default], default

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable, Mapping
 from fractions import Fraction
 
@@ -12,8 +13,9 @@ from lsrl.backends.circuit import CellReport, Circuit, Rational
 from lsrl.backends.cubes import Diagrams
 from lsrl.backends.finite import Leaf, Machine, cover, restrict
 from lsrl.backends.schedule import Schedule
-from lsrl.backends.stages import MachineStage, OutputPlan, Source
+from lsrl.backends.stages import MachineStage, OutputPlan, Source, wanted_for
 from lsrl.backends.structure import elements_of, input_scalar
+from lsrl.backends.sums import sums
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Const, Node
 from lsrl.types import Value
@@ -55,8 +57,11 @@ def whole_automaton(graph: Graph, ranges: Mapping[Node, Range]) -> Whole | None:
     return None if isinstance(found, NotFinite) else Whole(found)
 
 
-def joint_circuit(graph: Graph, whole: Whole) -> Circuit | None:
-    """The circuit of a program's minimal automaton; None if it is too large, or an output is not observed by it."""
+def joint_circuit(graph: Graph, whole: Whole, general: int = 1) -> Circuit | None:
+    """The circuit of a program's minimal automaton; None if it is too large, or an output is not observed by it.
+
+    general: what a threshold of any weights costs, where an "and" costs 1.
+    """
     a = whole.automaton
     scalars: list[tuple[str, list[Node]]] = []
     for name, node in graph.outputs:
@@ -91,6 +96,7 @@ def joint_circuit(graph: Graph, whole: Whole) -> Circuit | None:
     machine = _machine(whole, diagrams, letter, [(a.observations[n].tolist(), sources[variables[n]]) for n in observed])
     span = graph.states[0].span
     stage = MachineStage(", ".join(a.names[:4]), cover(machine), tuple(variables.values()), a.names, span=span)
+    stage.sums = sums(stage.cover, wanted_for(stage, sources, general, functools.cache(lambda _: diagrams.variable(2))))
     for v in variables.values():
         sources[v].home = stage
     for v, sets in stage.needs().items():

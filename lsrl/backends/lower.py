@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lsrl.analysis.interval import Range
 from lsrl.analysis.ranges import analyse
-from lsrl.backends.circuit import Circuit
+from lsrl.backends.circuit import Bit, Circuit
 from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.joint import joint_circuit, whole_automaton
 from lsrl.backends.refusal import RefusalError, refuse, refuse_numeric
@@ -32,16 +32,18 @@ _CHANGES: dict[str, Callable[[Layout], Layout]] = {
     "letters": lambda x: replace(x, letters=not x.letters), "mirror": lambda x: replace(x, mirror=not x.mirror)}
 
 
-def bits_circuit(graph: Graph, target: str, why: str = "a bit has two values") -> Circuit:
+def bits_circuit(graph: Graph, target: str, why: str = "a bit has two values", general: int = 1) -> Circuit:
     """As `threshold_circuit`, for technologies without registers.
 
     why: what stands in the way of counting, as half a sentence. Raises RefusalError for a state without bounds.
     """
-    return threshold_circuit(graph, target, counting=False, why=why)
+    return threshold_circuit(graph, target, counting=False, why=why, general=general)
 
 
-def threshold_circuit(graph: Graph, target: str, counting: bool = True, why: str = "") -> Circuit:
+def threshold_circuit(graph: Graph, target: str, counting: bool = True, why: str = "", general: int = 1) -> Circuit:
     """The circuit of a graph that the pass pipeline has made scalar; `counting`: there are registers.
+
+    general: the units that a threshold of any weights takes in the end; one where no sum exceeds 1 takes one.
 
     Layouts tried: cells in layers, with one choice after another changed while that makes the circuit smaller, and the
     whole program as one machine. The fewest units win, then the fewest layers. Raises RefusalError (L402 to L406).
@@ -51,15 +53,15 @@ def threshold_circuit(graph: Graph, target: str, counting: bool = True, why: str
         raise numeric
     ranges = analyse(graph)
     whole = whole_automaton(graph, ranges)
-    best = joint_circuit(graph, whole) if whole is not None else None
+    best = joint_circuit(graph, whole, general) if whole is not None else None
     refusal: RefusalError | None = None
     for registers in _counted(graph, ranges):
         if registers and not counting:
             refusal = refusal or _no_counter(graph, target, registers, ranges, why)
             continue
-        result = _descend(graph, ranges, Layout(registers), target)
+        result = _descend(graph, ranges, Layout(registers, general=general), target)
         if not isinstance(result, RefusalError):
-            best = _smaller(best, result)
+            best = _smaller(best, result, general)
             break  # to enumerate what could be counted would make it larger
         refusal = refusal or result
     if best is None:
@@ -70,8 +72,12 @@ def threshold_circuit(graph: Graph, target: str, counting: bool = True, why: str
     return best if whole is None else replace(best, baseline=whole.baseline)
 
 
-def _smaller(a: Circuit | None, b: Circuit) -> Circuit:
-    return b if a is None or (b.width, len(b.layers)) < (a.width, len(a.layers)) else a
+def _smaller(a: Circuit | None, b: Circuit, general: int) -> Circuit:
+    def size(c: Circuit) -> tuple[int, int]:
+        dear = sum(1 for layer in c.layers for u in layer if isinstance(u, Bit) and not u.at_most_one)
+        return c.width + (general - 1) * dear, len(c.layers)
+
+    return b if a is None or size(b) < size(a) else a
 
 
 def _descend(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target: str) -> Circuit | RefusalError:
@@ -86,7 +92,7 @@ def _descend(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target:
         if isinstance(result, RefusalError):
             refusal = refusal or result
             return False
-        before, best = best, _smaller(best, result)
+        before, best = best, _smaller(best, result, layout.general)
         return best is not before
 
     attempt(layout)

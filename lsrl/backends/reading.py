@@ -47,7 +47,8 @@ class Layout:
 
     registers: the states to be counted instead of enumerated. wide: cells also observe functions of what they read.
     lag: old states come from units that repeat them; else every unit of a cell tells them. letters: a map may make
-    letters for a cell. mirror: registers with feedback are counted once more for those who read them.
+    letters for a cell. mirror: registers with feedback are counted once more for those who read them. general: what a threshold of any weights costs, where an "and" costs 1; 2 with
+    ReLU.
     """
 
     registers: frozenset[str] = frozenset()
@@ -55,6 +56,7 @@ class Layout:
     lag: bool = True
     letters: bool = True
     mirror: bool = False
+    general: int = 1
 
 
 class Reading:
@@ -81,6 +83,7 @@ class Reading:
         self.matters: set[str] = set()  # the layout's choices that made a difference so far
         self._stages: list[Stage] = []
         self._maps: dict[int, int] = {}
+        self._bits: list[int] = []
         self._reports: list[tuple[Stage, tuple[str, ...], str, int | None, str]] = []
         self._operations: dict[Node, Operation] = {}
         self._users: dict[Node, list[Node]] = {}

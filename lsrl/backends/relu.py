@@ -53,7 +53,7 @@ def relu_circuit(graph: Graph, target: str, dtype: torch.dtype) -> Circuit:
     options: list[Circuit] = []
     reasons: list[RefusalError] = []
     layouts: list[Callable[[], Circuit]] = [
-        lambda: bits_circuit(graph, target), lambda: _numbers_circuit(graph, target, dtype)]
+        lambda: bits_circuit(graph, target, general=2), lambda: _numbers_circuit(graph, target, dtype)]
     for layout in layouts if _few_values(graph) else layouts[::-1]:
         try:
             options.append(layout())

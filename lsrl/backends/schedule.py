@@ -28,8 +28,10 @@ from lsrl.backends.circuit import (
     constant,
     signal,
 )
+from lsrl.backends.codes import combination
 from lsrl.backends.cubes import Cube
 from lsrl.backends.finite import STATE, Cover, Leaf, Step
+from lsrl.backends.scores import Term
 from lsrl.backends.stages import (
     MOST_SIGNS,
     MachineStage,
@@ -40,14 +42,15 @@ from lsrl.backends.stages import (
     UnitPlan,
     begin_leaf,
     check_steps,
-    coming_from,
-    coming_to,
     gates_of,
     having,
+    kept_sum,
     leaf_sum,
+    shown_sum,
     split_cubes,
     stepping,
 )
+from lsrl.backends.sums import Sums, is_in
 
 __all__ = ["Schedule"]
 
@@ -59,7 +62,7 @@ class Schedule:
                  outputs: Sequence[OutputPlan]) -> None:
         self.name, self.sources, self.stages, self.outputs = name, sources, stages, outputs
         self._needed: dict[int, list[tuple[int, list[frozenset[int]]]]] = {}
-        self._relays: dict[tuple[int, int], tuple[frozenset[int], dict[frozenset[int], Form]]] = {}
+        self._relays: dict[tuple[int, int], dict[frozenset[int], Form]] = {}
         self._columns: list[Column] = []
         self._layers: list[list[Unit | None]] = []
         self._placements: list[Placement] = []
@@ -92,7 +95,7 @@ class Schedule:
         last = 0
         for stage in self.stages:
             if isinstance(stage, MachineStage):
-                stage.clean = any(self._signs(c) > MOST_SIGNS for c in stage.cover.cubes)
+                stage.clean = stage.sums is None and any(self._signs(c) > MOST_SIGNS for c in stage.cover.cubes)
             stage.layer = 1 + max((self._available(v, stage.clean) for v in stage.needs()), default=0)
             last = max(last, stage.layer)
         return max([last, *(self._available(v, True) for o in self.outputs for v in o.needs())])
@@ -126,25 +129,31 @@ class Schedule:
         if not places:
             return ZERO
         home = source.home
-        if home is not None and home.layer == layer:
-            if source.kind == "lag":
-                assert isinstance(home, MachineStage)
-                default, *rest = source.classes()
-                on = Form.total(signal(home.lags[variable, c]) for c in rest if (c <= places) != (default <= places))
-                return constant(1) - on if default <= places else on
-            if isinstance(home, MachineStage):
-                return leaf_sum(home, lambda leaf: leaf.observed[source.slot] in places, observing=True)
-            if source.kind == "was":
-                bit = signal(home.bits[source.level])
-                return bit if places == {1} else constant(1) - bit
-            if places == {1}:
-                return signal(home.registers[source.level - 1])
-            return signal(home.registers[source.level], -1)
-        default, forms = self._relay(variable, layer)
-        inside = [form for c, form in forms.items() if c <= places]
-        if not default <= places:
-            return Form.total(inside)
-        return constant(1) - Form.total(form for c, form in forms.items() if not c <= places)
+        if home is None or home.layer != layer or isinstance(home, MachineStage):
+            return self.vector(variable, tuple(int(p in places) for p in range(len(source.domain))), layer)
+        if source.kind == "was":
+            bit = signal(home.bits[source.level])
+            return bit if places == {1} else constant(1) - bit
+        if places == {1}:
+            return signal(home.registers[source.level - 1])
+        return signal(home.registers[source.level], -1)
+
+    def vector(self, variable: int, numbers: tuple[Rational, ...], layer: int) -> Form:
+        """The number of the variable's place as a form over a layer, not of a raw sign."""
+        source = self.sources[variable]
+        home = source.home
+        if len(set(numbers)) == 1:
+            return constant(numbers[0])
+        if isinstance(home, MachineStage) and home.layer == layer:
+            if source.kind != "lag":
+                return _known(shown_sum(home, source.slot, lambda p: numbers[p] if isinstance(p, int) else 0))
+            forms = {s: signal(home.lags[variable, s]) for s in source.basis()}
+        else:
+            forms = self._relay(variable, layer)
+        found = combination(list(forms), range(len(numbers)), numbers)
+        assert found is not None
+        return Form.total((form.scale(_plain(c)) for c, form in zip(found[0], forms.values(), strict=True)),
+                          _plain(found[1]))
 
     def gate(self, variable: int, places: frozenset[int], layer: int) -> Gate:
         """[the variable is at one of the places] as a unit of a layer reads it: below, or of its own layer before."""
@@ -154,21 +163,21 @@ class Schedule:
             return Gate(self.literal(variable, places, layer - 1))
         if isinstance(home, MachineStage):
             assert source.kind == "lag"
-            return Gate(ZERO, leaf_sum(home, coming_from(having(home, source, places))))
+            states = having(home, source, places)
+            return Gate(ZERO, _known(kept_sum(home, is_in(states))))
         assert source.kind == "was"
         level, weight = (source.level - 1, 1) if places == {1} else (source.level, -1)
         return Gate(ZERO, signal(home.registers[level], weight))
 
-    def _relay(self, variable: int, layer: int) -> tuple[frozenset[int], dict[frozenset[int], Form]]:
-        """The class without a signal, and a form for every other class, at a layer below the source's own."""
+    def _relay(self, variable: int, layer: int) -> dict[frozenset[int], Form]:
+        """Sets of places that span what is asked for, with a form for each, at a layer below the source's own."""
         found = self._relays.get((variable, layer))
         if found is not None:
             return found
         source = self.sources[variable]
         asked = [s for at, sets in self._needed[variable] if at >= layer for s in sets]
-        default, *rest = source.classes(asked)
         forms: dict[frozenset[int], Form] = {}
-        for c in rest:
+        for c in source.basis(asked):
             what = f"{source.name} {_among([source.domain[p] for p in sorted(c)])}"
             if layer == 0:
                 values = tuple(x for p in sorted(c) for x in source.members[p])
@@ -178,22 +187,22 @@ class Schedule:
                 below = self.literal(variable, c, layer - 1)
                 forms[c] = signal(self._add(layer, Bit(below, ZERO, Symbol(what, source.span))))
                 self.relays += 1
-        self._relays[(variable, layer)] = default, forms
-        return default, forms
+        self._relays[(variable, layer)] = forms
+        return forms
 
     def _number(self, variable: int, numbers: tuple[Rational, ...], layer: int) -> Form:
         """The number of the variable's place, as a form."""
-        groups: dict[Rational, set[int]] = {}
-        for p, n in enumerate(numbers):
-            groups.setdefault(n, set()).add(p)
-        base = max(groups, key=lambda n: (len(groups[n]), -n))
-        return Form.total((self.literal(variable, frozenset(g), layer).scale(n - base)
-                           for n, g in groups.items() if n != base), base)
+        if self.sources[variable].kind not in ("sign", "was"):
+            return self.vector(variable, numbers, layer)
+        return self.literal(variable, frozenset({1}), layer).scale(numbers[1] - numbers[0]) + numbers[0]
 
     # Machines
 
     def _machine(self, stage: MachineStage) -> None:
         """Units of a machine, in its layer, with the registers it tracks."""
+        if stage.sums is not None:
+            self._thresholds(stage, stage.sums)
+            return
         layer, cover = stage.layer, stage.cover
         begin = begin_leaf(cover)
         plans = split_cubes(stage, begin)
@@ -224,6 +233,74 @@ class Schedule:
         self._lag_bits(stage)
         self._place_machine(stage, cover, registers)
 
+    def _thresholds(self, stage: MachineStage, sums: Sums) -> None:
+        """Units of a machine that is told by sums of thresholds."""
+        layer, machine = stage.layer, stage.cover.machine
+        at = stage.terms = {term: self._add(layer, None) for term in sums.terms}
+        start = {at[t] for t in sums.patterns.get(machine.start, ())}
+        if machine.start not in sums.patterns:
+            stage.spare = self._add(layer, Bit(
+                ZERO, ZERO, Symbol(f"{stage.name}: before the first token", stage.span, stage.states), 1))
+        bits = dict(sums.code.bits) if sums.code else {}
+        for term, index in at.items():
+            below, own = ZERO, ZERO
+            for v, weights in term.weights:
+                if v == STATE:
+                    own += _known(kept_sum(stage, weights.__getitem__))
+                elif v in bits:
+                    own += _known(kept_sum(stage, is_in(bits[v]))).scale(weights[1] - weights[0]) + weights[0]
+                else:
+                    gate = self._weighed(v, weights, layer)
+                    below, own = below + gate.below, own + gate.own
+            self._layers[layer - 1][index] = Bit(
+                below - (term.threshold - 1), own, Symbol(f"{stage.name}: {self._score(stage, term)}", stage.span,
+                                                          stage.states), int(index in start), term.is_and)
+        self._lag_bits(stage)
+        if not stage.states or machine.size == 1:
+            return
+        units = tuple(at.values()) + (() if stage.spare is None else (stage.spare,))
+        states = range(machine.size)
+        patterns = tuple(tuple(at[t] for t in sums.patterns[q]) if q in sums.patterns else (stage.spare,)
+                         for q in states)
+        self._placements.append(Placement(
+            layer, stage.states, tuple(x[0] for x in machine.labels), tuple(self._is_in(stage, q) for q in states),
+            tuple(tuple(i for i in p if i is not None) for p in patterns), units, machine.labels))
+
+    def _is_in(self, stage: MachineStage, q: int) -> Form:
+        """A form that is 1 iff the control state is q."""
+        assert stage.sums is not None
+        if stage.sums.code is None:
+            return _known(kept_sum(stage, lambda p: int(p == q)))
+        bits = [(_known(kept_sum(stage, is_in(s))), q in s) for _, s in stage.sums.code.bits]
+        return Form.total((bit if on else constant(1) - bit for bit, on in bits), 1 - len(bits))
+
+    def _weighed(self, variable: int, weights: tuple[int, ...], layer: int) -> Gate:
+        """The weight of the variable's place, as a unit of a layer reads it: below, or of its own layer before."""
+        source = self.sources[variable]
+        home = source.home
+        if home is None or home.layer != layer:
+            return Gate(self.vector(variable, weights, layer - 1))
+        assert isinstance(home, MachineStage) and source.kind == "lag"
+        labels, places = home.cover.machine.labels, {x: p for p, x in enumerate(source.domain)}
+        return Gate(ZERO, _known(kept_sum(home, lambda q: weights[places[labels[q][0][source.slot]]])))
+
+    def _score(self, stage: MachineStage, term: Term) -> str:
+        """A threshold in the program's words."""
+        bits = dict(stage.sums.code.bits) if stage.sums and stage.sums.code else {}
+        labels = stage.cover.machine.labels
+        parts: list[str] = []
+        for v, weights in term.weights:
+            for w in sorted({x for x in weights if x}):
+                places = [p for p, x in enumerate(weights) if x == w]
+                if v == STATE or v in bits:
+                    among = places if v == STATE else [q for q in range(len(labels)) if (q in bits[v]) in places]
+                    was = [labels[q][0] for q in among]
+                    text = f"was {_among([x[0] if len(x) == 1 else x for x in was])}"
+                else:
+                    text = f"{self.sources[v].name} {_among([self.sources[v].domain[p] for p in places])}"
+                parts.append(f"[{text}]" if w == 1 else f"{w}·[{text}]")
+        return " + ".join(parts) + f" ≥ {term.threshold}"
+
     def _read_above(self, variable: int, layer: int) -> bool:
         """Whether something reads a variable from this layer on, and not only the layer itself."""
         return any(at >= layer for at, _ in self._needed.get(variable, ()))
@@ -234,11 +311,11 @@ class Schedule:
             source = self.sources[v]
             if not self._read_above(v, stage.layer):
                 continue
-            for c in source.classes()[1:]:
+            for c in source.basis():
                 states = having(stage, source, c)
                 what = f"{source.name} {_among([source.domain[p] for p in sorted(c)])}"
-                stage.lags[v, c] = self._add(stage.layer, Bit(ZERO, leaf_sum(stage, coming_from(states)),
-                                                              Symbol(what, source.span)))
+                kept = _known(kept_sum(stage, is_in(states)))
+                stage.lags[v, c] = self._add(stage.layer, Bit(ZERO, kept, Symbol(what, source.span)))
 
     def _own_registers(self, stage: MachineStage, plans: list[UnitPlan], begin: Leaf) -> dict[tuple[int, int], int]:
         """The registers that the units of a machine read: (tracked, level) → index; each counts F − level, late."""
@@ -275,7 +352,7 @@ class Schedule:
                 patterns.append(next((i,) for i, leaf in stage.units if leaf.next == q))
         self._placements.append(Placement(
             stage.layer, stage.states, tuple(x[0] for x in cover.machine.labels),
-            tuple(leaf_sum(stage, coming_to(q)) for q in range(size)), tuple(patterns),
+            tuple(_known(kept_sum(stage, is_in(frozenset({q})))) for q in range(size)), tuple(patterns),
             tuple(i for i, _ in stage.units), cover.machine.labels, tuple(numbers)))
 
     def _text(self, stage: MachineStage, cube: Cube) -> str:
@@ -330,6 +407,16 @@ class Schedule:
             elif isinstance(stage, MachineStage):
                 for t in stage.tracked:
                     yield Quantity(t.name, *t.bounds, 1, 1)
+
+
+def _known(form: Form | None) -> Form:
+    """A form that the plan of the stage has made sure of."""
+    assert form is not None
+    return form
+
+
+def _plain(x: Rational) -> Rational:
+    return int(x) if Fraction(x).denominator == 1 else x
 
 
 def _inverse(grid: Rational) -> Rational:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TypeAlias
 
-from lsrl.backends.circuit import Form, Rational
+from lsrl.backends.circuit import Form, Rational, signal
+from lsrl.backends.codes import LinearSpan, asked_sets
 from lsrl.backends.cubes import Cube
 from lsrl.backends.finite import STATE, Cover, Leaf, Step
+from lsrl.backends.scores import Term
+from lsrl.backends.sums import Sums, Wanted, numbers_of
 from lsrl.diagnostics import NOWHERE, Span
 from lsrl.types import Type, Value
 
 __all__ = ["MOST_SIGNS", "FarSetError", "MachineStage", "OutputPlan", "RegisterStage", "Source", "Stage", "Tracked",
-           "UnitPlan", "begin_leaf", "check_steps", "coming_from", "coming_to", "gates_of", "having", "leaf_sum",
-           "split_cubes", "stepping"]
+           "UnitPlan", "begin_leaf", "check_steps", "gates_of", "having", "kept_sum",
+           "leaf_sum", "shown_sum", "split_cubes", "stepping", "wanted_for"]
 
 MOST_SIGNS = 3  # raw register signs in one sum: beyond, the slack of tanh eats the margin
 
@@ -55,6 +59,22 @@ class Source:
             groups.setdefault(tuple(place in s for s in asked), set()).add(place)
         return [frozenset(g) for g in sorted(groups.values(), key=lambda g: (-len(g), min(g)))]
 
+    def basis(self, sets: Iterable[frozenset[int]] | None = None) -> list[frozenset[int]]:
+        """Sets of places that span all that is asked for: the classes but one, or the sets themselves if fewer."""
+        asked = list(dict.fromkeys(self.sets if sets is None else sets))
+        classes = self.classes(asked)
+        if len(classes) <= 3:
+            return classes[1:]
+        out: list[frozenset[int]] = []
+        places = [min(c) for c in classes]
+        span = LinearSpan(len(places))
+        for s in asked:
+            if span.add([int(p in s) for p in places]):
+                out.append(s)
+                if len(out) == len(classes) - 1:
+                    return classes[1:]
+        return out
+
     def representative(self) -> Callable[[Hashable], Hashable]:
         """Value → the first place that no reader tells apart from its own; None for a value outside the domain."""
         first = {place: min(c) for c in self.classes() for place in c}
@@ -80,10 +100,11 @@ class Tracked:
 
 @dataclass(eq=False)
 class MachineStage:
-    """Units of a cover. observed: the variables that its leaves' observations are, slot by slot.
+    """Units of a cover, or of `sums`. observed: the variables that its leaves' observations are, slot by slot.
 
     states: the program's states that the labels of the machine are the values of; none if they are something else.
     lagging: variables of kind "lag": a unit for each class of their values but one repeats the state before.
+    terms: with `sums`, the unit of each term.
     """
 
     name: str
@@ -99,8 +120,17 @@ class MachineStage:
     units: list[tuple[int, Leaf]] = field(default_factory=list)
     lagging: tuple[int, ...] = ()
     lags: dict[tuple[int, frozenset[int]], int] = field(default_factory=dict)
+    sums: Sums | None = None
+    terms: dict[Term, int] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Units for the leaves, where each costs one."""
+        return len(self.cover.cubes) if self.sums is None else self.sums.cost
 
     def needs(self) -> dict[int, list[frozenset[int]]]:
+        if self.sums is not None:
+            return self.sums.sets()
         own = {v for t in self.tracked for v in t.thresholds}
         return {v: s for v, s in self.cover.sets().items() if v not in own}
 
@@ -168,8 +198,8 @@ class OutputPlan:
         out: dict[int, dict[frozenset[int], None]] = {}
         for terms, _ in self.scalars:
             for v, numbers in terms:
-                for n in dict.fromkeys(numbers):
-                    out.setdefault(v, {})[frozenset(p for p, x in enumerate(numbers) if x == n)] = None
+                asked = out.setdefault(v, {})
+                asked.update((s, None) for s in asked_sets(numbers))
         return {v: list(s) for v, s in out.items()}
 
 
@@ -234,23 +264,52 @@ def stepping(which: Callable[[Step], bool], at: int) -> Callable[[Leaf], bool]:
     return lambda leaf: which(leaf.steps[at])
 
 
-def coming_to(q: int) -> Callable[[Leaf], bool]:
-    return lambda leaf: leaf.next == q
-
-
-def having(stage: MachineStage, source: Source, places: frozenset[int]) -> frozenset[int]:
+def having(stage: MachineStage, source: Source, places: frozenset[int]) -> frozenset[Hashable]:
     """The control states in which a state of the program, a source of kind "lag", is at one of the places."""
     among = {source.domain[p] for p in places}
     labels = stage.cover.machine.labels
     return frozenset(q for q, label in enumerate(labels) if label[0][source.slot] in among)
 
 
-def coming_from(states: frozenset[int]) -> Callable[[Leaf], bool]:
-    return lambda leaf: leaf.next in states
+def wanted_for(stage: MachineStage, sources: Mapping[int, Source], general: int, bit: Callable[[int], int]) -> Wanted:
+    """What a stage's readers ask for, and what the places of its variables and its control states stand for."""
+    numbers: dict[int, tuple[int, ...]] = {}
+    domains = {v: sources[v].domain for v in stage.cover.sets()}
+    domains[STATE] = tuple(label[0] for label in stage.cover.machine.labels)
+    for v, domain in domains.items():
+        found = numbers_of(domain)
+        if found is not None:
+            numbers[v] = found
+    asked = tuple(tuple(frozenset[Hashable](s) for s in sources[v].sets) for v in stage.observed)
+    kept = tuple(having(stage, sources[v], c) for v in stage.lagging for c in sources[v].basis())
+    return Wanted(numbers, general, asked, kept, bit)
+
+
+def kept_sum(stage: MachineStage, numbers: Callable[[int], Rational]) -> Form | None:
+    """The number of the control state as a form over the stage's layer; None if its code does not span that."""
+    if stage.sums is None:
+        base = numbers(stage.cover.default.next)
+        return Form.of(((numbers(leaf.next) - base, i) for i, leaf in stage.units), base)
+    total = stage.sums.next.total(lambda q: numbers(q) if isinstance(q, int) else 0)
+    if total is None:
+        return None
+    form = Form.of(((w, stage.terms[t]) for w, t in total.terms), total.bias)
+    if stage.spare is None:
+        return form
+    return form + signal(stage.spare).scale(numbers(stage.cover.machine.start) - total.bias)
+
+
+def shown_sum(stage: MachineStage, slot: int, numbers: Callable[[Hashable], Rational]) -> Form | None:
+    """The number of what the stage observed at the last token, as `kept_sum`; it means nothing before the first."""
+    if stage.sums is None:
+        base = numbers(stage.cover.default.observed[slot])
+        return Form.of(((numbers(leaf.observed[slot]) - base, i) for i, leaf in stage.units if i != stage.spare), base)
+    total = stage.sums.observed[slot].total(numbers)
+    return None if total is None else Form.of(((w, stage.terms[t]) for w, t in total.terms), total.bias)
 
 
 def leaf_sum(stage: MachineStage, which: Callable[[Leaf], bool], observing: bool = False) -> Form:
-    """[the last token's leaf is one of those] as a form over the stage's layer.
+    """[the last token's leaf is one of those] as a form over the layer of a stage of cubes.
 
     observing: asked after a token only, so that the spare unit, on before the first, does not count.
     """

@@ -1,0 +1,370 @@
+"""Functions of finite variables as sums of general thresholds: [Σ weight(value) ≥ θ], one threshold unit each.
+
+A score is a weight for every value of every variable. If a function's value is known from the sum of the weights alone,
+it changes at some of the sums only, and a unit for each change tells it: [sum ≥ θ₁] − [sum ≥ θ₂] + …. A function of two
+values with one change is a linear threshold function. Weights for one are looked for from its Chow parameters, which
+determine it (Chow 1961), and by the perceptron rule on the pair of points that is furthest out of order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from lsrl.backends.circuit import Rational
+from lsrl.backends.cubes import Diagrams
+from lsrl.backends.finite import STATE
+
+__all__ = ["Sum", "Sweep", "Term", "Weights"]
+
+Weights = dict[int, tuple[int, ...]]  # for each variable a weight for each of its places
+
+_SCALES = (1, 2, 3, 4, 6, 9, 14)
+_CORRECTIONS = 8
+_LARGEST = 1 << 12  # of a score: far within what a float's sum can tell apart
+_MOST_DISPLACED = 16_000  # of control states squared times letters
+_MOST_SIGNS = 4
+_INFINITE = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """On iff Σ weights[variable][place] ≥ threshold; no variable has the same weight at all of its places."""
+
+    weights: tuple[tuple[int, tuple[int, ...]], ...]
+    threshold: int
+
+    @property
+    def is_and(self) -> bool:
+        """Whether the sum never exceeds the threshold, so that one ReLU computes the unit."""
+        return sum(max(w) for _, w in self.weights) <= self.threshold
+
+    def on(self, point: Mapping[int, int]) -> bool:
+        return sum(w[point.get(v, 0)] for v, w in self.weights) >= self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Σ coefficient · [term is on] + bias."""
+
+    terms: tuple[tuple[Rational, Term], ...]
+    bias: Rational = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """One variable: nodes of this level and, for each class of its places, the node of the next level."""
+
+    variable: int
+    classes: tuple[tuple[int, ...], ...]
+    nodes: tuple[tuple[int, ...], ...]  # for each node its children, class by class
+
+
+class Sweep:
+    """A function as levels, one for each variable that matters; the first may be the old control state.
+
+    Places of a variable that no node tells apart are one class.
+    """
+
+    def __init__(self, diagrams: Diagrams, roots: Sequence[int]) -> None:
+        """roots: the function in each control state; of one state only, `STATE` is no variable."""
+        order = sorted({v for f in set(roots) for v in diagrams.support(f)})
+        self.sizes = {v: diagrams.sizes[v] for v in order}
+        now = list(dict.fromkeys(roots))
+        self.levels: list[_Level] = []
+        if len(now) > 1:
+            self.sizes[STATE] = len(roots)
+            self.levels.append(_level(STATE, [tuple(now.index(f) for f in roots)]))
+        for v in order:
+            rows = [tuple(diagrams.child(g, v, a) for a in range(diagrams.sizes[v])) for g in now]
+            following = list(dict.fromkeys(x for row in rows for x in row))
+            places = {g: i for i, g in enumerate(following)}
+            self.levels.append(_level(v, [tuple(places[x] for x in row) for row in rows]))
+            now = following
+        self.leaves: tuple[Hashable, ...] = tuple(diagrams.value(g) for g in now)
+        self.work = sum(len(x.nodes) * len(x.classes) for x in self.levels)
+
+    def point(self, leaf: Hashable) -> dict[int, int]:
+        """A point at which the function has that value."""
+        at = self.leaves.index(leaf)
+        out: dict[int, int] = {}
+        for level in reversed(self.levels):
+            before, c = next((i, row.index(at)) for i, row in enumerate(level.nodes) if at in row)
+            out[level.variable] = level.classes[c][0]
+            at = before
+        return out
+
+    def changes(self, weights: Weights) -> dict[Hashable, Sum] | None:
+        """For each value, [the function has it] by the changes along one score; None if the score does not tell."""
+        masks = self._attained(weights)
+        if masks is None:
+            return None
+        seen = 0
+        for mask in masks:
+            if seen & mask:
+                return None
+            seen |= mask
+        runs: list[tuple[int, Hashable]] = []
+        for at, k in sorted((i, k) for k, mask in enumerate(masks) for i in _bits(mask)):
+            if not runs or runs[-1][1] != self.leaves[k]:
+                runs.append((at, self.leaves[k]))
+        terms: dict[Hashable, list[tuple[Rational, Term]]] = {x: [] for x in self.leaves}
+        for (_, before), (at, after) in zip(runs, runs[1:], strict=False):
+            term = _term(weights, at)
+            terms[before].append((-1, term))
+            terms[after].append((1, term))
+        return {x: Sum(tuple(t), int(x == runs[0][1])) for x, t in terms.items()}
+
+    def _attained(self, weights: Weights) -> list[int] | None:
+        """For each leaf the sums at which it is taken, as a bit set; None if they are too large."""
+        if sum(max(weights[x.variable]) for x in self.levels) > _LARGEST:
+            return None
+        now = [1]
+        for level in self.levels:
+            shifts = [{weights[level.variable][p] for p in c} for c in level.classes]
+            after: dict[int, int] = {}
+            for mask, row in zip(now, level.nodes, strict=True):
+                for w, child in zip(shifts, row, strict=True):
+                    for shift in w:
+                        after[child] = after.get(child, 0) | mask << shift
+            now = [after[i] for i in range(len(after))]
+        return now
+
+    def threshold(self, on: Callable[[Hashable], bool]) -> Term | None:
+        """The function [on(leaf)] as one threshold; None if none is found."""
+        marks = [on(x) for x in self.leaves]
+        if len(self.levels) <= 2:
+            return self._chain(marks)
+        counts = self._counts(marks)
+        if not self._is_monotone(counts):
+            return None
+        chow = self._chow(counts)
+        largest = max((abs(x) for row in chow for x in row), default=0)
+        if not largest:
+            return None
+        tried = None
+        for scale in _SCALES:
+            rounded = [[round(x * scale / largest) for x in row] for row in chow]
+            if rounded != tried:
+                found = self._order(rounded, marks)
+                if isinstance(found, Term):
+                    return found
+                tried = rounded
+        weights = [list(row) for row in tried or []]
+        for _ in range(_CORRECTIONS):
+            found = self._order(weights, marks)
+            if isinstance(found, Term):
+                return found
+            for row, up, down in zip(weights, *found, strict=True):
+                row[up] += 1
+                row[down] -= 1
+        return None
+
+    def _chain(self, marks: list[bool]) -> Term | None:
+        """Of two variables: a threshold iff the letters that are on in one state include those of another."""
+        *first, last = self.levels
+        rows = [frozenset(c for c, x in enumerate(row) if marks[x]) for row in last.nodes]
+        ranked = sorted(set(rows), key=len)
+        if any(not a <= b for a, b in zip(ranked, ranked[1:], strict=False)):
+            return None
+        m = len(ranked)
+        since = [next((r for r, row in enumerate(ranked) if c in row), m) for c in range(len(last.classes))]
+        weights = [[m - r for r in since]]
+        if first:
+            weights.insert(0, [ranked.index(rows[node]) for node in first[0].nodes[0]])
+        found = self._order(weights, marks)
+        return found if isinstance(found, Term) else None
+
+    def _is_monotone(self, counts: list[list[int]]) -> bool:
+        """Whether of any two values of a variable one turns the function on at least as often as the other in every
+        context, which a linear threshold function needs."""
+        for level, following in zip(self.levels, counts[1:], strict=True):
+            rows = [[following[c] for c in row] for row in level.nodes]
+            order = sorted(range(len(level.classes)), key=lambda c: sum(row[c] for row in rows))
+            if any(row[a] > row[b] for row in rows for a, b in zip(order, order[1:], strict=False)):
+                return False
+        return True
+
+    def _order(self, weights: list[list[int]], marks: list[bool]) -> Term | tuple[list[int], list[int]]:
+        """The term if all points that are on have larger sums than the others; else the worst two points."""
+        least = [0 if m else _INFINITE for m in marks]
+        most = [-_INFINITE if m else 0 for m in marks]
+        best: list[tuple[list[int], list[int]]] = []
+        for level, w in zip(reversed(self.levels), reversed(weights), strict=True):
+            lows = [[a + least[c] for a, c in zip(w, row, strict=True)] for row in level.nodes]
+            highs = [[a + most[c] for a, c in zip(w, row, strict=True)] for row in level.nodes]
+            least, most = [min(x) for x in lows], [max(x) for x in highs]
+            best.append(([x.index(y) for x, y in zip(lows, least, strict=True)],
+                         [x.index(y) for x, y in zip(highs, most, strict=True)]))
+        if least[0] > most[0]:
+            return self._as_term(weights, least[0])
+        paths: tuple[list[int], list[int]] = ([], [])
+        for side, path in enumerate(paths):
+            at = 0
+            for level, choice in zip(self.levels, reversed(best), strict=True):
+                c = choice[side][at]
+                path.append(c)
+                at = level.nodes[at][c]
+        return paths
+
+    def _as_term(self, weights: list[list[int]], threshold: int) -> Term | tuple[list[int], list[int]]:
+        whole: Weights = {}
+        for level, w in zip(self.levels, weights, strict=True):
+            places = [0] * self.sizes[level.variable]
+            for x, members in zip(w, level.classes, strict=True):
+                for p in members:
+                    places[p] = x - min(w)
+            whole[level.variable] = tuple(places)
+        return _term(whole, threshold - sum(min(w) for w in weights))
+
+    def _counts(self, marks: list[bool]) -> list[list[int]]:
+        """For each level and node, at how many points of the variables from there on the function is on."""
+        below = [[int(m) for m in marks]]
+        for level in reversed(self.levels):
+            sizes = [len(c) for c in level.classes]
+            below.append([sum(n * below[-1][c] for n, c in zip(sizes, row, strict=True)) for row in level.nodes])
+        below.reverse()
+        return below
+
+    def _chow(self, below: list[list[int]]) -> list[list[int]]:
+        """For each level and class, P(on | class) − P(on), times the number of points."""
+        out: list[list[int]] = []
+        above = [1]
+        for level, following in zip(self.levels, below[1:], strict=True):
+            total = sum(map(len, level.classes))
+            counts = [sum(n * following[row[c]] for n, row in zip(above, level.nodes, strict=True))
+                      for c in range(len(level.classes))]
+            mean = sum(n * len(c) for n, c in zip(counts, level.classes, strict=True))
+            out.append([n * total - mean for n in counts])
+            passed = [0] * len(following)
+            for n, row in zip(above, level.nodes, strict=True):
+                for size, c in zip(map(len, level.classes), row, strict=True):
+                    passed[c] += n * size
+            above = passed
+        return out
+
+    # Scores of functions with several changes
+
+    def scores(self, natural: Mapping[int, tuple[int, ...]], own: Collection[int]) -> Iterator[Weights]:
+        """Scores worth a try. natural: for variables whose places are numbers, those numbers.
+
+        own: variables that are bits of the old control state; they have one sign.
+        """
+        variables = [level.variable for level in self.levels]
+        if all(v in natural for v in variables):
+            groups = [[v] for v in variables if v not in own] + [[v for v in variables if v in own]]
+            several = 1 << len(groups) - 1 if len(groups) <= _MOST_SIGNS else 1
+            for signs in range(several):
+                weights: Weights = {}
+                for i, group in enumerate(groups):
+                    for v in group:
+                        weights[v] = _lifted([-x for x in natural[v]] if signs >> i & 1 else natural[v])
+                yield weights
+        if variables[:1] == [STATE] and len(variables) == 2 \
+                and self.sizes[STATE] ** 2 * len(self.levels[1].classes) <= _MOST_DISPLACED:
+            for places in self._state_orders(natural):
+                yield self._displaced(places)
+
+    def _state_orders(self, natural: Mapping[int, tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
+        """Numbers for the control states: their own, those of a cycle that a letter runs through; sinks far below."""
+        n = self.sizes[STATE]
+        table = self._table()
+        sinks = [q for q in range(n) if all(_next(leaf) == q for leaf in table[q])]
+        orders = [natural.get(STATE, tuple(range(n))), tuple(range(n))]
+        for column in zip(*table, strict=True):
+            at, cycle = 0, [0]
+            while 0 <= _next(column[at]) < n and _next(column[at]) not in cycle:
+                at = _next(column[at])
+                cycle.append(at)
+            if len(cycle) == n:
+                orders.append(tuple(cycle.index(q) for q in range(n)))
+        for order in dict.fromkeys(orders):
+            yield order
+            if sinks and len(sinks) < n:
+                span = max(order) - min(order) + 1
+                yield tuple(x - 3 * span if q in sinks else x for q, x in enumerate(order))
+
+    def _table(self) -> list[list[Hashable]]:
+        """The leaf of each control state and class of the one other variable."""
+        states, letters = self.levels
+        row = {q: c for c, members in enumerate(states.classes) for q in members}
+        return [[self.leaves[x] for x in letters.nodes[states.nodes[0][row[q]]]] for q in range(self.sizes[STATE])]
+
+    def _displaced(self, places: tuple[int, ...]) -> Weights:
+        """The score that adds a displacement for each letter to the number of the state, as consistent as it can be."""
+        span = max(places) - min(places) + 1
+        known: dict[int, int] = {}
+        moves: dict[int, int] = {}
+        columns = [[self.leaves.index(x) for x in column] for column in zip(*self._table(), strict=True)]
+        same = [sum(_next(self.leaves[x]) == q for q, x in enumerate(column)) for column in columns]
+        top = 0
+        for c in sorted(range(len(columns)), key=lambda c: -same[c]):
+            pairs = list(zip(places, columns[c], strict=True))
+            best: tuple[int, int] | None = None
+            for d in sorted(range(-span, span + 1), key=abs):
+                met = 0
+                for at, x in pairs:
+                    there = known.get(at + d)
+                    if there is not None:
+                        if there != x:
+                            break
+                        met += 1
+                else:
+                    if best is None or met > best[0]:
+                        best = met, d
+            top += 8 * span
+            moves[c] = top if best is None else best[1]
+            known.update((at + moves[c], x) for at, x in pairs)
+        letters = self.levels[1]
+        by_place = [0] * self.sizes[letters.variable]
+        for c, members in enumerate(letters.classes):
+            for p in members:
+                by_place[p] = moves[c]
+        return {STATE: _lifted(places), letters.variable: _lifted(by_place)}
+
+
+def _next(leaf: Hashable) -> int:
+    """The control state that a value leads to; a whole number stands for itself, other values for none."""
+    found = getattr(leaf, "next", leaf)
+    return found if isinstance(found, int) else -1
+
+
+def _lifted(numbers: Sequence[int]) -> tuple[int, ...]:
+    least = min(numbers)
+    return tuple(x - least for x in numbers)
+
+
+def _bits(mask: int) -> Iterator[int]:
+    at = 0
+    while mask:
+        step = (mask & -mask).bit_length() - 1
+        at += step
+        yield at
+        mask >>= step + 1
+        at += 1
+
+
+def _level(variable: int, rows: list[tuple[int, ...]]) -> _Level:
+    """A level from each node's children, place by place; places with the same children everywhere become a class."""
+    classes: dict[tuple[int, ...], list[int]] = {}
+    for place, column in enumerate(zip(*rows, strict=True)):
+        classes.setdefault(column, []).append(place)
+    return _Level(variable, tuple(map(tuple, classes.values())), tuple(zip(*classes, strict=True)))
+
+
+def _term(weights: Weights, threshold: int) -> Term:
+    """A term without variables whose weights are all the same, and without a common factor."""
+    used = {v: w for v, w in weights.items() if any(x != w[0] for x in w)}
+    threshold -= sum(w[0] for v, w in weights.items() if v not in used)
+    common = 0
+    for w in used.values():
+        for x in w:
+            common = _gcd(common, x)
+    common = common or 1
+    return Term(tuple(sorted((v, tuple(x // common for x in w)) for v, w in used.items())), -(-threshold // common))
+
+
+def _gcd(a: int, b: int) -> int:
+    while b:
+        a, b = b, a % b
+    return abs(a)
