@@ -130,9 +130,9 @@ class Sweep:
             now = [after[i] for i in range(len(after))]
         return now
 
-    def threshold(self, on: Callable[[Hashable], bool]) -> Term | None:
+    def threshold(self, on: Callable[[Hashable], int]) -> Term | None:
         """The function [on(leaf)] as one threshold; None if none is found."""
-        marks = [on(x) for x in self.leaves]
+        marks = [bool(on(x)) for x in self.leaves]
         if len(self.levels) <= 2:
             return self._chain(marks)
         counts = self._counts(marks)

@@ -187,9 +187,9 @@ def _observation(slot: int) -> Callable[[Leaf], Hashable]:
     return lambda leaf: leaf.observed[slot]
 
 
-def is_in(members: frozenset[Hashable]) -> Callable[[Hashable], bool]:
+def is_in(members: frozenset[Hashable]) -> Callable[[Hashable], int]:
     """[value ∈ members]."""
-    return lambda x: x in members
+    return lambda x: int(x in members)
 
 
 def _mapped(machine: Machine, functions: Sequence[int], of: Callable[[Leaf], Hashable]) -> tuple[int, ...]:
@@ -219,7 +219,7 @@ def _asked_slot(machine: Machine, functions: Sequence[int], values: Sequence[Has
         mine = _in_set(machine, functions, members)
         cubes, default = disjoint_cubes(machine.diagrams, mine, 2)
         ways = _partitions(Sweep(machine.diagrams, mine), cubes, default, wanted)
-        basis.append((members, min((told.get(True, Sum(())) for told in ways), key=lambda s: _sum_cost(s, wanted.general))))
+        basis.append((members, min((told.get(1, Sum(())) for told in ways), key=lambda s: _sum_cost(s, wanted.general))))
     return Slot(tuple(values), tuple(basis))
 
 
