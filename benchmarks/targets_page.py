@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import lsrl
 from lsrl.backends.registry import TARGETS, TargetRow, explain_targets
 
-__all__ = ["PAGE", "page"]
+__all__ = ["PAGE", "ROOT", "page", "rows_of"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "targets.md"
@@ -40,10 +41,16 @@ def page(examples: list[Path]) -> str:
     return _HEAD.format(targets=targets) + table + ("\n## Refused, and why\n\n" + reasons if reasons else "")
 
 
+@cache
+def rows_of(path: Path) -> tuple[TargetRow, ...]:
+    """What each target makes of a program."""
+    return tuple(explain_targets(lsrl.load(path).graph))
+
+
 def _lines(examples: list[Path], refused: dict[str, list[str]]) -> Iterator[str]:
     for path in examples:
         name = f"{path.parent.name}/{path.stem}"
-        for row in explain_targets(lsrl.load(path).graph):
+        for row in rows_of(path):
             if not row.hosts:
                 refused.setdefault(f"`{row.target}`, {row.reason}", []).append(name)
             yield _line(name, row)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import lsrl
-from benchmarks.targets_page import PAGE, page
+from benchmarks import targets_page, widths
 from lsrl.backends.model import CompiledModel
 from lsrl.backends.registry import TARGETS
 from lsrl.diagnostics import LsrlError, Source
@@ -195,6 +195,10 @@ def test_target(case: Case, target: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_page_on_targets_is_what_the_command_writes() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(sorted((ROOT / "examples").glob("*/*.lsrl"))), \
-        "run `python -m benchmarks.targets_page`"
+def test_the_pages_on_targets_and_widths_are_what_the_commands_write() -> None:
+    examples = sorted((ROOT / "examples").glob("*/*.lsrl"))
+    for command in (targets_page, widths):
+        assert command.PAGE.read_text(encoding="utf-8") == command.page(examples), f"run `python -m {command.__name__}`"
+    threshold = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+    for name, (median, most, count) in widths.medians(examples).items():
+        assert name not in threshold or (median <= 0.5 and most <= 1 and count >= 15), name

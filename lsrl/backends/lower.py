@@ -51,11 +51,39 @@ def threshold_circuit(graph: Graph, target: str, counting: bool = True, why: str
     numeric = refuse_numeric(graph, target)
     if numeric is not None:
         raise numeric
+    known = _latest.of(graph)
+    if (counting, general) not in known:
+        known[counting, general], counted = _lower(graph, target, counting, why, general)
+        if not counted:
+            known[not counting, general] = known[counting, general]
+    return known[counting, general]
+
+
+class _Latest:
+    """The circuits of the graph that was lowered last: several targets share them."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[Graph | None, dict[tuple[bool, int], Circuit]] = None, {}
+
+    def of(self, graph: Graph) -> dict[tuple[bool, int], Circuit]:
+        kept = self._kept
+        if kept[0] is not graph:
+            kept = self._kept = graph, {}
+        return kept[1]
+
+
+_latest = _Latest()
+
+
+def _lower(graph: Graph, target: str, counting: bool, why: str, general: int) -> tuple[Circuit, bool]:
+    """The circuit, and whether some state is counted in it."""
     ranges = analyse(graph)
     whole = whole_automaton(graph, ranges)
     best = joint_circuit(graph, whole, general) if whole is not None else None
     refusal: RefusalError | None = None
+    counted = False
     for registers in _counted(graph, ranges):
+        counted = counted or bool(registers)
         if registers and not counting:
             refusal = refusal or _no_counter(graph, target, registers, ranges, why)
             continue
@@ -69,7 +97,7 @@ def threshold_circuit(graph: Graph, target: str, counting: bool = True, why: str
         raise refusal
     relays = f"{best.relays} of {best.width} units pass a value on to a later layer"
     best = replace(best, notes=(*best.notes, relays) if best.relays else best.notes)
-    return best if whole is None else replace(best, baseline=whole.baseline)
+    return best if whole is None else replace(best, baseline=whole.baseline), counted
 
 
 def _smaller(a: Circuit | None, b: Circuit, general: int) -> Circuit:

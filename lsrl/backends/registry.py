@@ -76,13 +76,17 @@ def _try(row: Target, scalar: Graph, dtype: torch.dtype) -> tuple[Circuit, Emiss
 
 @dataclass(frozen=True, slots=True)
 class TargetRow:
-    """What one target makes of a program. params: weights and biases; horizon: tokens, None for any number."""
+    """What one target makes of a program.
+
+    params: weights and biases, of which `nonzero` are not 0. horizon: tokens, None for any number.
+    """
 
     target: str
     hosts: bool
     width: int = 0
     layers: int = 0
     params: int = 0
+    nonzero: int = 0
     baseline: int | None = None
     horizon: int | None = None
     reason: str = ""
@@ -100,7 +104,7 @@ def explain_targets(graph: Graph, dtype: torch.dtype = torch.float32) -> list[Ta
             continue
         certificate = assemble(graph, scalar, *result, target.name, dtype).certificate
         rows.append(TargetRow(target.name, True, sum(certificate.widths), len(certificate.widths),
-                              certificate.parameters, certificate.baseline, certificate.horizon))
+                              certificate.parameters, certificate.nonzero, certificate.baseline, certificate.horizon))
     return rows
 
 
