@@ -42,9 +42,9 @@ What is known in general, for threshold units that read each other and the lette
   implementations of finite state machines", NIPS 6, 1993; √n also Indyk, "Optimal simulation of automata by neural
   nets", STACS 1995).
 
-These are statements on the worst automaton with n states and two letters, up to a constant that nobody has worked out,
-for nets that may take several steps of their units for one letter; here a layer takes one step, and layers stand on each
-other. So √n in the table is a landmark and no bound for the row.
+These are statements on the worst automaton with n states, up to a constant, for nets that may take several steps of
+their units for one letter; here a layer takes one step, and layers stand on each other. So √n in the table is a
+landmark and no bound for the row.
 
 {medians}
 | example | target | layers | units | weights | non-zero | n | k | n·k | ⌈log₂ n⌉ | √n |

@@ -97,7 +97,7 @@ def _lower(graph: Graph, target: str, counting: bool, why: str, general: int) ->
         raise refusal
     relays = f"{best.relays} of {best.width} units pass a value on to a later layer"
     best = replace(best, notes=(*best.notes, relays) if best.relays else best.notes)
-    return best if whole is None else replace(best, baseline=whole.baseline), counted
+    return (best if whole is None else replace(best, baseline=whole.baseline)), counted
 
 
 def _smaller(a: Circuit | None, b: Circuit, general: int) -> Circuit:
