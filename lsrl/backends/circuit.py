@@ -171,7 +171,8 @@ class Gated:
     keeps: (keep, unit of the same layer); a keep is constant or in [−1, 1]. Without any the unit passes `add` on. A
     module that has a gate a channel hosts units that keep themselves only; one whose gate also scales what is added,
     only those whose `add` is 0 wherever `keep` is not.
-    lo, hi: what it never leaves, None where there is no bound.
+    lo, hi: what it never leaves, None where there is no bound. adds: `add` is 0 wherever `keep` is 0, so that the unit
+    is a sum which the gate clears.
     """
 
     keeps: tuple[tuple[Form, int], ...]
@@ -180,6 +181,7 @@ class Gated:
     start: Rational = 0
     lo: Rational | None = 0
     hi: Rational | None = 1
+    adds: bool = False
 
 
 @dataclass(frozen=True, slots=True)

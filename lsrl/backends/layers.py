@@ -237,7 +237,7 @@ class Layer(nn.Module):
 
 
 class ModuleStack(Stack):
-    """Layers that bring their own module."""
+    """Layers that bring their own module. One above no signals at all has one input, of zeros."""
 
     def __init__(self, inputs: int, layers: Sequence[Layer], dtype: torch.dtype) -> None:
         super().__init__(inputs, [layer.width for layer in layers], [layer.tensors for layer in layers], dtype)
@@ -251,6 +251,8 @@ class ModuleStack(Stack):
             for i, layer in enumerate(self.layers):
                 assert isinstance(layer, Layer)
                 own = state[self.part(i)]
+                if not x.shape[-1]:
+                    x = x.new_zeros(*x.shape[:-1], 1)
                 if x.shape[1] == 1:
                     y, after = layer.step(x[:, 0], own)
                     x = y.unsqueeze(1)

@@ -9,7 +9,7 @@ import torch
 from lsrl.backends import gru, lstm, rnn_relu, rnn_tanh, slstm
 from lsrl.backends.circuit import Circuit
 from lsrl.backends.emission import Emission
-from lsrl.backends.gated import bilinear, linear, mingru
+from lsrl.backends.gated import bilinear, linear, mamba, mingru, rglru
 from lsrl.backends.lower import threshold_circuit
 from lsrl.backends.model import CompiledModel, assemble
 from lsrl.backends.refusal import RefusalError
@@ -34,6 +34,8 @@ TARGETS: dict[str, Target] = {t.name: t for t in (
     linear.TARGET,
     mingru.TARGET,
     bilinear.TARGET,
+    mamba.TARGET,
+    rglru.TARGET,
 )}
 
 

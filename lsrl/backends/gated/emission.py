@@ -41,7 +41,7 @@ def emit_gated(circuit: Circuit, dtype: torch.dtype, kind: str, make: MakeMixer,
     layers: list[GatedLayer] = []
     inputs = len(circuit.columns)
     for units in circuit.layers:
-        layers.append(_layer(units, inputs, dtype, make))
+        layers.append(_layer(units, max(inputs, 1), dtype, make))
         inputs = len(units)
     grids = output_grids(circuit.outputs)
     forms = [f.scale(1 / g) for f, g in zip((f for o in circuit.outputs for f in o.forms), grids, strict=True)]

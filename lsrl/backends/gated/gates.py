@@ -19,9 +19,12 @@ class Gates:
     by the input.
     lag: how a value of the token before is seen: "exact" (numbers too), "rough": a bit, with an error that a threshold
     removes; "before": every unit shows its value before the token.
+    apart: a unit is either added to or set, never both, and to what is not negative; a number that needs more is the
+    sum and difference of such units.
     """
 
     keeps: Literal["constant", "shared", "free"]
     lag: Literal["exact", "rough", "before"]
     signs: bool = False
     mixing: Literal["none", "constant", "permutation", "matrix"] = "none"
+    apart: bool = False

@@ -62,6 +62,10 @@ class Mixer(nn.Module):
         return (nn.functional.pad(h, (0, self.tensors[0][1] - self.units)),
                 *(h.new_zeros(h.shape[0], width) for _, width in self.tensors[1:]))
 
+    def element(self, unit: int) -> tuple[int, int]:
+        """Which state tensor, and which element of it, holds a unit."""
+        return 0, unit
+
     @property
     def dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
@@ -147,7 +151,7 @@ class GatedLayer(Layer):
         return () if self.mixer is None else self.mixer.state_of(contents[:, self.maps :])
 
     def element(self, unit: int) -> tuple[int, int] | None:
-        return None if unit < self.maps else (0, unit - self.maps)
+        return None if unit < self.maps or self.mixer is None else self.mixer.element(unit - self.maps)
 
 
 def layer_maker(mixer: Callable[..., Mixer]) -> Callable[..., GatedLayer]:

@@ -38,6 +38,7 @@ from lsrl.backends.circuit import (
 )
 from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.gated.dense import build_automaton, build_system
+from lsrl.backends.gated.apart import hold_apart, is_kept
 from lsrl.backends.gated.gates import Gates
 from lsrl.backends.holdings import common, domain_of
 from lsrl.backends.refusal import refuse, refuse_numeric
@@ -160,7 +161,7 @@ class GatedLowering(NumberLowering):
 
         def unit(places: frozenset[int]) -> Form:
             on = Form.total(written[p][1](layer - 1) for p in places)
-            return signal(self._keeping(layer, keep, on, symbol, int(any(domain[p] == s.init for p in places))))
+            return signal(self.keeping(layer, keep, on, symbol, int(any(domain[p] == s.init for p in places))))
 
         now = Choice(self.wiring, symbol, domain, layer, unit)
         forms = [now.member(frozenset({p}), layer) for p in range(1, len(domain))]
@@ -168,7 +169,7 @@ class GatedLowering(NumberLowering):
         units = [[i for _, i in f.terms] if k else [] for k, f in enumerate(forms)]
         self.keep(s, now)
         self.note(Placement(layer, (s.name,), tuple((v,) for v in domain), tuple(forms), tuple(map(tuple, units)),
-                            tuple(sorted({i for u in units for i in u}))), self._report(cell, layer))
+                            tuple(sorted({i for u in units for i in u}))), self.report(cell, layer))
 
     def _written(self, write: Node, value: Node, one: Value) -> tuple[int, Callable[[int], Form]]:
         """[a value is written]: the first layer that shows it, and the form over a layer."""
@@ -187,34 +188,36 @@ class GatedLowering(NumberLowering):
         """s := factor · s + add in one channel."""
         factor, add = self.made(factor), self.made(add)
         self._check(s, factor, add)
+        if self.gates.apart:
+            self.note(*hold_apart(self, cell, s, factor, add))
+            return
         q = self.maps.quantum(add)
         r = self.range_of(s)
         assert isinstance(s.init, int | Fraction)
         grid = common(common(q.grid, Fraction(s.init)), r.grid or Fraction(0)) or Fraction(1)
         layer = 1 + max(self.maps.level(factor), q.layer)
-        if isinstance(factor, Const):
-            keep = constant(Fraction(factor.value))  # type: ignore[arg-type]
-        elif isinstance(factor.type, Bool):
-            keep = self.maps.bit(factor, layer - 1)
-        else:
-            keep = self.maps.quantum(factor).at(layer - 1)
+        keep = self.factor(factor, layer - 1)
         symbol = Symbol(s.name, s.span, (s.name,))
         lo, hi = (None if x is None else x / grid for x in (r.lo, r.hi))
-        unit = self._keeping(layer, keep, q.at(layer - 1).scale(1 / grid), symbol, Fraction(s.init) / grid, lo, hi)
+        unit = self.keeping(layer, keep, q.at(layer - 1).scale(1 / grid), symbol, Fraction(s.init) / grid, lo, hi)
         form = signal(unit, grid)
         self.keep(s, Quantum(self.wiring, symbol, layer, form, r.lo, r.hi, grid))
         placement = Placement(layer, (), numbers=((s.name, Count(form, ((unit, 1 / grid, 0, False),))),))
-        self.note(placement, self._report(cell, layer))
+        self.note(placement, self.report(cell, layer))
         step = self.ranges[add] if add in self.ranges else Range(q.lo, q.hi, q.grid)
         self.quantities.append(Quantity(s.name, r.lo, r.hi, grid, step.magnitude or 0))
 
+    def factor(self, factor: Node, layer: int) -> Form:
+        """A factor as a form over a layer."""
+        if isinstance(factor, Const):
+            return constant(Fraction(factor.value))  # type: ignore[arg-type]
+        return self.maps.bit(factor, layer) if isinstance(factor.type, Bool) else self.maps.quantum(factor).at(layer)
+
     def _check(self, s: State, factor: Node, add: Node) -> None:
         """That the gates of the target can be that factor, with that term beside it."""
-        known = self.check_factor(s, factor)
+        self.check_factor(s, factor)
         if self.gates.keeps == "shared":
-            both = add if known is not None and known else self.make.zero if known == 0 else self.make.mux(
-                factor, add, self.make.zero) if isinstance(factor.type, Bool) else add
-            r = self.make.range(both)
+            r = self.make.range(self.make.mux(is_kept(self, factor), add, self.make.zero))
             if r.lo != 0 or r.hi != 0:
                 raise NotHostedError(s.next, "it is added to while it is kept, and the gate that keeps all of it "
                                      "admits nothing")
@@ -239,7 +242,7 @@ class GatedLowering(NumberLowering):
     def _delay(self, cell: Cell) -> None:
         """s := u: the old value of s is a lag of u."""
         for s in cell.members:
-            self.reports.append(self._report(cell, 1 + self.maps.level(s.next)))
+            self.reports.append(self.report(cell, 1 + self.maps.level(s.next)))
             if self.gates.lag == "before":
                 self._passed(s)
 
@@ -314,38 +317,34 @@ class GatedLowering(NumberLowering):
         r = self.range_of(s)
         init = Fraction(s.init)  # type: ignore[arg-type]
         grid = common(q.grid, init)
-        if self.gates.lag == "exact":
-            low = None if r.lo is None else min(r.lo, init)
-            high = None if r.hi is None else max(r.hi, init)
-            form = self._lag_number(q, grid, low, high, init, symbol)
+        if self.gates.lag != "exact":
+            raise NotHostedError(s.next, "its value before the token is a number, and this architecture holds only "
+                                 "bits for a token longer")
+        low = None if r.lo is None else min(r.lo, init)
+        high = None if r.hi is None else max(r.hi, init)
+
+        def lag(layer: int, f: Form, start: Fraction, hi: Fraction | None) -> Form:
+            unit = Lag(f.scale(1 / grid), symbol, start / grid, None if hi is None else hi / grid)
+            return signal(self.wiring.add(layer, unit), grid)
+
+        if low is not None and (not self.gates.apart or init in (low, high)):
+            form = lag(q.layer + 1, q.form - low, init - low, None if high is None else high - low) + low
             return Quantum(self.wiring, symbol, q.layer + 1, form, low, high, grid)
-        raise NotHostedError(s.next, "its value before the token is a number, and this architecture holds only bits "
-                             "for a token longer")
-
-    def _lag_number(self, q: Quantum, grid: Fraction, low: Fraction | None, high: Fraction | None, init: Fraction,
-                    symbol: Symbol) -> Form:
-        layer = q.layer + 1
-
-        def unit(f: Form, start: Fraction, hi: Fraction | None) -> Form:
-            lag = Lag(f.scale(1 / grid), symbol, start / grid, None if hi is None else hi / grid)
-            return signal(self.wiring.add(layer, lag))
-
-        if low is not None:
-            return unit(q.form - low, init - low, None if high is None else high - low).scale(grid) + low
-        # A lag shows what is not negative: both signs apart, made by the maps of a layer between.
-        up = self.wiring.relu(layer, q.form.scale(1 / grid), None, symbol)
-        down = self.wiring.relu(layer, q.form.scale(-1 / grid), None, symbol)
-        shown = [signal(self.wiring.add(layer + 1, Lag(f, symbol, max(x, Fraction(0)) / grid, None)))
-                 for f, x in ((up, init), (down, -init))]
-        return (shown[0] - shown[1]).scale(grid)
+        # What is above the start and what is below it, each by itself, made by the maps of a layer between.
+        up, down = (None if x is None else abs(x - init) for x in (high, low))
+        above, below = (self.wiring.relu(q.layer + 1, (q.form - init).scale(sign / grid),
+                                         None if hi is None else hi / grid, symbol).scale(grid)
+                        for sign, hi in ((1, up), (-1, down)))
+        form = lag(q.layer + 2, above, Fraction(0), up) - lag(q.layer + 2, below, Fraction(0), down) + init
+        return Quantum(self.wiring, symbol, q.layer + 2, form, low, high, grid)
 
     # Small things
 
-    def _keeping(self, layer: int, keep: Form, add: Form, symbol: Symbol, start: Rational, lo: Rational | None = 0,
-                 hi: Rational | None = 1) -> int:
+    def keeping(self, layer: int, keep: Form, add: Form, symbol: Symbol, start: Rational, lo: Rational | None = 0,
+                 hi: Rational | None = 1, adds: bool = False) -> int:
         """A unit that keeps itself as `keep` says."""
         units = self.wiring.units(layer)
-        units.append(Gated(((keep, len(units)),), add, symbol, start, lo, hi))
+        units.append(Gated(((keep, len(units)),), add, symbol, start, lo, hi, adds))
         return len(units) - 1
 
     def range_of(self, s: State) -> Range:
@@ -362,7 +361,7 @@ class GatedLowering(NumberLowering):
             raise NotHostedError(s.next, "it has too many values to be told apart one by one")
         return tuple(sorted({*found, s.init}, key=lambda v: Fraction(v)))  # type: ignore[arg-type]
 
-    def _report(self, cell: Cell, layer: int) -> CellReport:
+    def report(self, cell: Cell, layer: int) -> CellReport:
         small = None if cell.automaton is None else minimise(cell.automaton)
         baseline = None if small is None else len(small.states) * len(small.members)
         return CellReport(cell.states, cell.kind, layer, 0, baseline, cell.span)

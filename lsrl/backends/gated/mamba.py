@@ -1,0 +1,142 @@
+"""Mamba's selective state-space model (Gu and Dao 2023, "Mamba: Linear-Time Sequence Modeling with Selective State
+Spaces", section 3.2, algorithm 2, and the block of section 3.4), as the mixer of its published code.
+
+    x(t), z(t) = W_in s(t) + b_in                      s: the layer below
+    u(t) = silu(conv(x)(t))                            causal, depthwise, four taps
+    δ(t), B(t), C(t) = W_x u(t)
+    Δ(t) = softplus(W_Δ δ(t) + b_Δ)
+    h(t) = exp(Δ(t) A) h(t − 1) + Δ(t) B(t) u(t)       A = −exp(A_log); for each channel N states
+    y(t) = W_out ((C(t) · h(t) + D u(t)) silu(z(t))) + b_out
+
+With a power of two S so large that exp(−S) is 0 and softplus(S) is S, all that follows is exact. silu(S n) is
+S max(0, n) for whole n; B = S⁻², C = 1 and silu(z) = S are constants. Δ = 0 keeps a state and admits nothing; Δ = S
+with A = −1 forgets it, and with A = 0 adds to it. A sum that can be cleared has A so small that Δ = S keeps it and a
+much larger Δ forgets it. A lag is the convolution's tap one token back, passed on by D.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lsrl.backends.circuit import ZERO, Form, Gated, Lag, constant
+from lsrl.backends.gated.convolution import NOW, TAPS, ConvolvedMixer, convolved, driver, gates_of, sign_of
+from lsrl.backends.gated.plan import rows
+from lsrl.backends.gated.scan import gated_scan
+from lsrl.backends.gated.target import Gates, gated_target
+from lsrl.backends.layers import State
+
+__all__ = ["TARGET", "MambaMixer"]
+
+SCALE = {torch.float32: 128, torch.float64: 1024}  # S
+# For sums that are cleared: |A| = 2^−p and Δ = 2^q, so that exp(−S 2^−p) rounds to 1 and exp(−2^(q − p)) to 0.
+CLEARED = {torch.float32: (35, 43), torch.float64: (70, 81)}
+_NEVER = -200.0  # A_log of a state that is never forgotten: exp(−200) S is 0 or rounds away beside 1
+
+
+class MambaMixer(ConvolvedMixer):
+    """See the module. Parameters are named and shaped as in the published code; `rank` is the size of δ."""
+
+    def __init__(self, inputs: int, units: int, channels: int, rank: int, states: int, dtype: torch.dtype) -> None:
+        super().__init__(inputs, units, channels, states)
+        self.rank = rank
+        self.scale = float(SCALE[dtype])
+        self.in_proj = nn.Linear(inputs, 2 * channels, dtype=dtype)
+        self.conv1d = nn.Conv1d(channels, channels, TAPS, groups=channels, dtype=dtype)
+        self.x_proj = nn.Linear(channels, rank + 2 * states, bias=False, dtype=dtype)
+        self.dt_proj = nn.Linear(rank, channels, dtype=dtype)
+        self.A_log = nn.Parameter(torch.zeros(channels, states, dtype=dtype))
+        self.D = nn.Parameter(torch.zeros(channels, dtype=dtype))
+        self.out_proj = nn.Linear(channels, units, dtype=dtype)
+
+    def config(self) -> dict[str, Any]:
+        return {"units": self.units, "channels": self.channels, "rank": self.rank, "states": self.states}
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        x, z = self.in_proj(x).chunk(2, -1)
+        x, before = convolved(x, state[1], self.conv1d)
+        u = nn.functional.silu(x)
+        delta, b, c = self.x_proj(u).split([self.rank, self.states, self.states], -1)
+        delta = nn.functional.softplus(self.dt_proj(delta)).unsqueeze(-1)
+        keep = torch.exp(delta * -torch.exp(self.A_log))
+        add = delta * b.unsqueeze(-2) * u.unsqueeze(-1)
+        h = gated_scan(keep.flatten(2), add.flatten(2), state[0])
+        y = (h.reshape(*u.shape, self.states) @ c.unsqueeze(-1)).squeeze(-1) + u * self.D
+        return self.out_proj(y * nn.functional.silu(z)), (h[:, -1], before)
+
+
+@dataclass(frozen=True, slots=True)
+class _Channel:
+    """One channel: S · `takes` goes in at a tap; Δ = softplus(S `clear` · write + bias) with a write gate's number."""
+
+    takes: Form
+    tap: int = NOW
+    gate: int | None = None
+    clear: float = 0.0
+    bias: float = 0.0
+    a_log: float = 0.0
+    skip: float = 0.0
+
+
+def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> MambaMixer:
+    """The mixer of some units; its channels are the units, their write gates, and the constant S."""
+    scale = SCALE[dtype]
+    writes, which = gates_of(units)
+    channels = [_channel(u, gate, dtype) for u, gate in zip(units, which, strict=True)]
+    channels += [_Channel(w, bias=-scale) for w in writes]
+    channels.append(_Channel(constant(1), bias=-scale))
+    n, rank = len(channels), max(1, len(writes))
+    mixer = MambaMixer(inputs, len(units), n, rank, 1, dtype)
+    mixer.describe(units)
+    weight, bias = rows([c.takes for c in channels], inputs)
+    assert mixer.conv1d.bias is not None
+    with torch.no_grad():
+        for p in mixer.parameters():
+            p.zero_()
+        mixer.in_proj.weight[:n] = scale * weight
+        mixer.in_proj.bias[:n] = scale * bias
+        mixer.in_proj.bias[n - 1] = 0  # the constant comes from the convolution, whose past is zero at first
+        mixer.in_proj.bias[n:] = scale
+        mixer.conv1d.bias[n - 1] = scale
+        for j in range(len(writes)):
+            mixer.x_proj.weight[j, len(units) + j] = 1
+        mixer.x_proj.weight[rank, n - 1] = scale**-3
+        mixer.x_proj.weight[rank + 1, n - 1] = 1 / scale
+        for k, c in enumerate(channels):
+            if k != n - 1:
+                mixer.conv1d.weight[k, 0, c.tap] = 1
+            if c.gate is not None:
+                mixer.dt_proj.weight[k, c.gate] = c.clear
+            mixer.dt_proj.bias[k] = c.bias
+            mixer.A_log[k] = c.a_log
+            mixer.D[k] = c.skip
+        for k, u in enumerate(units):
+            mixer.out_proj.weight[k, k] = sign_of(u) / (scale if isinstance(u, Gated) else scale**2)
+            mixer.out_proj.bias[k] = float(u.start)
+    return mixer
+
+
+def _channel(unit: Gated | Lag, gate: int | None, dtype: torch.dtype) -> _Channel:
+    scale = float(SCALE[dtype])
+    takes = driver(unit)
+    if isinstance(unit, Lag):
+        return _Channel(takes, NOW - 1, bias=-scale, skip=1.0)
+    if gate is None:
+        keeps = unit.keeps[0][0] if unit.keeps else ZERO
+        if keeps.bias not in (0, 1):
+            raise ValueError(f"a factor of {keeps.bias}")
+        return _Channel(takes, bias=scale, a_log=_NEVER if keeps.bias else 0.0)
+    if unit.adds:
+        small, large = CLEARED[dtype]
+        return _Channel(takes, gate=gate, clear=2.0**large / scale, bias=scale, a_log=-small * math.log(2))
+    return _Channel(takes, gate=gate, clear=2.0, bias=-scale)
+
+
+TARGET = gated_target("mamba", "Mamba (Gu and Dao 2023): latches, counters with resets, delays, and what is made of them",
+                      MambaMixer, make, Gates(keeps="free", lag="exact", apart=True),
+                      saturation="softplus, silu and exp are exact at all arguments that occur")
