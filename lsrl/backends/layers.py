@@ -251,7 +251,7 @@ class ModuleStack(Stack):
             for i, layer in enumerate(self.layers):
                 assert isinstance(layer, Layer)
                 own = state[self.part(i)]
-                if not x.shape[-1]:
+                if x.shape[-1] < layer.inputs:
                     x = x.new_zeros(*x.shape[:-1], 1)
                 if x.shape[1] == 1:
                     y, after = layer.step(x[:, 0], own)
