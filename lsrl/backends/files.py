@@ -23,7 +23,7 @@ from torch import Tensor
 
 from lsrl.diagnostics import LsrlError
 
-__all__ = ["FORMAT", "checksum", "damaged", "read_model_file", "write_model_file"]
+__all__ = ["FORMAT", "checksum", "damaged", "model_file_bytes", "ordered", "read_model_file", "write_model_file"]
 
 FORMAT = 1
 _HEADER_LIMIT = 100_000_000  # bytes; the safetensors library refuses longer headers too
@@ -55,6 +55,13 @@ def checksum(description: str, tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def model_file_bytes(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
+    """A model file's contents. description: anything JSON can hold."""
+    text = json.dumps(description, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    return ordered(save_tensors(whole, {_KEY: text, _SUM: checksum(text, whole)}))
+
+
 def write_model_file(path: str | os.PathLike[str], description: Mapping[str, Any],
                      tensors: Mapping[str, Tensor]) -> None:
     """Writes a model file: to a temporary file beside it first, then renamed, so that no reader sees half of one.
@@ -62,9 +69,7 @@ def write_model_file(path: str | os.PathLike[str], description: Mapping[str, Any
     description: anything JSON can hold. Raises LsrlError (L620) where the file system refuses; then, and on an
     interrupt, `path` is as it was.
     """
-    text = json.dumps(description, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    whole = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    data = _ordered(save_tensors(whole, {_KEY: text, _SUM: checksum(text, whole)}))
+    data = model_file_bytes(description, tensors)
     target = Path(path)
     temporary: str | None = None
     try:
@@ -83,7 +88,7 @@ def write_model_file(path: str | os.PathLike[str], description: Mapping[str, Any
             Path(temporary).unlink(missing_ok=True)
 
 
-def _ordered(data: bytes) -> bytes:
+def ordered(data: bytes) -> bytes:
     """The same file with its header in a fixed order; the library's differs from run to run."""
     length = int.from_bytes(data[:8], "little")
     text = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, ensure_ascii=False).encode()

@@ -163,7 +163,11 @@ class CompiledModel(nn.Module):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the model as a safetensors file, whole or not at all. Raises LsrlError (L620)."""
-        write_model_file(path, self.description, self._tensors())
+        write_model_file(path, *self.contents())
+
+    def contents(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What a file of the model holds: its description, as JSON values, and its tensors by name."""
+        return self.description, self._tensors()
 
     def _tensors(self) -> dict[str, Tensor]:
         return {**{f"stack.{n}": t for n, t in self.stack.state_dict().items()},

@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "compile": "construct the weights of a recurrent model and save it",
     "verify": "prove a model or another program equal to a program, or its asserts true",
     "targets": "tell which targets host a program, at what size, or why not",
+    "export": "write a benchmark case: a model, its circuit as ground truth, data and a card",
     "robustness": "measure and predict the wrong outputs under noise on the weights",
     "repl": "define programs and look at their streams, line by line",
 }
