@@ -194,10 +194,25 @@ def describe_symbols(circuit: Circuit, types: Mapping[str, Type], holders: Seque
         for name, count in p.numbers:
             variables.append(variable(name, p, count.form))
     units = [{"layer": layer, "index": i, "kind": kind, "means": unit.symbol.text, "span": _place(unit.symbol.span),
-              "states": list(unit.symbol.states)}
+              "states": list(unit.symbol.states), **place}
              for layer, (row, row_kinds) in enumerate(zip(circuit.layers, kinds, strict=True))
-             for i, (unit, kind) in enumerate(zip(row, row_kinds, strict=True))]
+             for i, (unit, kind, place) in enumerate(zip(
+                 row, row_kinds, _unit_places(holders[layer], tensors[layer], len(row)), strict=True))]
     return {"variables": variables, "units": units}
+
+
+def _unit_places(holder: Holder, tensors: Sequence[tuple[str, int]], units: int) -> list[dict[str, Any]]:
+    """For each unit the state tensor and the element that hold it, and its levels: the element at contents 0 and 1.
+
+    A unit without memory has none of these: it shows its content itself.
+    """
+    out: list[dict[str, Any]] = [{"tensor": None, "element": None, "levels": None} for _ in range(units)]
+    places = [(i, at) for i in range(units) if (at := holder.element(i)) is not None]
+    if places:
+        off, on = (holder.state_of(torch.full((1, units), float(x), dtype=torch.float64)) for x in (0, 1))
+        for i, (k, j) in places:
+            out[i] = {"tensor": tensors[k][0], "element": j, "levels": [float(off[k][0, j]), float(on[k][0, j])]}
+    return out
 
 
 def _where(total: Form, holder: Holder, tensors: Sequence[tuple[str, int]], units: int) -> dict[str, Any]:

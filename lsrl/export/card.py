@@ -91,7 +91,7 @@ def loading_code(model: CompiledModel) -> str:
 
 def model_card(model: CompiledModel, verdict: str, splits: list[Split], circuit: Mapping[str, Any],
                disguise: str | None, title: str) -> str:
-    """The card as Markdown. verdict: the verifier's headline and claim. title: what the program says of itself, or ""."""
+    """The card as Markdown. verdict: the verifier's headline and claim. title: what the program says of itself."""
     c = model.certificate
     horizon = "every length" if c.horizon is None else f"{c.horizon:,} tokens"
     facts = [

@@ -130,14 +130,29 @@ class _Disguised:
         return tuple(out)
 
     def _distractors(self, below: Layer | None, count: int) -> list[Unit]:
-        """Units "a and b" of two signals of the disguised layer below that are bits."""
-        bits = ([i for i, old in enumerate(self.columns) if self.circuit.columns[old].values is not None]
-                if below is None else [i for i, u in enumerate(below) if isinstance(u, Bit)])
+        """Units of two signals of the disguised layer below that are bits: "a or b" if they exclude each other, else
+        "a and b". Either way the sum is at most 1, as every technology can hold it."""
+        if below is None:
+            columns = [self.circuit.columns[old] for old in self.columns]
+            bits = [i for i, c in enumerate(columns) if c.values is not None]
+        else:
+            bits = [i for i, u in enumerate(below) if isinstance(u, Bit)]
         if len(bits) < 2:
             return []
-        pairs = [sorted(self.rng.sample(bits, 2)) for _ in range(count)]
-        return [Bit(Form.of([(1, a), (1, b)], -1), ZERO, Symbol(f"distractor: signals {a} and {b} below"))
-                for a, b in pairs]
+
+        def exclusive(a: int, b: int) -> bool:
+            if below is None:
+                x, y = columns[a], columns[b]
+                return (x.input, x.element) == (y.input, y.element) and not set(x.values or ()) & set(y.values or ())
+            groups = {u.group for u in (below[a], below[b]) if isinstance(u, Bit)}
+            return len(groups) == 1 and groups != {""}
+
+        out: list[Unit] = []
+        for a, b in (sorted(self.rng.sample(bits, 2)) for _ in range(count)):
+            either = exclusive(a, b)
+            out.append(Bit(Form.of([(1, a), (1, b)], 0 if either else -1), ZERO,
+                           Symbol(f"distractor: signals {a} {'or' if either else 'and'} {b} below")))
+        return out
 
     def _named(self, unit: Unit, twin: bool) -> Unit:
         return replace(unit, symbol=replace(unit.symbol, text=f"twin of {unit.symbol.text}")) if twin else unit

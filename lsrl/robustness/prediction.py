@@ -25,7 +25,7 @@ import torch
 from lsrl.backends.model import CompiledModel
 from lsrl.robustness.noise import Trial, disturbed, scales
 from lsrl.robustness.promise import Promise, promise
-from lsrl.robustness.saturating import SLACKS
+from lsrl.robustness.saturating import EXACT, SLACKS
 
 __all__ = ["Prediction", "expected_sigma", "predict"]
 
@@ -61,7 +61,7 @@ def expected_sigma(model: CompiledModel, trial: Trial, relative: bool = False) -
     room = 0.5 - model.certificate.tolerance
     sigmas = [room / (_QUARTILE * worst)] if worst else []
     kind = str(model.description["kind"])
-    for slack in SLACKS[kind](model, relative) if kind in SLACKS else []:
+    for slack in SLACKS[kind](model, relative) if kind in SLACKS and model.stack.dtype in EXACT else []:
         ratios = slack.room[slack.spread > 0] / slack.spread[slack.spread > 0]
         sigmas += [float(ratios.min()) / _QUARTILE] if len(ratios) else []
     return min(sigmas, default=None)

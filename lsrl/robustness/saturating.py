@@ -1,4 +1,4 @@
-"""Layers of saturated gates: torch.nn.LSTM as the target `lstm` drives it.
+"""Layers of saturated gates: torch.nn.LSTM, GRU and RNN (tanh) as the targets `lstm`, `gru` and `rnn_tanh` drive them.
 
 Every gate's argument is so far from zero that sigmoid and tanh give exactly 0, 1 or ±1 in floats. While noise moves
 no argument so far that this ends, the hidden states are those of the undisturbed model bit for bit, at every length:
@@ -16,20 +16,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lsrl.backends import lstm
 from lsrl.backends.model import CompiledModel
+from lsrl.backends.threshold_emission import SATURATION
 from lsrl.robustness.columns import Matrix, reads
 from lsrl.robustness.noise import scales
 from lsrl.robustness.promise import Analysis, Promise
 from lsrl.types import shape
 
-__all__ = ["EXACT", "PROMISES", "SLACKS", "Slack", "lstm_promise", "lstm_slacks"]
+__all__ = ["EXACT", "PROMISES", "SLACKS", "Slack", "gate_slacks", "saturating_promise"]
 
 # |argument| from which sigmoid is exactly 0 or 1, and tanh exactly ±1, with room to spare (measured on CPU: float32
 # 16.7 and −88.8, denormal down to −104; 9.02; float64 36.8 and −745; 19.1)
 EXACT = {torch.float32: (104.0, 9.5), torch.float64: (750.0, 19.5)}
-_GATES = ("input gate", "forget gate", "cell", "output gate")
-_CELL = 2
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """gates: names of the blocks of rows, as torch orders them. tanh: the one with a tanh. bit: |h| of a bit."""
+
+    gates: tuple[str, ...]
+    tanh: int
+    bit: float
+
+
+_KINDS = {"lstm": _Kind(("input gate", "forget gate", "cell", "output gate"), 2, math.tanh(1.0)),
+          "gru": _Kind(("reset gate", "update gate", "candidate"), 2, 1.0), "rnn_tanh": _Kind(("sum",), 0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -45,10 +56,12 @@ class Slack:
     what: tuple[str, ...]
 
 
-def lstm_promise(model: CompiledModel, relative: bool, tokens: int) -> Promise | str:
-    """The noise below which an LSTM's gates stay saturated and its read-out rounds to the same numbers."""
+def saturating_promise(model: CompiledModel, relative: bool, tokens: int) -> Promise | str:
+    """The noise below which all gates stay saturated and the read-out rounds to the same numbers."""
+    if model.stack.dtype not in EXACT:
+        return f"no analysis of saturation in {model.stack.dtype}"
     best = Promise(math.inf, None, "nothing: no weight is read")
-    for slack in lstm_slacks(model, relative):
+    for slack in gate_slacks(model, relative):
         with np.errstate(divide="ignore"):
             deltas = np.where(slack.reach > 0, slack.room / slack.reach, math.inf)
         if len(deltas) and deltas.min() < best.delta:
@@ -56,33 +69,33 @@ def lstm_promise(model: CompiledModel, relative: bool, tokens: int) -> Promise |
     return best if best.delta > 0 else f"{best.weakest} has no room for noise"
 
 
-def lstm_slacks(model: CompiledModel, relative: bool) -> list[Slack]:
+def gate_slacks(model: CompiledModel, relative: bool) -> list[Slack]:
     """The rows of all gates of all layers, and those of the read-out."""
     sizes = scales(model, relative)
     out: list[Slack] = []
     below: Matrix | None = None
-    stack = model.stack
+    stack, kind = model.stack, _KINDS[str(model.description["kind"])]
     for layer, width in enumerate(stack.widths):
         at, suffix = (0, layer) if stack.uniform else (layer, 0)
         module = stack.layers[at]
-        assert isinstance(module, nn.LSTM)
+        assert isinstance(module, nn.RNNBase)
 
-        def pair(name: str, at: int = at, suffix: int = suffix, module: nn.LSTM = module) -> tuple[Matrix, Matrix]:
+        def pair(name: str, at: int = at, suffix: int = suffix, module: nn.RNNBase = module) -> tuple[Matrix, Matrix]:
             full = f"{name}_l{suffix}"
             return _array(getattr(module, full)), _array(sizes[f"stack.layers.{at}.{full}"])
 
-        own = _signals(model, layer, width)
+        own = _signals(model, layer, width, kind.bit)
         parts = [_read(model, below, *pair("weight_ih")), _read_signals(own, *pair("weight_hh"))]
         parts += [(s, s**2, abs(b)) for b, s in (pair("bias_ih"), pair("bias_hh"))]
         reach, square, weight = (sum(p[i] for p in parts) for i in range(3))
         assert isinstance(reach, np.ndarray) and isinstance(square, np.ndarray) and isinstance(weight, np.ndarray)
-        strong = lstm.SATURATION[stack.dtype]
+        strong = SATURATION[stack.dtype]
         enough = EXACT[stack.dtype]
-        gates = np.repeat(np.arange(4), width)
-        room = np.where(gates == _CELL, strong[1] - enough[1], strong[0] - enough[0])
+        gates = np.repeat(np.arange(len(kind.gates)), width)
+        room = np.where(gates == kind.tanh, strong[1] - enough[1], strong[0] - enough[0])
         room = room - weight * (width + stack.inputs) * torch.finfo(stack.dtype).eps  # what summing rounds
         live = weight > 0
-        names = tuple(f"{_GATES[g]} of unit {i % width} in layer {layer + 1}" for i, g in enumerate(gates))
+        names = tuple(f"{kind.gates[g]} of unit {i % width} in layer {layer + 1}" for i, g in enumerate(gates))
         out.append(Slack(room[live], reach[live], np.sqrt(square[live]),
                          tuple(n for n, x in zip(names, live, strict=True) if x)))
         below = own
@@ -95,9 +108,9 @@ def lstm_slacks(model: CompiledModel, relative: bool) -> list[Slack]:
     return out
 
 
-def _signals(model: CompiledModel, layer: int, width: int) -> Matrix:
-    """The largest |h| of each unit: tanh 1 of a bit, 1 of a register, 0 of padding."""
-    size = {"bit": math.tanh(1.0) * (1 + 1e-6), "register": 1.0}
+def _signals(model: CompiledModel, layer: int, width: int, bit: float) -> Matrix:
+    """The largest |h| of each unit: that of a bit, 1 of a register, 0 of padding."""
+    size = {"bit": bit * (1 + 1e-6), "register": 1.0}
     kinds = model.places.kinds[layer]
     return np.array([*(size[k] for k in kinds), *[0.0] * (width - len(kinds))])
 
@@ -127,5 +140,5 @@ def _array(t: Tensor) -> Matrix:
     return array
 
 
-PROMISES: dict[str, Analysis] = {"lstm": lstm_promise}
-SLACKS: dict[str, Callable[[CompiledModel, bool], list[Slack]]] = {"lstm": lstm_slacks}
+PROMISES: dict[str, Analysis] = dict.fromkeys(_KINDS, saturating_promise)
+SLACKS: dict[str, Callable[[CompiledModel, bool], list[Slack]]] = dict.fromkeys(_KINDS, gate_slacks)
