@@ -32,6 +32,7 @@ class Case:
     tokens: weights of the symbols of random inputs, where even ones would seldom reach the states that matter.
     texts: inputs beside the random ones, a symbol a character, for answers that random ones hardly ever reach.
     numeric: outputs are floats, equal to the oracle's within `bound` relative error (a few float64 roundings).
+    prompt: draws a whole random input, where its tokens belong together. depth: tokens to which EXHAUSTED searches.
     """
 
     path: str
@@ -42,6 +43,8 @@ class Case:
     numeric: bool = False
     bound: float = 0.0
     others: Mapping[str, str] = field(default_factory=dict)
+    prompt: Callable[[random.Random, int], list[dict[str, Any]]] | None = None
+    depth: int = 8
 
     @property
     def name(self) -> str:
@@ -63,6 +66,8 @@ class Case:
     def rows(self, inputs: Mapping[str, Type], length: int, seed: int) -> list[dict[str, Any]]:
         """A random input: one row a token, symbols by name (OTHER for one not named)."""
         rng = random.Random(f"{self.path} {seed}")
+        if self.prompt is not None:
+            return self.prompt(rng, length)
         return [{n: self._draw(t, rng) for n, t in inputs.items()} for _ in range(length)]
 
     def _draw(self, t: Type, rng: random.Random) -> Any:
@@ -108,6 +113,47 @@ DEFAULTS: dict[str, Callable[[Case], str]] = {
     "rnn_tanh": lambda case: _without_counters(case.lstm),
     "slstm": lambda case: _without_counters(case.lstm),
 }
+
+
+def key_value_pairs(n: int) -> Callable[[random.Random, int], list[dict[str, Any]]]:
+    """Inputs of tok2tok: a query, then keys, often the query or one digit away from it, and their values."""
+
+    def draw(rng: random.Random, length: int) -> list[dict[str, Any]]:
+        query = rng.choices(range(10), k=n)
+        tokens = list(query)
+        while len(tokens) < length:
+            key = list(query)
+            if rng.random() < 0.6:
+                key[rng.randrange(n)] = rng.randrange(10)
+            tokens += key if rng.random() < 0.8 else rng.choices(range(10), k=n)
+            tokens += rng.choices(range(10), k=n)
+        return [{"tok": t} for t in tokens[:length]]
+
+    return draw
+
+
+def grid_cells(d: int, m: int, grid: int, sides: tuple[int, ...],
+               most: int) -> Callable[[random.Random, int], list[dict[str, Any]]]:
+    """Inputs of vec2vec: a point, often on the faces of cells, then cells of the unit cube in any order.
+
+    grid: numbers are multiples of 1/grid. sides: cells a side. most: the largest value, in multiples of 1/grid.
+    """
+
+    def draw(rng: random.Random, length: int) -> list[dict[str, Any]]:
+        cells = rng.choice(sides)
+        side = grid // cells
+        point = [rng.randrange(grid) if rng.random() < 0.5 else rng.randrange(cells) * side for _ in range(d)]
+        tokens = [[*point, *[0] * (m + 1)]]
+        for _ in range(length - 1):
+            # mostly the point's own cell or a neighbour, so that the faces decide
+            corner = [min(max(p // side + rng.choice((-1, 0, 0, 0, 1)), 0), cells - 1) * side for p in point]
+            if rng.random() < 0.3:
+                corner = [rng.randrange(cells) * side for _ in point]
+            tokens.append([side, *corner, *(rng.randint(0 if most <= grid else -most, most) for _ in range(m))])
+        return [{"token": tuple(Fraction(x, grid) for x in t)} for t in tokens]
+
+    return draw
+
 
 BRACKETS = {"(": 4, ")": 4, "[": 3, "]": 3, "{": 2, "}": 2}
 
@@ -162,4 +208,13 @@ CORPUS: tuple[Case, ...] = (
     Case("numeric/leaky_unit", "L405", "L405", numeric=True, bound=1e-12),
     Case("numeric/exponential_average", "L404", "L404"),
     Case("numeric/moving_average", PROVED, PROVED),
+    Case("lsrl/tok2tok_3", EXHAUSTED, EXHAUSTED, others={"gru rnn_tanh slstm": EXHAUSTED},
+         prompt=key_value_pairs(3), depth=7),
+    Case("lsrl/tok2tok_5", EXHAUSTED, EXHAUSTED, others={"gru rnn_tanh slstm": EXHAUSTED},
+         prompt=key_value_pairs(5), depth=4),
+    Case("lsrl/tok2tok_10", EXHAUSTED, EXHAUSTED, others={"gru rnn_tanh slstm": EXHAUSTED},
+         prompt=key_value_pairs(10), depth=4),
+    Case("lsrl/vec2vec_1_1", PROVED, PROVED, prompt=grid_cells(1, 1, 4, (1, 2, 4), 4)),
+    Case("lsrl/vec2vec_2_2", "L402", TESTED, prompt=grid_cells(2, 2, 1024, (1, 2, 8, 64), 4096)),
+    Case("lsrl/vec2vec_3_2", "L402", TESTED, prompt=grid_cells(3, 2, 1024, (1, 2, 8, 64), 4096)),
 )

@@ -482,3 +482,55 @@ def leaky_unit(xs: Sequence[Fraction]) -> float:
         g = 1 / (1 + exp(-(0.5 * x + 1)))
         h = g * h + (1 - g) * x
     return h
+
+
+# ---------------------------------------------------------------- lsrl
+
+
+def _translated(n: int, toks: Sequence[int]) -> int:
+    """What the prompt so far says of the query, at the place of the last token."""
+    query, prompt = toks[:n], toks[n:]
+    pairs = [(prompt[i : i + n], prompt[i + n : i + 2 * n]) for i in range(0, len(prompt), 2 * n)]
+    value = next((v for k, v in pairs if k == query), [])
+    at = (len(toks) - 1) % n
+    return value[at] if at < len(value) else 0
+
+
+@prefixwise
+def tok2tok_3(toks: Sequence[int]) -> int:
+    return _translated(3, toks)
+
+
+@prefixwise
+def tok2tok_5(toks: Sequence[int]) -> int:
+    return _translated(5, toks)
+
+
+@prefixwise
+def tok2tok_10(toks: Sequence[int]) -> int:
+    return _translated(10, toks)
+
+
+def _approximated(d: int, tokens: Sequence[tuple[Fraction, ...]]) -> tuple[Fraction, ...]:
+    """The value of the last listed cell that holds the point."""
+    point = tokens[0][:d]
+    answer = (Fraction(0),) * (len(tokens[0]) - d - 1)
+    for side, *rest in tokens[1:]:
+        if all(0 <= p - corner < side for p, corner in zip(point, rest, strict=False)):
+            answer = tuple(rest[d:])
+    return answer
+
+
+@prefixwise
+def vec2vec_1_1(tokens: Sequence[tuple[Fraction, ...]]) -> tuple[Fraction, ...]:
+    return _approximated(1, tokens)
+
+
+@prefixwise
+def vec2vec_2_2(tokens: Sequence[tuple[Fraction, ...]]) -> tuple[Fraction, ...]:
+    return _approximated(2, tokens)
+
+
+@prefixwise
+def vec2vec_3_2(tokens: Sequence[tuple[Fraction, ...]]) -> tuple[Fraction, ...]:
+    return _approximated(3, tokens)

@@ -188,7 +188,7 @@ def test_target(case: Case, target: str) -> None:
     for rows in all_inputs(case):
         got = run_model(model, graph_of(case), rows)
         assert_equal(case, outputs(case, got), expected(case, rows))
-    verdict = verify(graph_of(case), model, length=8 if outcome == "EXHAUSTED" else None, seconds=300)
+    verdict = verify(graph_of(case), model, length=case.depth if outcome == "EXHAUSTED" else None, seconds=300)
     assert verdict.kind == outcome, verdict.render()
     certificate = model.certificate
     assert certificate.baseline is None or certificate.width <= certificate.baseline

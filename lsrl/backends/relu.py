@@ -38,12 +38,14 @@ from lsrl.types import Bool, Int, Symbols, Vector, is_scalar, size
 __all__ = ["NumberLowering", "refusal_code", "relu_circuit"]
 
 _FEW_STATES, _FEW_INPUTS = 16, 256
+_MOST_VALUES = 40
 
 
 def relu_circuit(graph: Graph, target: str, dtype: torch.dtype) -> Circuit:
     """The circuit of a graph that the pass pipeline has made scalar; gates over unbounded numbers are as large as the
-    dtype allows. Programs of few values are laid out by bits, others with numbers; the other way is tried where the
-    first does not host them, or needs more than the automaton baseline.
+    dtype allows. Laid out with numbers, and by bits where its values are few: the smaller one, but one above the
+    automaton baseline only where there is no other. Bits are not tried where one unit for each value of each state
+    would be many, and numbers fit.
 
     Raises RefusalError (L402 to L406).
     """
@@ -52,18 +54,20 @@ def relu_circuit(graph: Graph, target: str, dtype: torch.dtype) -> Circuit:
         raise numeric
     options: list[Circuit] = []
     reasons: list[RefusalError] = []
+    few = _few_values(graph)
     layouts: list[Callable[[], Circuit]] = [
-        lambda: bits_circuit(graph, target, general=2), lambda: _numbers_circuit(graph, target, dtype)]
-    for layout in layouts if _few_values(graph) else layouts[::-1]:
+        lambda: _numbers_circuit(graph, target, dtype), lambda: bits_circuit(graph, target, general=2)]
+    for layout in layouts:
+        if options and not _above_baseline(options[0]) and not (few and _values(graph) <= _MOST_VALUES):
+            break
         try:
             options.append(layout())
         except RefusalError as error:
             reasons.append(error)
-        if options and not _above_baseline(options[0]):
-            break
     if not options:
-        raise reasons[1 if _few_values(graph) else 0]
-    return whole_weights(single_units(min(options, key=lambda c: (_above_baseline(c), c.width, len(c.layers)))))
+        raise reasons[1 if few else 0]
+    return min((whole_weights(single_units(c)) for c in reversed(options)),
+               key=lambda c: (_above_baseline(c), c.width, len(c.layers)))
 
 
 def _numbers_circuit(graph: Graph, target: str, dtype: torch.dtype) -> Circuit:
@@ -79,6 +83,11 @@ def _numbers_circuit(graph: Graph, target: str, dtype: torch.dtype) -> Circuit:
 def _above_baseline(circuit: Circuit) -> bool:
     """Whether automata with a unit for every pair of a state and a letter would be smaller."""
     return circuit.baseline is not None and circuit.width > circuit.baseline
+
+
+def _values(graph: Graph) -> int:
+    """Values of all states, but one of each: the units of a one-hot code."""
+    return sum((size(s.type) or 0) - 1 for s in graph.states)
 
 
 def _few_values(graph: Graph) -> bool:
