@@ -64,4 +64,10 @@ OUTCOMES: dict[str, str] = {
     "numeric/leaky_unit": "L405 L405 L405 L405 L405",
     "numeric/exponential_average": "L404 L404 L404 L404 L404",
     "numeric/moving_average": "PROVED PROVED PROVED PROVED PROVED",
+    "lsrl/tok2tok_3": "L402 L402 EXHAUSTED L402 L402",
+    "lsrl/tok2tok_5": "L402 L402 EXHAUSTED L402 L402",
+    "lsrl/tok2tok_10": "L402 L402 EXHAUSTED L402 L402",
+    "lsrl/vec2vec_1_1": "L402 PROVED PROVED PROVED PROVED",
+    "lsrl/vec2vec_2_2": "L402 TESTED TESTED TESTED TESTED",
+    "lsrl/vec2vec_3_2": "L402 TESTED TESTED TESTED TESTED",
 }
