@@ -25,10 +25,11 @@ _HEAD = """# Targets
 The table tells for every example and target: units in all layers, layers, weights and biases, and the size n·k of the
 plain construction: one unit for each pair of a state and a letter of the program's minimal automaton (none where there
 is no end of states). "tokens" is the number of steps up to which float32 holds every value exactly; without one the
-model is exact at every length. It is written by `python -m benchmarks.targets_page`, and a test checks it.
+model is exact at every length. "dtype" is the least in which the same circuit is exact for as many tokens, of
+bfloat16, float16, float32 and float64. The page is written by `python -m benchmarks.targets_page`, and a test checks it.
 
-| example | target | units | layers | weights | n·k | tokens |
-| --- | --- | --- | --- | --- | --- | --- |
+| example | target | units | layers | weights | n·k | tokens | dtype |
+| --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
 
@@ -58,10 +59,10 @@ def _lines(examples: list[Path], refused: dict[str, list[str]]) -> Iterator[str]
 
 def _line(name: str, row: TargetRow) -> str:
     if not row.hosts:
-        return f"| {name} | {row.target} | refused | | | | |\n"
+        return f"| {name} | {row.target} | refused | | | | | |\n"
     horizon = "" if row.horizon is None else f"{row.horizon:,}"
     baseline = "" if row.baseline is None else f"{row.baseline:,}"
-    return f"| {name} | {row.target} | {row.width} | {row.layers} | {row.params:,} | {baseline} | {horizon} |\n"
+    return f"| {name} | {row.target} | {row.width} | {row.layers} | {row.params:,} | {baseline} | {horizon} | {row.least_dtype} |\n"
 
 
 def main() -> int:

@@ -46,6 +46,7 @@ class Certificate:
     partial_sum: the largest bound Σ|weight|·max|signal| + |bias| of a sum whose signals are all bounded.
     margin: the least distance of a pre-activation from its threshold, in units of one signal level.
     tolerance: the largest error of the read-out before rounding; below one half it cannot be wrong.
+    least_dtype: the least in which the same circuit is exact for as many tokens ("" if that was not found out).
     input_limit: numbers that the program does not bound are taken to be at most this, in units of their grid.
     """
 
@@ -64,6 +65,7 @@ class Certificate:
     parameters: int
     nonzero: int
     uniform: bool = False
+    least_dtype: str = ""
     saturation: str = ""
     input_limit: int | None = None
     notes: tuple[str, ...] = ()
@@ -106,6 +108,8 @@ class Certificate:
             ("width", f"{self.width}" + ("" if self.baseline is None else f" (baseline n·k: {self.baseline})")),
             ("parameters", f"{self.parameters:,}, of which {self.nonzero:,} are not zero"),
         ]
+        if self.least_dtype:
+            facts.append(("least dtype", self.least_dtype))
         if self.saturation:
             facts.append(("saturation", self.saturation))
         if self.input_limit is not None:

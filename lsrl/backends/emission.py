@@ -16,7 +16,7 @@ from lsrl.backends.layers import Layer as Module
 from lsrl.backends.layers import LayerWeights, ModuleStack, Stack, TorchStack
 from lsrl.diagnostics import LsrlError
 
-__all__ = ["Emission", "Emitter", "Holder", "LayerState", "Technology", "build_stack", "holders_of", "output_grids",
+__all__ = ["Emission", "Emitter", "Holder", "LayerState", "Technology", "build_stack", "holders_of", "output_grids", "short",
            "unit_kinds"]
 
 LayerState = tuple[Tensor, ...]  # a layer's state tensors in the order of its kind: (h,) or (h, c), each (B, width)
@@ -120,6 +120,11 @@ def holders_of(stack: Stack, kinds: Sequence[tuple[str, ...]], technology: Techn
 
 
 Emitter = Callable[[Circuit, torch.dtype], Emission]
+
+
+def short(dtype: torch.dtype) -> str:
+    """The dtype's name without its package: float32."""
+    return str(dtype).removeprefix("torch.")
 
 
 def unit_kinds(layer: Layer) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from lsrl.backends.circuit import NEVER, Bit, Circuit, Gate, Layer, Unit
 from lsrl.backends.emission import Emission, Technology, unit_kinds
 from lsrl.backends.lower import bits_circuit
-from lsrl.backends.target import Target
+from lsrl.backends.target import DTYPES, Target
 from lsrl.backends.threshold_emission import (
     GateRows,
     Levels,
@@ -70,4 +70,4 @@ def _write(rows: GateRows, row: int, unit: Unit) -> None:
 
 TARGET = Target("gru", "torch.nn.GRU: automata, latches, bounded counters",
                 lambda graph, name, dtype: bits_circuit(graph, name, "a GRU's state stays in [−1, 1]"), emit,
-                TECHNOLOGY, holds=True)
+                TECHNOLOGY, holds=True, dtypes=DTYPES)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lsrl.backends.certificate import PRECISION
 from lsrl.backends.circuit import NEVER, Bit, Circuit, Gate, Layer, Register, Unit
-from lsrl.backends.emission import Emission, Technology, unit_kinds
+from lsrl.backends.emission import Emission, Technology, short, unit_kinds
 from lsrl.backends.threshold_emission import (
     SATURATION,
     GateRows,
@@ -56,7 +56,7 @@ def levels(dtype: torch.dtype) -> Levels:
     In half precision it is known: tanh 1 lies so far from the middle between two numbers that any tanh with a relative
     error below 1e-4 is rounded to the same one.
     """
-    bits = PRECISION[str(dtype).removeprefix("torch.")]
+    bits = PRECISION[short(dtype)]
     return Levels(Fraction(torch.tanh(torch.ones(1, dtype=dtype)).item()), Fraction(0 if bits < 24 else 8, 2**bits))
 
 
@@ -68,7 +68,7 @@ def emit(circuit: Circuit, dtype: torch.dtype) -> Emission:
     if dtype in (torch.bfloat16, torch.float16):
         _require_bounded(circuit, dtype)
     if dtype not in SATURATION:
-        raise LsrlError.of("L407", f"an LSTM's gates are not known to be exact in {dtype}")
+        raise LsrlError.of("L407", f"an LSTM's gates are not known to be exact in {short(dtype)}")
     seen = levels(dtype)
 
     def start(units: Layer) -> tuple[Tensor, ...]:
@@ -107,8 +107,8 @@ def _write(rows: GateRows, row: int, unit: Unit) -> None:
 
 def _require_bounded(circuit: Circuit, dtype: torch.dtype) -> None:
     """That every counter stays within the integers of a half-precision dtype: nothing would tell when it does not."""
-    bits = PRECISION[str(dtype).removeprefix("torch.")]
+    bits = PRECISION[short(dtype)]
     for q in circuit.quantities:
         lo, hi = (None if x is None else Fraction(x) for x in (q.lo, q.hi))
         if lo is None or hi is None or max(-lo, hi, hi - lo) > 2**bits:
-            raise LsrlError.of("L407", f"counter `{q.name}` may leave the integers that {dtype} holds, up to {2**bits}")
+            raise LsrlError.of("L407", f"counter `{q.name}` may leave the integers that {short(dtype)} holds, up to {2**bits}")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lsrl.backends.certificate import PRECISION, CellRow, Certificate, RangeRow
 from lsrl.backends.circuit import Circuit, Quantity
-from lsrl.backends.emission import Emission, Technology, build_stack, holders_of
+from lsrl.backends.emission import Emission, Technology, build_stack, holders_of, short
 from lsrl.backends.encode import (
     ColumnGroup,
     Encoder,
@@ -27,6 +27,7 @@ from lsrl.backends.encode import (
     type_to_json,
 )
 from lsrl.backends.files import FORMAT, damaged, read_model_file, write_model_file
+from lsrl.backends.least_dtype import horizon_of
 from lsrl.backends.layers import KINDS, Layer, ModuleStack, Stack, State, TorchStack
 from lsrl.backends.symbols import Places, describe_symbols, placement_from_json, placement_to_json
 from lsrl.diagnostics import NOWHERE, LsrlError
@@ -203,10 +204,11 @@ def program_hash(graph: Graph) -> str:
 
 
 def assemble(program: Graph, lowered: Graph, circuit: Circuit, emission: Emission, target: str, dtype: torch.dtype,
-             uniform: bool = False) -> CompiledModel:
+             uniform: bool = False, least_dtype: torch.dtype | None = None) -> CompiledModel:
     """The model of a circuit's emission.
 
     program: the graph as elaborated; lowered: the scalar graph that the circuit was made from (for its states' types).
+    least_dtype: the least in which the same circuit is as exact, if it is less than dtype.
     """
     from lsrl.ir.printer import print_graph
 
@@ -221,7 +223,8 @@ def assemble(program: Graph, lowered: Graph, circuit: Circuit, emission: Emissio
     weight, bias = emission.readout
     width = max(stack.widths[-1] if stack.widths else len(circuit.columns), 1)
     readout = nn.functional.pad(weight, (0, width - weight.shape[1])), bias
-    certificate = _certificate(circuit, emission, target, name, stack, uniform, (*stack.parameters(), *readout))
+    certificate = _certificate(circuit, emission, target, name, stack, uniform, (*stack.parameters(), *readout),
+                               short(least_dtype or dtype))
     description: dict[str, Any] = {
         "format": FORMAT, "name": program.name, "target": target, "kind": emission.kind, "dtype": name,
         "text": "" if program.span is NOWHERE else program.span.source.text, "graph": text,
@@ -248,19 +251,17 @@ def _placed(circuit: Circuit) -> list[str]:
 
 
 def _certificate(circuit: Circuit, emission: Emission, target: str, dtype: str, stack: Stack, uniform: bool,
-                 tensors: Sequence[Tensor]) -> Certificate:
-    bits = PRECISION[dtype]
-    horizons = [h for h in (emission.horizon, *(_horizon(q, bits) for q in circuit.quantities)) if h is not None]
+                 tensors: Sequence[Tensor], least_dtype: str) -> Certificate:
     return Certificate(
-        program=circuit.name, target=target, dtype=dtype, horizon=min(horizons, default=None), margin=emission.margin,
-        tolerance=emission.tolerance, precision_bits=bits, partial_sum=str(emission.partial_sum),
+        program=circuit.name, target=target, dtype=dtype, horizon=horizon_of(circuit, emission, _DTYPES[dtype]), margin=emission.margin,
+        tolerance=emission.tolerance, precision_bits=PRECISION[dtype], partial_sum=str(emission.partial_sum),
         ranges=tuple(RangeRow(q.name, "-inf" if q.lo is None else str(q.lo), "inf" if q.hi is None else str(q.hi),
                               str(q.grid), str(q.growth) if q.growth else "") for q in circuit.quantities),
         cells=tuple(CellRow(c.states, c.kind, c.layer, c.width, c.baseline,
                             "" if c.span is NOWHERE else str(c.span), c.note) for c in circuit.cells),
         widths=tuple(map(len, circuit.layers)) if not uniform else stack.widths, baseline=circuit.baseline,
         parameters=sum(t.numel() for t in tensors), nonzero=sum(int(t.count_nonzero()) for t in tensors),
-        uniform=uniform, saturation=emission.saturation, input_limit=emission.input_limit,
+        uniform=uniform, least_dtype=least_dtype, saturation=emission.saturation, input_limit=emission.input_limit,
         notes=(*circuit.notes, *emission.notes),
         versions={"lsrl": _version(), "torch": torch.__version__, "python": platform.python_version()})
 
@@ -270,14 +271,6 @@ def _version() -> str:
         return importlib.metadata.version("lsrl")
     except importlib.metadata.PackageNotFoundError:
         return "from source"
-
-
-def _horizon(q: Quantity, bits: int) -> int | None:
-    """How many tokens an unbounded number stays exact for."""
-    if (q.lo is not None and q.hi is not None) or not q.growth:
-        return None
-    start = max(abs(Fraction(x)) for x in (q.lo or 0, q.hi or 0))
-    return max(0, int((2**bits * Fraction(q.grid) - start) / Fraction(q.growth)))
 
 
 def load_model(path: str | os.PathLike[str], program: Graph | None = None) -> CompiledModel:

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from lsrl.backends import gru, lstm, rnn_relu, rnn_tanh, slstm
 from lsrl.backends.circuit import Circuit
-from lsrl.backends.emission import Emission
+from lsrl.backends.emission import Emission, short
 from lsrl.backends.gated import bilinear, linear, mamba, mingru, rglru
+from lsrl.backends.least_dtype import least_dtype
 from lsrl.backends.lower import threshold_circuit
-from lsrl.backends.model import CompiledModel, assemble
+from lsrl.backends.model import CompiledModel, assemble, program_hash
 from lsrl.backends.refusal import RefusalError
 from lsrl.backends.relu import relu_circuit
-from lsrl.backends.target import Target
+from lsrl.backends.target import DTYPES, Target
 from lsrl.diagnostics import LsrlError, did_you_mean
 from lsrl.ir.graph import Graph
 from lsrl.passes import run_pipeline
 
 __all__ = ["TARGETS", "Target", "TargetRow", "compile_graph", "explain_targets", "find_target", "render_targets"]
 
+_MOST_KNOWN = 10_000
+_HOSTED: dict[tuple[str, str, torch.dtype], bool] = {}  # by target and hash of the scalar program: it is hosted
+
 
 TARGETS: dict[str, Target] = {t.name: t for t in (
     Target("lstm", "torch.nn.LSTM: automata, latches, counters, counter machines one level deep",
            lambda graph, name, dtype: threshold_circuit(graph, name), lstm.emit, lstm.TECHNOLOGY,
-           holds=True),
+           holds=True, dtypes=DTYPES),
     gru.TARGET,
     rnn_tanh.TARGET,
     slstm.TARGET,
     Target("rnn_relu", "torch.nn.RNN(nonlinearity='relu'): also accumulators, delays, running maxima, sums of numbers",
-           relu_circuit, rnn_relu.emit, rnn_relu.TECHNOLOGY),
+           relu_circuit, rnn_relu.emit, rnn_relu.TECHNOLOGY, dtypes=DTYPES),
     linear.TARGET,
     mingru.TARGET,
     bilinear.TARGET,
@@ -56,24 +60,48 @@ def compile_graph(graph: Graph, target: str, dtype: torch.dtype = torch.float32,
     """
     row = find_target(target)
     scalar = run_pipeline(graph)
-    try:
-        circuit, emission = _lower(row, scalar, dtype)
-    except RefusalError as error:
-        hosts = [t.name for t in TARGETS.values() if t is not row and not isinstance(_try(t, scalar, dtype), LsrlError)]
-        raise error.hosted_by(hosts) from None
-    return assemble(graph, scalar, circuit, emission, target, dtype, uniform)
-
-
-def _lower(row: Target, scalar: Graph, dtype: torch.dtype) -> tuple[Circuit, Emission]:
-    circuit = row.lower(scalar, row.name, dtype)
-    return circuit, row.emit(circuit, dtype)
+    result = _try(row, scalar, dtype)
+    if isinstance(result, RefusalError):
+        raise result.hosted_by(_hosts(row, scalar, dtype))
+    if isinstance(result, LsrlError):
+        raise _with_least_dtype(result, row, scalar, dtype) if result.diagnostics[0].code == "L407" else result
+    circuit, emission = result
+    return assemble(graph, scalar, circuit, emission, target, dtype, uniform, least_dtype(row, *result, dtype))
 
 
 def _try(row: Target, scalar: Graph, dtype: torch.dtype) -> tuple[Circuit, Emission] | LsrlError:
+    """What the target makes of a program, or why it does not."""
     try:
-        return _lower(row, scalar, dtype)
+        if dtype not in row.dtypes:
+            known = ", ".join(map(short, row.dtypes))
+            raise LsrlError.of("L407", f"`{row.name}` is exact in {known}, not in {short(dtype)}")
+        circuit = row.lower(scalar, row.name, dtype)
+        return circuit, row.emit(circuit, dtype)
     except LsrlError as error:
         return error
+
+
+def _hosts(row: Target, scalar: Graph, dtype: torch.dtype) -> list[str]:
+    """The names of the other targets that host a program."""
+    key = program_hash(scalar), dtype
+    for t in TARGETS.values():
+        if t is not row and (t.name, *key) not in _HOSTED:
+            if len(_HOSTED) >= _MOST_KNOWN:
+                _HOSTED.clear()
+            _HOSTED[t.name, *key] = not isinstance(_try(t, scalar, dtype), LsrlError)
+    return [t.name for t in TARGETS.values() if t is not row and _HOSTED[t.name, *key]]
+
+
+def _with_least_dtype(error: LsrlError, row: Target, scalar: Graph, dtype: torch.dtype) -> LsrlError:
+    """The error with the least dtype that is exact in its help line; a greater one than the given."""
+    first = DTYPES.index(dtype) + 1 if dtype in DTYPES else 0
+    for other in DTYPES[first:]:
+        if other in row.dtypes and not isinstance(_try(row, scalar, other), LsrlError):
+            help = f"compile with dtype {short(other)}, the least in which `{row.name}` is exact"
+            break
+    else:
+        help = "give the program's numbers smaller ranges: no dtype of the target is large enough"
+    return LsrlError([replace(error.diagnostics[0], help=help)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +109,7 @@ class TargetRow:
     """What one target makes of a program.
 
     params: weights and biases, of which `nonzero` are not 0. horizon: tokens, None for any number.
+    least_dtype: the least in which it is exact for so many.
     """
 
     target: str
@@ -91,6 +120,7 @@ class TargetRow:
     nonzero: int = 0
     baseline: int | None = None
     horizon: int | None = None
+    least_dtype: str = ""
     reason: str = ""
 
 
@@ -104,24 +134,26 @@ def explain_targets(graph: Graph, dtype: torch.dtype = torch.float32) -> list[Ta
             why = result.reason if isinstance(result, RefusalError) else result.diagnostics[0].message
             rows.append(TargetRow(target.name, False, reason=why))
             continue
-        certificate = assemble(graph, scalar, *result, target.name, dtype).certificate
+        certificate = assemble(graph, scalar, *result, target.name, dtype,
+                               least_dtype=least_dtype(target, *result, dtype)).certificate
         rows.append(TargetRow(target.name, True, sum(certificate.widths), len(certificate.widths),
-                              certificate.parameters, certificate.nonzero, certificate.baseline, certificate.horizon))
+                              certificate.parameters, certificate.nonzero, certificate.baseline, certificate.horizon,
+                              certificate.least_dtype))
     return rows
 
 
 def render_targets(graph: Graph) -> str:
     """`explain_targets` as a table."""
-    head = ("target", "hosts it", "units", "layers", "weights", "n·k", "exact for")
+    head = ("target", "hosts it", "units", "layers", "weights", "n·k", "exact for", "least dtype")
     table: list[tuple[str, ...]] = [head]
     reasons: list[str] = []
     for r in explain_targets(graph):
         if r.hosts:
             length = "any length" if r.horizon is None else f"{r.horizon:,} tokens"
             table.append((r.target, "yes", str(r.width), str(r.layers), f"{r.params:,}",
-                          "-" if r.baseline is None else str(r.baseline), length))
+                          "-" if r.baseline is None else str(r.baseline), length, r.least_dtype))
         else:
-            table.append((r.target, "no", "", "", "", "", ""))
+            table.append((r.target, "no", "", "", "", "", "", ""))
             reasons.append(f"{r.target}: {r.reason}")
     widths = [max(len(row[i]) for row in table) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]

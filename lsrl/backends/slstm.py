@@ -23,7 +23,7 @@ from lsrl.backends.circuit import Layer as Units
 from lsrl.backends.emission import Emission, unit_kinds
 from lsrl.backends.layers import Layer, LayerWeights, State
 from lsrl.backends.lower import bits_circuit
-from lsrl.backends.target import Target
+from lsrl.backends.target import DTYPES, Target
 from lsrl.backends.threshold_emission import (
     GateRows,
     Levels,
@@ -132,4 +132,4 @@ def _layer(w: LayerWeights, dtype: torch.dtype) -> SLSTM:
 
 TARGET = Target("slstm", "sLSTM (Beck et al. 2024): automata, latches, bounded counters",
                 lambda graph, name, dtype: bits_circuit(graph, name, "an sLSTM shows c / n, which stays in [−1, 1]"),
-                emit, layer=SLSTM, holds=True)
+                emit, layer=SLSTM, holds=True, dtypes=DTYPES)

@@ -12,7 +12,9 @@ from lsrl.backends.emission import Emitter, Technology
 from lsrl.backends.layers import Layer
 from lsrl.ir.graph import Graph
 
-__all__ = ["Target"]
+__all__ = ["DTYPES", "Target"]
+
+DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)  # by bits of precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,7 @@ class Target:
 
     technology: how torch's layers hold contents. layer: where there is none, what makes the target's own layers from
     their sizes. holds: its module has a gate that keeps its state, so that `Bit.hold` may be used.
+    dtypes: those in which its layers are known to be exact, least first.
     """
 
     name: str
@@ -30,3 +33,4 @@ class Target:
     technology: Technology | None = None
     layer: Callable[..., Layer] | None = None
     holds: bool = False
+    dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)

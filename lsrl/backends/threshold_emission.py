@@ -11,8 +11,8 @@ all, in whatever order and precision the sum is formed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import torch
@@ -20,9 +20,10 @@ from torch import Tensor
 
 from lsrl.backends.certificate import PRECISION
 from lsrl.backends.circuit import Bit, Circuit, Column, Form, Gate, Layer, Rational, Register, Unit
-from lsrl.backends.emission import output_grids
+from lsrl.backends.emission import output_grids, short
 from lsrl.backends.layers import LayerWeights
 from lsrl.diagnostics import NOWHERE, LsrlError
+from lsrl.types import Value
 
 __all__ = ["SATURATION", "GateRows", "Levels", "Readout", "largest_sum", "read_out", "saturation_text",
            "threshold_layers"]
@@ -57,15 +58,20 @@ class _Term:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A sum over one layer, in circuit units: its terms, the bias that its levels ask for, and its exact range."""
+    """A sum over one layer, in circuit units: its terms, the bias that its levels ask for, and its exact range.
+
+    size, error: those of its terms together; of columns that exclude each other only one counts.
+    """
 
     terms: tuple[_Term, ...]
     bias: Fraction
     lo: Fraction
     hi: Fraction
+    size: Fraction
+    error: Fraction
 
     def plus(self, bias: Rational) -> _Part:
-        return _Part(self.terms, self.bias + bias, self.lo + bias, self.hi + bias)
+        return replace(self, bias=self.bias + bias, lo=self.lo + bias, hi=self.hi + bias)
 
 
 class _Arithmetic:
@@ -73,7 +79,7 @@ class _Arithmetic:
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
-        self.bits = PRECISION[str(dtype).removeprefix("torch.")]
+        self.bits = PRECISION[short(dtype)]
         self.stored = Fraction(1, 2**self.bits)  # relative error of a number once it is rounded
         self.summed = min(self.stored, Fraction(1, 2**24))
 
@@ -86,13 +92,12 @@ class _Arithmetic:
         """How far the sum of these parts, with biases as the dtype holds them, may lie from what it should be."""
         error = Fraction(0)
         for part, bias in zip(parts, biases, strict=True):
-            error += abs(bias - part.bias) + sum((t.error for t in part.terms), Fraction(0))
+            error += abs(bias - part.bias) + part.error
         if self._is_exact(parts, biases):
             return error
         for part, bias in zip(parts, biases, strict=True):
             n = (len(part.terms) + 1) * self.summed
-            size = abs(bias) + sum((t.size for t in part.terms), Fraction(0))
-            error += n / (1 - n) * size
+            error += n / (1 - n) * (abs(bias) + part.size)
             if part.terms and len(parts) > 1:
                 error += self.stored * (max(abs(part.lo), abs(part.hi)) + error)
         whole = max(abs(sum((p.lo for p in parts), Fraction(0))), abs(sum((p.hi for p in parts), Fraction(0))))
@@ -104,7 +109,8 @@ class _Arithmetic:
             return False
         numbers = [*biases, *(t.size for p in parts for t in p.terms)]
         per_one = math.lcm(*(x.denominator for x in numbers))
-        return sum((abs(x) for x in numbers), Fraction(0)) * per_one <= Fraction(2**self.bits)
+        together = sum((abs(b) + p.size for b, p in zip(biases, parts, strict=True)), Fraction(0))
+        return together * per_one <= Fraction(2**self.bits)
 
 
 class _Reader:
@@ -121,7 +127,20 @@ class _Reader:
             terms.append(term)
             bias += middle
         lo, hi = self._range(form)
-        return _Part(tuple(terms), bias, lo, hi)
+        return _Part(tuple(terms), bias, lo, hi, self._together({t.index: t.size for t in terms}),
+                     self._together({t.index: t.error for t in terms}))
+
+    def _together(self, parts: Mapping[int, Fraction]) -> Fraction:
+        """The largest sum of what the signals contribute; a column that is 0 contributes nothing."""
+        if self.layer is not None:
+            return sum(parts.values(), Fraction(0))
+        by_value: dict[tuple[str, int | None], dict[Value, Fraction]] = {}
+        for i, x in parts.items():
+            column = self.columns[i]
+            values = by_value.setdefault((column.input, column.element), {})
+            for v in column.values or ():
+                values[v] = values.get(v, Fraction(0)) + x
+        return sum((max(v.values()) for v in by_value.values() if v), Fraction(0))
 
     def _term(self, w: Fraction, i: int) -> tuple[_Term, Fraction]:
         """A product, and the constant to be added so that it is w where the signal is on and 0 where it is off."""
@@ -220,7 +239,7 @@ class GateRows:
         if below.terms or own.terms:
             self.margins.append(left)
         scale = Fraction(2) ** math.ceil(math.log2(abs(least) / float(left)))
-        size = scale * sum((abs(b) for b in biases), sum((t.size for p in (below, own) for t in p.terms), Fraction(0)))
+        size = scale * sum((abs(b) for b in biases), below.size + own.size)
         if size > torch.finfo(self.dtype).max:
             raise self._too_coarse(row, f"its sums reach {float(size):.3g}")
         signed = float(scale if least > 0 else -scale)
@@ -232,7 +251,7 @@ class GateRows:
 
     def _too_coarse(self, row: int, why: str) -> LsrlError:
         symbol = self.units[row].symbol
-        return LsrlError.of("L407", f"unit `{symbol.text}` is not exact in {self.dtype}: {why}", symbol.span)
+        return LsrlError.of("L407", f"unit `{symbol.text}` is not exact in {short(self.dtype)}: {why}", symbol.span)
 
     def weights(self, initial: tuple[Tensor, ...]) -> LayerWeights:
         """The layer's parameters in the dtype."""
@@ -252,7 +271,7 @@ def threshold_layers(
     Raises LsrlError (L407) for a dtype without known saturation, and as `GateRows.drive`.
     """
     if dtype not in SATURATION:
-        raise LsrlError.of("L407", f"gates are exact in {', '.join(map(_short, SATURATION))}, not in {_short(dtype)}")
+        raise LsrlError.of("L407", f"gates are exact in {', '.join(map(short, SATURATION))}, not in {short(dtype)}")
     layers: list[LayerWeights] = []
     margins = [Fraction(1, 2)]
     below: Layer | None = None
@@ -292,9 +311,9 @@ def read_out(circuit: Circuit, levels: Levels, dtype: torch.dtype) -> Readout:
         part = reader.part(form.scale(1 / grid))
         held = arithmetic.rounded(part.bias)
         error = arithmetic.sum_error((part,), (held,))
-        size = abs(held) + sum((t.size for t in part.terms), Fraction(0))
+        size = abs(held) + part.size
         if error >= _WHOLE_ERROR or size > torch.finfo(dtype).max:
-            raise LsrlError.of("L407", f"output `{name}` has values up to {float(max(-part.lo, part.hi)):.0f}; {_short(dtype)} "
+            raise LsrlError.of("L407", f"output `{name}` has values up to {float(max(-part.lo, part.hi)):.0f}; {short(dtype)} "
                                "cannot read them exactly", NOWHERE)
         worst = max(worst, error)
         bias[row] = float(held)
@@ -325,7 +344,3 @@ def saturation_text(dtype: torch.dtype, *, sigmoid: bool = True) -> str:
     least = SATURATION[dtype]
     tanh = f"{'≥' if sigmoid else '|argument| ≥'} {least[1]:g} in every tanh"
     return f"|argument| ≥ {least[0]:g} in every sigmoid and {tanh}" if sigmoid else tanh
-
-
-def _short(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

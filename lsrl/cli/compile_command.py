@@ -9,7 +9,7 @@ import argparse
 import time
 from pathlib import Path
 
-from lsrl.cli.options import add_program, load_program
+from lsrl.cli.options import DTYPES, add_program, load_program
 from lsrl.diagnostics import LsrlError
 
 EXAMPLES = """examples:
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", required=True, metavar="NAME", help="lstm, rnn_relu; `lsrl targets` lists them")
     parser.add_argument("-o", "--out", metavar="PATH",
                         help="where to save; FILE's name with .TARGET.safetensors if not given")
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of the weights (float32)")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the weights (float32)")
     parser.add_argument("--uniform", action="store_true", help="pad all layers to one width, as a single torch module")
 
 

@@ -11,7 +11,9 @@ from lsrl.diagnostics import LsrlError, did_you_mean
 if TYPE_CHECKING:
     from lsrl.program import Program
 
-__all__ = ["Parser", "add_program", "load_program", "parse_sizes"]
+__all__ = ["DTYPES", "Parser", "add_program", "load_program", "parse_sizes"]
+
+DTYPES = ("bfloat16", "float16", "float32", "float64")  # of weights
 
 
 class Parser(argparse.ArgumentParser):

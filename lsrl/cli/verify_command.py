@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from lsrl.cli.options import add_program, load_program
+from lsrl.cli.options import DTYPES, add_program, load_program
 from lsrl.cli.progress import Progress
 
 EXAMPLES = """examples:
@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--model", metavar="PATH", help="a saved model")
     what.add_argument("--against", metavar="FILE", help="another program")
     parser.add_argument("--against-program", metavar="NAME", help="which program of that file")
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="with --target (float32)")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="with --target (float32)")
     parser.add_argument("--length", type=_positive, metavar="N", help="search inputs of up to N tokens")
     parser.add_argument("--states", type=_positive, metavar="N", default=1_000_000,
                         help="joint states at most (1000000)")

@@ -38,6 +38,7 @@ def verify(graph: Graph, model: Any = None, *, against: Graph | None = None, len
     model: a `CompiledModel`, or any torch module with `step(inputs, state)` and `initial_state(batch)`, or one whose
     `forward` takes (B, T) inputs (a tensor, or a dict of them by name) and gives as many outputs.
     length, states, seconds: limits of the search; where a state is unbounded, length is 64 unless given.
+    A compiled model is asked for no more tokens than its certificate's horizon.
     tests: number of random inputs where the inputs have no end. progress: called with (depth, joint states).
     Raises LsrlError (L502) if the two sides have different inputs or outputs, (L503) for numeric programs against
     a model: their floats are compared by a bound, not by a proof.
@@ -57,6 +58,9 @@ def verify(graph: Graph, model: Any = None, *, against: Graph | None = None, len
         programs = [graph] if against is None else [graph, against]
         if length is None and any(not is_finite(s.type) for g in programs for s in g.states):
             length = _UNBOUNDED_LENGTH
+        horizon = _horizon(model)
+        if horizon is not None:
+            length = horizon if length is None else min(length, horizon)
         found, outputs, program = _searched(graph, model, against, letters, Limits(length, states, seconds), progress)
         verdict = _from_search(found, graph, claim, covers, letters, outputs, program, against)
         if verdict.kind == "EXHAUSTED" and model is not None:
@@ -81,6 +85,11 @@ def _all_values(t: Type) -> list[Any]:
     if isinstance(t, Vector):
         return list(itertools.product(_all_values(t.elem), repeat=t.size))
     return list(values(t))
+
+
+def _horizon(model: Any) -> int | None:
+    """The tokens up to which a model claims to be exact; None for any number, or where nothing says."""
+    return getattr(getattr(model, "certificate", None), "horizon", None)
 
 
 def _claim(graph: Graph, model: Any, against: Graph | None) -> str:
@@ -157,8 +166,9 @@ def _tested(graph: Graph, model: Any, against: Graph | None, claim: str, covers:
     def again(rows: Any) -> Any:
         return failing(graph, other, rows)
 
+    horizon = _horizon(model)
     for rows in test_inputs(graph, seed, tests, 64):
-        failure = again(rows)
+        failure = again(rows[:horizon])
         if failure is not None:
             failure = shrink(failure, again)
             types = {**{i.name: i.type for i in graph.inputs}, **{n: node.type for n, node in graph.outputs}}
