@@ -26,7 +26,8 @@ The table tells for every example and target: units in all layers, layers, weigh
 plain construction: one unit for each pair of a state and a letter of the program's minimal automaton (none where there
 is no end of states). "tokens" is the number of steps up to which float32 holds every value exactly; without one the
 model is exact at every length. "dtype" is the least in which the same circuit is exact for as many tokens, of
-bfloat16, float16, float32 and float64. The page is written by `python -m benchmarks.targets_page`, and a test checks it.
+bfloat16, float16, float32 and float64. The page is written by `python -m benchmarks.targets_page`, and a test checks
+it.
 
 | example | target | units | layers | weights | n·k | tokens | dtype |
 | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -62,7 +63,8 @@ def _line(name: str, row: TargetRow) -> str:
         return f"| {name} | {row.target} | refused | | | | | |\n"
     horizon = "" if row.horizon is None else f"{row.horizon:,}"
     baseline = "" if row.baseline is None else f"{row.baseline:,}"
-    return f"| {name} | {row.target} | {row.width} | {row.layers} | {row.params:,} | {baseline} | {horizon} | {row.least_dtype} |\n"
+    size = f"{row.width} | {row.layers} | {row.params:,} | {baseline}"
+    return f"| {name} | {row.target} | {size} | {horizon} | {row.least_dtype} |\n"
 
 
 def main() -> int:
