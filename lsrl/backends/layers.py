@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from lsrl.backends.library import LibraryLayer, no_layers
+
 __all__ = ["KINDS", "Layer", "LayerKind", "LayerWeights", "ModuleStack", "Stack", "State", "TorchStack",
            "full_precision", "pad_to_one_width"]
 
@@ -234,6 +236,10 @@ class Layer(nn.Module):
     def element(self, unit: int) -> tuple[int, int] | None:
         """Which state tensor, and which element of it, holds a unit; None if the unit has no memory."""
         raise NotImplementedError
+
+    def to_transformers(self) -> LibraryLayer:
+        """The same as a layer of the transformers library. Raises LsrlError (L410) if it has none."""
+        raise no_layers(type(self).__name__)
 
 
 class ModuleStack(Stack):

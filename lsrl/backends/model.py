@@ -33,6 +33,7 @@ from lsrl.backends.symbols import Places, describe_symbols, placement_from_json,
 from lsrl.diagnostics import NOWHERE, LsrlError
 
 if TYPE_CHECKING:
+    from lsrl.backends.library import TransformersModel
     from lsrl.ir.graph import Graph
 
 __all__ = ["CompiledModel", "assemble", "load_model", "program_hash"]
@@ -127,14 +128,33 @@ class CompiledModel(nn.Module):
         if batch == 0 or steps == 0:
             return columns.new_zeros(batch, steps, len(self.grids)), before
         top, after, peaks = self.stack(columns, before, any(x is not None for x in self.limits))
+        self.check_limits(peaks)
+        if top.shape[-1] == 0:
+            top = top.new_zeros(*top.shape[:-1], 1)
+        return self.readout(top), after
+
+    def check_limits(self, peaks: Sequence[float]) -> None:
+        """That the largest element which each layer showed is one with which all sums are exact, else L407."""
         for layer, (peak, limit) in enumerate(zip(peaks, self.limits, strict=False)):
             if limit is not None and not peak <= limit:
                 raise LsrlError.of(
                     "L407", f"a number in layer {layer + 1} reached {peak:.0f}; sums are exact up to {limit:.0f} there",
                     help="compile with dtype float64, or give the program's numbers a range")
-        if top.shape[-1] == 0:
-            top = top.new_zeros(*top.shape[:-1], 1)
-        return self.readout(top), after
+
+    def to_transformers(self) -> TransformersModel:
+        """The model with layers of the transformers library in the place of its own; outputs are equal bit for bit.
+
+        Raises LsrlError (L410) for a target or a dtype for which the library has no layers, or where it is missing.
+        """
+        from lsrl.backends.library import TransformersModel, no_layers
+
+        if not isinstance(self.stack, ModuleStack):
+            raise no_layers(self.target)
+        if self.stack.dtype != torch.float32:
+            raise LsrlError.of("L410", f"layers of the transformers library keep their state in float32, and this model "
+                               f"has {self.stack.dtype}", help="compile with dtype float32")
+        layers = [layer.to_transformers() for layer in self.layers if isinstance(layer, Layer)]
+        return TransformersModel(self, layers)
 
     def step(self, inputs: Mapping[str, Any] | Any, state: State | None = None) -> tuple[Any, State]:
         """One token: inputs and outputs as `forward` has them, without the dimension of tokens."""

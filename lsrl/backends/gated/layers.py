@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lsrl.backends.gated.plan import Plan
 from lsrl.backends.gated.scan import gated_scan
 from lsrl.backends.layers import Layer, State
+from lsrl.backends.library import LibraryLayer, LibraryMixer, no_layers
 
 __all__ = ["DiagonalMixer", "GatedLayer", "Mixer", "Projection", "layer_maker"]
 
@@ -65,6 +66,10 @@ class Mixer(nn.Module):
     def element(self, unit: int) -> tuple[int, int]:
         """Which state tensor, and which element of it, holds a unit."""
         return 0, unit
+
+    def to_transformers(self) -> LibraryMixer:
+        """The same as a layer of the transformers library. Raises LsrlError (L410) if it has none."""
+        raise no_layers(type(self).__name__)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -152,6 +157,9 @@ class GatedLayer(Layer):
 
     def element(self, unit: int) -> tuple[int, int] | None:
         return None if unit < self.maps or self.mixer is None else self.mixer.element(unit - self.maps)
+
+    def to_transformers(self) -> LibraryLayer:
+        return LibraryLayer(self.inputs, self.map, None if self.mixer is None else self.mixer.to_transformers())
 
 
 def layer_maker(mixer: Callable[..., Mixer]) -> Callable[..., GatedLayer]:

@@ -30,6 +30,7 @@ from lsrl.backends.gated.plan import rows
 from lsrl.backends.gated.scan import gated_scan
 from lsrl.backends.gated.target import Gates, gated_target
 from lsrl.backends.layers import State
+from lsrl.backends.library import LibraryMixer, fill, import_part
 
 __all__ = ["TARGET", "MambaMixer"]
 
@@ -68,6 +69,26 @@ class MambaMixer(ConvolvedMixer):
         h = gated_scan(keep.flatten(2), add.flatten(2), state[0])
         y = (h.reshape(*u.shape, self.states) @ c.unsqueeze(-1)).squeeze(-1) + u * self.D
         return self.out_proj(y * nn.functional.silu(z)), (h[:, -1], before)
+
+
+    def to_transformers(self) -> LibraryMixer:
+        """The library's MambaMixer, as wide as the widest of inputs, channels and units."""
+        n, rank, states = max(self.inputs, self.channels, self.units), self.rank, self.states
+        config = import_part("models.mamba.configuration_mamba").MambaConfig(
+            hidden_size=n, expand=1, state_size=states, conv_kernel=TAPS, time_step_rank=rank, use_bias=True,
+            use_conv_bias=True, num_hidden_layers=1, vocab_size=1)
+        with torch.random.fork_rng(devices=[]):
+            layer = import_part("models.mamba.modeling_mamba").MambaMixer(config, 0)
+        own = dict(self.named_parameters())
+        for name, parameter in layer.named_parameters():
+            with torch.no_grad():
+                parameter.zero_()
+            if name.startswith("in_proj"):  # x and z, each of n channels there
+                fill(parameter, own[name][: self.channels])
+                fill(parameter, own[name][self.channels :], n)
+            else:
+                fill(parameter, own[name])
+        return LibraryMixer(layer, n, self.units, lambda layer, x: layer(x))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from lsrl.backends.gated.plan import GATE, rows
 from lsrl.backends.gated.scan import gated_scan
 from lsrl.backends.gated.target import Gates, gated_target
 from lsrl.backends.layers import State
+from lsrl.backends.library import LibraryMixer, fill, import_part
 
 __all__ = ["TARGET", "RGLRU", "RecurrentBlock"]
 
@@ -75,6 +76,32 @@ class RecurrentBlock(ConvolvedMixer):
         x, before = convolved(self.linear_x(x), state[1], self.conv_1d)
         h = self.rg_lru(x, state[0])
         return self.linear_out(h * gate), (h[:, -1], before)
+
+    def to_transformers(self) -> LibraryMixer:
+        """The library's recurrent block with its RecurrentGemmaRglru, as wide as the widest of inputs, channels, units.
+
+        Padding a block-diagonal gate would move its blocks, so there must be one head.
+        """
+        n = max(self.inputs, self.channels, self.units)
+        if self.rg_lru.heads != 1:
+            raise ValueError(f"{self.rg_lru.heads} heads")
+        config = import_part("models.recurrent_gemma.configuration_recurrent_gemma").RecurrentGemmaConfig(
+            hidden_size=n, lru_width=n, num_attention_heads=1, conv1d_width=TAPS, num_hidden_layers=1, vocab_size=1, eos_token_id=None,
+            bos_token_id=None, intermediate_size=n, hidden_activation="gelu_pytorch_tanh")
+        with torch.random.fork_rng(devices=[]):
+            layer = import_part("models.recurrent_gemma.modeling_recurrent_gemma").RecurrentGemmaRecurrentBlock(config, 0)
+        own = dict(self.named_parameters())
+        for name, parameter in layer.named_parameters():
+            with torch.no_grad():
+                parameter.zero_()
+            fill(parameter, own[name])
+        return LibraryMixer(layer, n, self.units, _run)
+
+
+def _run(block: nn.Module, x: Tensor) -> Tensor:
+    places = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
+    shown: Tensor = block(x, places, None, use_cache=False)[0]
+    return shown
 
 
 def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> RecurrentBlock:
