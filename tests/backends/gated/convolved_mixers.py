@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import lsrl
-from lsrl.backends.gated.layers import GatedLayer, Mixer
+from lsrl.backends.gated.layers import GatedLayer
 from lsrl.backends.model import CompiledModel, load_model
 from lsrl.interpreter import Interpreter
 from lsrl.types import Bool, Int, Symbols
@@ -21,7 +21,7 @@ from lsrl.verify.testing import run_model
 from tests.corpus import ROOT
 
 __all__ = ["COUNTERS", "LATCHES", "assert_equal_in_the_library", "assert_forms_agree", "assert_mutants_are_refuted",
-           "assert_saved_and_poked", "columns_of", "compiled", "graph_of", "randomised", "rows_of", "single_mixer"]
+           "assert_saved_and_poked", "columns_of", "compiled", "graph_of", "parameter_of", "randomised", "rows_of"]
 
 LATCHES = {
     "bit that starts true": """program p(a: bool, w: bool) -> (now: bool, old: bool):
@@ -102,10 +102,10 @@ def rows_of(columns: dict[str, torch.Tensor]) -> list[dict[str, Any]]:
     return [{n: x[0, t].item() for n, x in columns.items()} for t in range(steps)]
 
 
-def single_mixer(model: CompiledModel) -> Mixer:
-    """The first mixer of a model."""
-    found = [layer.mixer for layer in model.layers if isinstance(layer, GatedLayer) and layer.mixer is not None]
-    return found[0]
+def parameter_of(model: CompiledModel, name: str) -> torch.Tensor:
+    """The parameter of that name in the first mixer that has one which is not zero."""
+    mixers = [layer.mixer for layer in model.layers if isinstance(layer, GatedLayer) and layer.mixer is not None]
+    return next(m.get_parameter(name) for m in mixers if m.get_parameter(name).any())
 
 
 def randomised(mixer: torch.nn.Module, seed: int) -> None:
@@ -157,7 +157,7 @@ def assert_mutants_are_refuted(model: CompiledModel, sites: dict[str, float]) ->
     """With the first non-zero entry of a parameter multiplied by a factor, the verifier finds a counterexample."""
     for site, factor in sites.items():
         mutant = copy.deepcopy(model)
-        parameter = dict(single_mixer(mutant).named_parameters())[site]
+        parameter = parameter_of(mutant, site)
         places = parameter.nonzero()
         with torch.no_grad():
             parameter[tuple(places[0])] *= factor
