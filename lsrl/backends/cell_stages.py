@@ -61,12 +61,19 @@ class CellStages(Reading):
         self._append(stage, (), "map", len(source.domain))
 
     def _append(self, stage: Stage, states: tuple[str, ...], kind: str, baseline: int | None, note: str = "") -> None:
-        if isinstance(stage, MachineStage):
+        if isinstance(stage, MachineStage) and stage.sums is None:
             stage.sums = self._sums(stage)
         self._stages.append(stage)
         self._reports.append((stage, states, kind, baseline, note))
         for v, sets in stage.needs().items():
             self.sources[v].ask(sets)
+
+    def _append_pending(self, last: int) -> None:
+        """The stages that wait for the cells after number `last` to be built; those made last read none of the others.
+        """
+        for at, stage in self.pending[::-1]:
+            if at == last:
+                self._append(stage, (), "map", 2)
 
     def _sums(self, stage: MachineStage) -> Sums | None:
         """The stage by general thresholds, if they are cheaper; the sign of a register is no bit to be weighed."""

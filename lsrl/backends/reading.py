@@ -18,7 +18,9 @@ from lsrl.backends.counters import (
 )
 from lsrl.backends.cubes import Diagrams
 from lsrl.backends.finite import Step
+from lsrl.backends.long_sums import FEWEST, compared, cover_of, is_long, parts_of
 from lsrl.backends.stages import (
+    MachineStage,
     Source,
     Stage,
 )
@@ -35,7 +37,7 @@ from lsrl.backends.symbolic import (
 from lsrl.backends.symbolic import Leaf as VariableLeaf
 from lsrl.diagnostics import Span
 from lsrl.ir.graph import Graph
-from lsrl.ir.nodes import Const, Node, Read, operands
+from lsrl.ir.nodes import Compare, Const, Node, Read, operands
 from lsrl.types import Value
 
 __all__ = ["Layout", "Reading", "class_of", "class_of_value", "number_of", "result_of"]
@@ -84,6 +86,8 @@ class Reading:
         self._stages: list[Stage] = []
         self._maps: dict[int, int] = {}
         self._bits: list[int] = []
+        self._long: dict[Node, int | None] = {}
+        self.pending: list[tuple[int, MachineStage]] = []  # stages that wait, with the last cell that each reads
         self._reports: list[tuple[Stage, tuple[str, ...], str, int | None, str]] = []
         self._operations: dict[Node, Operation] = {}
         self._users: dict[Node, list[Node]] = {}
@@ -155,6 +159,10 @@ class Reading:
                 return VariableLeaf(self._input(scalar, node))
             if isinstance(node, Const):
                 return None
+            if isinstance(node, Compare) and is_long(node):
+                long = self._long_sum(node, me)
+                if long is not None:
+                    return VariableLeaf(long)
             home = self.structure.home(node)
             if home is not None and home is not me:
                 return VariableLeaf(self._node(node, home))
@@ -167,6 +175,48 @@ class Reading:
             return None
 
         return leaf
+
+    def _long_sum(self, node: Compare, me: StateCell | None) -> int | None:
+        """The variable of a comparison of many numbers, each of one variable; None if it is none, or about cell `me`.
+
+        Its units go between those who read it and the last cell that it reads: see `pending`.
+        """
+        cells = self.structure.deps[node] & ((1 << len(self.structure.cells)) - 1)
+        if me is not None and cells >> me.number & 1:
+            return None
+        if node not in self._long:
+            self._long[node] = None  # the parts may ask again
+            self._long[node] = self._new_long_sum(node, cells.bit_length() - 1)
+        return self._long[node]
+
+    def _new_long_sum(self, node: Compare, last: int) -> int | None:
+        parts = parts_of(node, lambda n: input_scalar(n) is not None or self.structure.home(n) is not None)
+        weights: dict[int, list[Rational]] = {}
+        bias = parts.bias
+        for c, n in parts.terms:
+            if self.structure.domain(n) is None:
+                return None
+            f = self._function((n,), {}, None)
+            support = self.diagrams.support(f)
+            if len(support) > 1 or any(isinstance(x, tuple) and isinstance(x[0], Linear) for x in self.diagrams.leaves(f)):
+                return None
+            if not support:
+                bias += c * Fraction(_first_number(self.diagrams.value(f)))
+                continue
+            if self.sources[support[0]].kind not in ("input", "observed", "lag"):
+                return None
+            mine = weights.setdefault(support[0], [0] * self.diagrams.sizes[support[0]])
+            for place in range(len(mine)):
+                mine[place] += c * Fraction(_first_number(self.diagrams.value(
+                    self.diagrams.child(f, support[0], place))))
+        sums = compared(node, weights, bias) if len(weights) >= FEWEST else None
+        if sums is None:
+            return None
+        variable = self._new(self._name(node), (False, True), node.span)
+        stage = MachineStage(self._name(node), cover_of(sums), (variable,), span=node.span, sums=sums)
+        self.sources[variable].home = stage
+        self.pending.append((last, stage))
+        return variable
 
     def _grid(self, state: str) -> Fraction:
         grid = self.ranges[self.reads[state]].grid if state in self.reads else Fraction(1)
@@ -260,12 +310,13 @@ class Reading:
     def _aside(self) -> Iterator[None]:
         """Evaluations in here leave no variables behind."""
         names = ("diagrams", "variables", "sources", "_inputs", "_nodes", "_observed", "_lagging", "_trackers",
-                 "_known_leaves", "_steps")
+                 "_known_leaves", "_steps", "_bits", "_long", "pending")
         saved = {n: getattr(self, n) for n in names}
         self.diagrams = Diagrams()
         self.variables = Variables(self.diagrams)
         self.sources, self._inputs, self._nodes, self._observed, self._trackers = {}, {}, {}, {}, {}
         self._lagging, self._known_leaves, self._steps = {}, {}, {}
+        self._bits, self._long, self.pending = [], {}, []
         try:
             yield
         finally:
@@ -295,6 +346,11 @@ def _alike(node: Node, domain: tuple[Value, ...], users: Sequence[Node]) -> list
         key = tuple(apply(u, [x.value if isinstance(x, Const) else value for x in operands(u)]) for u in users)
         groups.setdefault(key, []).append(value)
     return [tuple(g) for g in groups.values()]
+
+
+def _first_number(x: Hashable) -> Rational:
+    assert isinstance(x, tuple)
+    return number_of(x[0])
 
 
 def number_of(x: Hashable) -> Rational:

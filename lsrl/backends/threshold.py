@@ -42,9 +42,11 @@ class Planner(CounterStages):
         """The circuit of the whole program."""
         outputs = [self._output(name, node) for name, node in self.graph.outputs]
         for cell in reversed(self.structure.cells):
+            self._append_pending(cell.number)
             self._finish_trackers(cell.number)
             if self._observed.get(cell.number) or self._lagging.get(cell.number):
                 self._machine_cell(cell)
+        self._append_pending(-1)
         schedule = Schedule(self.graph.name, self.sources, self._stages[::-1], outputs)
         built = schedule.circuit()
         cells = tuple(CellReport(states, kind, stage.layer, stage.width, baseline, stage.span, note)
