@@ -88,7 +88,7 @@ def test_combinations_span_exactly(seed: int) -> None:
     rng = random.Random(seed)
     places = range(rng.randint(2, 7))
     sets = [frozenset(p for p in places if rng.random() < 0.5) for _ in range(rng.randint(1, 5))]
-    weights = [rng.choice([-2, 1, Fraction(1, 2), 3]) for _ in sets]
+    weights = [rng.choice([Fraction(-2), Fraction(1), Fraction(1, 2), Fraction(3)]) for _ in sets]
     wanted = [sum((w for w, s in zip(weights, sets, strict=True) if p in s), Fraction(5)) for p in places]
     found = combination(sets, places, wanted)
     assert found is not None
