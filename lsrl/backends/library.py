@@ -85,15 +85,17 @@ class TransformersModel(nn.Module):
     def forward(self, inputs: Mapping[str, Any] | Any) -> Any:
         """The outputs of every token, of sequences that begin here; inputs and outputs as those of `CompiledModel`."""
         from lsrl.backends.encode import decode_outputs
+        from lsrl.backends.layers import full_precision
 
         x = self.encoder(inputs)
         if 0 in x.shape[:2]:
             raw = x.new_zeros(*x.shape[:2], len(self.grids))
         else:
             peaks: list[float] = []
-            for layer in self.layers:
-                x = layer(x)
-                peaks.append(float(x.abs().max()) if x.numel() else 0.0)
+            with full_precision(x):
+                for layer in self.layers:
+                    x = layer(x)
+                    peaks.append(float(x.abs().max()) if x.numel() else 0.0)
             self.check(peaks)
             raw = self.readout(nn.functional.pad(x, (0, max(0, 1 - x.shape[-1]))))
         out = decode_outputs(raw, self.outputs, self.grids)
