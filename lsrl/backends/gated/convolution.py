@@ -24,15 +24,15 @@ NOW = TAPS - 1  # the tap of the token itself
 class ConvolvedMixer(Mixer):
     """A mixer with a state h (B, channels · states) and the convolution's last inputs (B, channels · (taps − 1)).
 
-    Unit k is channel k, and holds start + sign · channel / scale: of a gated unit the channel's first state (whose
-    scale is 1), of a lag its last input.
+    Unit k is channel k, and holds start + sign · x: x is, of a gated unit, the channel's first state over `gain`, and of
+    a lag its last input over `scale`.
     """
 
     def __init__(self, inputs: int, units: int, channels: int, states: int = 1) -> None:
         super().__init__()
         self.inputs, self.units, self.channels, self.states = inputs, units, channels, states
         self.tensors = (("h", channels * states), ("conv", channels * (TAPS - 1)))
-        self.scale = 1.0
+        self.scale = self.gain = 1.0
         self.register_buffer("lags", torch.zeros(units, dtype=torch.bool))
         self.register_buffer("start", torch.zeros(units, dtype=torch.float64))
         self.register_buffer("sign", torch.ones(units, dtype=torch.float64))
@@ -44,7 +44,7 @@ class ConvolvedMixer(Mixer):
         self.get_buffer("sign").copy_(torch.tensor([float(sign_of(u)) for u in units]))
 
     def contents(self, state: State) -> Tensor:
-        h = state[0].double().reshape(-1, self.channels, self.states)[:, : self.units, 0]
+        h = state[0].double().reshape(-1, self.channels, self.states)[:, : self.units, 0] / self.gain
         last = state[1].double().reshape(-1, self.channels, TAPS - 1)[:, : self.units, -1] / self.scale
         return self.get_buffer("start") + self.get_buffer("sign") * torch.where(self.lags, last, h)
 
@@ -52,7 +52,7 @@ class ConvolvedMixer(Mixer):
         held = self.get_buffer("sign") * (contents.double() - self.get_buffer("start"))
         h = contents.new_zeros(contents.shape[0], self.channels, self.states, dtype=torch.float64)
         conv = contents.new_zeros(contents.shape[0], self.channels, TAPS - 1, dtype=torch.float64)
-        h[:, : self.units, 0] = torch.where(self.lags, torch.zeros_like(held), held)
+        h[:, : self.units, 0] = torch.where(self.lags, torch.zeros_like(held), held * self.gain)
         conv[:, : self.units, -1] = torch.where(self.lags, held * self.scale, torch.zeros_like(held))
         return h.flatten(1).to(self.dtype), conv.flatten(1).to(self.dtype)
 

@@ -8,10 +8,10 @@ Spaces", section 3.2, algorithm 2, and the block of section 3.4), as the mixer o
     h(t) = exp(Δ(t) A) h(t − 1) + Δ(t) B(t) u(t)       A = −exp(A_log); for each channel N states
     y(t) = W_out ((C(t) · h(t) + D u(t)) silu(z(t))) + b_out
 
-With a power of two S so large that exp(−S) is 0 and softplus(S) is S, all that follows is exact. silu(S n) is
-S max(0, n) for whole n; B = S⁻², C = 1 and silu(z) = S are constants. Δ = 0 keeps a state and admits nothing; Δ = S
-with A = −1 forgets it, and with A = 0 adds to it. A sum that can be cleared has A so small that Δ = S keeps it and a
-much larger Δ forgets it. A lag is the convolution's tap one token back, passed on by D.
+With a power of two S at which softplus and silu are their argument, all that follows is exact: silu(S n) is S n for
+whole n ≥ 0; B = C = 1/8 and silu(z) = S are constants, and W_out undoes the gain. Δ = 0 keeps a state and admits
+nothing; Δ = S with A far below 0 forgets it, and with A = 0 adds to it. A sum that can be cleared has A so small that
+Δ = S keeps it and a much larger Δ forgets it. A lag is the convolution's tap one token back, passed on by D.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from lsrl.backends.library import LibraryMixer, fill, import_part
 
 __all__ = ["TARGET", "MambaMixer"]
 
-SCALE = {torch.float32: 128, torch.float64: 1024}  # S
+SCALE = {torch.float32: 32.0, torch.float64: 64.0}  # S
+SHUT = {torch.float32: 128.0, torch.float64: 1024.0}  # exp(−x), and softplus(−x), are 0
 # For sums that are cleared: |A| = 2^−p and Δ = 2^q, so that exp(−S 2^−p) rounds to 1 and exp(−2^(q − p)) to 0.
 CLEARED = {torch.float32: (35, 43), torch.float64: (70, 81)}
 _NEVER = -200.0  # A_log of a state that is never forgotten: exp(−200) S is 0 or rounds away beside 1
@@ -46,7 +47,8 @@ class MambaMixer(ConvolvedMixer):
     def __init__(self, inputs: int, units: int, channels: int, rank: int, states: int, dtype: torch.dtype) -> None:
         super().__init__(inputs, units, channels, states)
         self.rank = rank
-        self.scale = float(SCALE[dtype])
+        self.scale = SCALE[dtype]
+        self.gain = self.scale**2 / 8
         self.in_proj = nn.Linear(inputs, 2 * channels, dtype=dtype)
         self.conv1d = nn.Conv1d(channels, channels, TAPS, groups=channels, dtype=dtype)
         self.x_proj = nn.Linear(channels, rank + 2 * states, bias=False, dtype=dtype)
@@ -109,8 +111,8 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> Mamba
     scale = SCALE[dtype]
     writes, which = gates_of(units)
     channels = [_channel(u, gate, dtype) for u, gate in zip(units, which, strict=True)]
-    channels += [_Channel(w, bias=-scale) for w in writes]
-    channels.append(_Channel(constant(1), bias=-scale))
+    channels += [_Channel(w, bias=-SHUT[dtype]) for w in writes]
+    channels.append(_Channel(constant(1), bias=-SHUT[dtype]))
     n, rank = len(channels), max(1, len(writes))
     mixer = MambaMixer(inputs, len(units), n, rank, 1, dtype)
     mixer.describe(units)
@@ -126,8 +128,7 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> Mamba
         mixer.conv1d.bias[n - 1] = scale
         for j in range(len(writes)):
             mixer.x_proj.weight[j, len(units) + j] = 1
-        mixer.x_proj.weight[rank, n - 1] = scale**-3
-        mixer.x_proj.weight[rank + 1, n - 1] = 1 / scale
+        mixer.x_proj.weight[rank:, n - 1] = 1 / (8 * scale)
         for k, c in enumerate(channels):
             if k != n - 1:
                 mixer.conv1d.weight[k, 0, c.tap] = 1
@@ -137,25 +138,25 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> Mamba
             mixer.A_log[k] = c.a_log
             mixer.D[k] = c.skip
         for k, u in enumerate(units):
-            mixer.out_proj.weight[k, k] = sign_of(u) / (scale if isinstance(u, Gated) else scale**2)
+            mixer.out_proj.weight[k, k] = sign_of(u) / (scale * (mixer.gain / 8 if isinstance(u, Gated) else scale))
             mixer.out_proj.bias[k] = float(u.start)
     return mixer
 
 
 def _channel(unit: Gated | Lag, gate: int | None, dtype: torch.dtype) -> _Channel:
-    scale = float(SCALE[dtype])
+    scale, shut = SCALE[dtype], SHUT[dtype]
     takes = driver(unit)
     if isinstance(unit, Lag):
-        return _Channel(takes, NOW - 1, bias=-scale, skip=1.0)
+        return _Channel(takes, NOW - 1, bias=-shut, skip=1.0)
     if gate is None:
         keeps = unit.keeps[0][0] if unit.keeps else ZERO
         if keeps.bias not in (0, 1):
             raise ValueError(f"a factor of {keeps.bias}")
-        return _Channel(takes, bias=scale, a_log=_NEVER if keeps.bias else 0.0)
+        return _Channel(takes, bias=scale, a_log=_NEVER if keeps.bias else math.log(shut / scale))
     if unit.adds:
         small, large = CLEARED[dtype]
         return _Channel(takes, gate=gate, clear=2.0**large / scale, bias=scale, a_log=-small * math.log(2))
-    return _Channel(takes, gate=gate, clear=2.0, bias=-scale)
+    return _Channel(takes, gate=gate, clear=shut / scale + 1, bias=-shut, a_log=math.log(shut / scale))
 
 
 TARGET = gated_target("mamba", "Mamba (Gu and Dao 2023): latches, counters with resets, delays, and what is made of them",

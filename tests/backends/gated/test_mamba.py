@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lsrl.backends.gated.mamba import CLEARED, SCALE, MambaMixer
+from lsrl.backends.gated.mamba import CLEARED, SCALE, SHUT, MambaMixer
 from lsrl.diagnostics import LsrlError
 from lsrl.verify import verify
 from tests.backends.gated.convolved_mixers import (
@@ -78,13 +78,14 @@ def test_the_layer_is_the_published_one() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_every_constant_saturates(dtype: torch.dtype) -> None:
-    s = torch.tensor(float(SCALE[dtype]), dtype=dtype)
+    s, shut = torch.tensor(SCALE[dtype], dtype=dtype), torch.tensor(SHUT[dtype], dtype=dtype)
     small, large = CLEARED[dtype]
     a = -torch.exp(torch.tensor(-small * math.log(2), dtype=dtype))
-    assert torch.exp(-s) == 0 and torch.exp(s * a) == 1 and torch.exp(2.0**large * a) == 0
-    assert torch.nn.functional.softplus(s) == s and torch.nn.functional.softplus(-s) == 0
-    n = torch.arange(-3000, 3000, dtype=dtype)
-    assert torch.equal(torch.nn.functional.silu(s * n), s * n.clamp(min=0))
+    assert torch.exp(-shut) == 0 and torch.exp(s * a) == 1 and torch.exp(2.0**large * a) == 0
+    assert torch.exp(s * -torch.exp(torch.log(shut / s))) == 0
+    assert torch.nn.functional.softplus(s) == s and torch.nn.functional.softplus(-shut) == 0
+    n = torch.arange(5000, dtype=dtype)
+    assert torch.equal(torch.nn.functional.silu(s * n), s * n)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
