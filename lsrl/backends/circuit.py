@@ -166,13 +166,15 @@ class Register:
 
 @dataclass(frozen=True, slots=True)
 class Gated:
-    """Σ keep(below at t) · unit(t − 1) + add(below at t): a linear recurrence; only in gated linear layers.
+    """± Σ keep(below at t) · unit(t − 1) + add(below at t): a linear recurrence; only in gated linear layers.
 
     keeps: (keep, unit of the same layer); a keep is constant or in [−1, 1]. Without any the unit passes `add` on. A
     module that has a gate a channel hosts units that keep themselves only; one whose gate also scales what is added,
     only those whose `add` is 0 wherever `keep` is not.
     lo, hi: what it never leaves, None where there is no bound. adds: `add` is 0 wherever `keep` is 0, so that the unit
     is a sum which the gate clears.
+    flip: a bit of the layer below: while it is 1 the sum is taken with a minus sign; each `keep` is then 0 or 1.
+    before: others see the unit as it was before the token.
     """
 
     keeps: tuple[tuple[Form, int], ...]
@@ -182,6 +184,8 @@ class Gated:
     lo: Rational | None = 0
     hi: Rational | None = 1
     adds: bool = False
+    flip: Form = ZERO
+    before: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,9 +405,10 @@ class Circuit:
 
 def _signals(layer: Layer, contents: list[Rational], before: list[Rational]) -> list[Rational]:
     """What other units see of the contents: of a register its sign, of a lag the content before."""
-    if not any(isinstance(u, Register | Lag) for u in layer):
+    if not any(isinstance(u, Register | Lag | Gated) for u in layer):
         return contents
-    return [(c > 0) - (c < 0) if isinstance(u, Register) else b if isinstance(u, Lag) else c
+    return [(c > 0) - (c < 0) if isinstance(u, Register)
+            else b if isinstance(u, Lag) or (isinstance(u, Gated) and u.before) else c
             for u, c, b in zip(layer, contents, before, strict=True)]
 
 
@@ -425,7 +430,7 @@ def _update(unit: Unit, below: list[Rational], own: list[Rational], old: Rationa
             return kept + (1 if unit.up.on(below, own) else -1)
         case Gated():
             kept = sum((keep.value(below) * own[i] for keep, i in unit.keeps), Fraction(0))
-            total = kept + unit.add.value(below)
+            total = kept * (1 - 2 * unit.flip.value(below)) + unit.add.value(below)
             return int(total) if Fraction(total).denominator == 1 else total
         case Lag():
             return unit.below.value(below)

@@ -9,7 +9,21 @@ import torch
 from lsrl.backends import gru, lstm, rnn_relu, rnn_tanh, slstm
 from lsrl.backends.circuit import Circuit
 from lsrl.backends.emission import Emission, short
-from lsrl.backends.gated import bilinear, linear, mamba, mingru, rglru
+from lsrl.backends.gated import (
+    bilinear,
+    gateloop,
+    gla,
+    hgrn,
+    linear,
+    lru,
+    mamba,
+    mingru,
+    minlstm,
+    mlstm,
+    retnet,
+    rglru,
+    rwkv,
+)
 from lsrl.backends.least_dtype import least_dtype
 from lsrl.backends.lower import threshold_circuit
 from lsrl.backends.model import CompiledModel, assemble, program_hash
@@ -37,6 +51,14 @@ TARGETS: dict[str, Target] = {t.name: t for t in (
            relu_circuit, rnn_relu.emit, rnn_relu.TECHNOLOGY, dtypes=DTYPES),
     linear.TARGET,
     mingru.TARGET,
+    minlstm.TARGET,
+    hgrn.TARGET,
+    gla.TARGET,
+    mlstm.TARGET,
+    rwkv.TARGET,
+    gateloop.TARGET,
+    retnet.TARGET,
+    lru.TARGET,
     bilinear.TARGET,
     mamba.TARGET,
     rglru.TARGET,

@@ -83,8 +83,9 @@ def _scaled(u: Unit, s: int, below: Sequence[int], own: Sequence[int]) -> Unit:
     assert not isinstance(u, Register)
     if isinstance(u, Gated):
         keeps = tuple((_divided(keep, below).scale(Fraction(s, own[j])), j) for keep, j in u.keeps)
-        return replace(u, keeps=keeps, add=_whole(_divided(u.add, below).scale(s)), start=_plain(Fraction(u.start) * s),
-                       lo=None if u.lo is None else u.lo * s, hi=None if u.hi is None else u.hi * s)
+        return replace(u, keeps=keeps, add=_whole(_divided(u.add, below).scale(s)), flip=_divided(u.flip, below),
+                       start=_plain(Fraction(u.start) * s), lo=None if u.lo is None else u.lo * s,
+                       hi=None if u.hi is None else u.hi * s)
     if isinstance(u, Lag):
         return replace(u, below=_whole(_divided(u.below, below).scale(s)), start=_plain(Fraction(u.start) * s),
                        hi=None if u.hi is None else u.hi * s)

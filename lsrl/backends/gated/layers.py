@@ -103,15 +103,19 @@ class DiagonalMixer(Mixer):
         """x (…, inputs) → a, b (…, channels)."""
         raise NotImplementedError
 
+    def shown(self, h: Tensor, x: Tensor) -> Tensor:
+        """h (…, channels), x (…, inputs) → what stands before the read-out (…, channels)."""
+        return h
+
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         a, b = self.gates(x)
         h = gated_scan(a, b, state[0])
-        return self.output(h), (h[:, -1],)
+        return self.output(self.shown(h, x)), (h[:, -1],)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         a, b = self.gates(x)
         h = a * state[0] + b
-        return self.output(h), (h,)
+        return self.output(self.shown(h, x)), (h,)
 
 
 class GatedLayer(Layer):

@@ -20,6 +20,7 @@ from lsrl.analysis.details import Gated as GatedDetail
 from lsrl.analysis.expressions import Expressions
 from lsrl.analysis.interval import Range
 from lsrl.backends.circuit import (
+    ZERO,
     Bit,
     CellReport,
     Circuit,
@@ -40,7 +41,8 @@ from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.gated.dense import build_automaton, build_system
 from lsrl.backends.gated.apart import hold_apart, is_kept
 from lsrl.backends.gated.gates import Gates
-from lsrl.backends.holdings import common, domain_of
+from lsrl.backends.gated.toggles import cofactors, equal
+from lsrl.backends.holdings import Fold, common, domain_of
 from lsrl.backends.refusal import refuse, refuse_numeric
 from lsrl.backends.relu import NumberLowering, refusal_code
 from lsrl.backends.symbolic import NotHostedError
@@ -52,6 +54,7 @@ from lsrl.types import Bool, Int, Real, Value
 
 __all__ = ["GatedLowering", "gated_circuit"]
 
+_CONSTANT = "whether it keeps its value depends on the input, and the factor of a linear recurrence is a constant"
 _ONE_HOT = 16  # values of a state that is held one-hot rather than as a number
 
 
@@ -119,6 +122,8 @@ class GatedLowering(NumberLowering):
             self._number(cell, s, gated.g, gated.u)
         elif isinstance(affine, Affine):
             self._number(cell, s, self.make.const(affine.matrix[0][0]), affine.u[0])
+        elif isinstance(s.type, Bool):
+            self._switch(cell, s)
         else:
             raise NotHostedError(cell.nexts[0], "its next value is no product of a gate and the old one, plus a term "
                                  "of the input")
@@ -140,8 +145,7 @@ class GatedLowering(NumberLowering):
 
     def _latch(self, cell: Cell, s: State, latch: Latch) -> None:
         if self.gates.keeps == "constant":
-            raise NotHostedError(s.next, "whether it keeps its value depends on the input, and the factor of a linear "
-                                 "recurrence is a constant")
+            raise NotHostedError(s.next, _CONSTANT)
         write, value = self.made(latch.write), self.made(latch.value)
         r = self.range_of(s)
         if isinstance(s.type, Bool) or (r.count is not None and r.count <= _ONE_HOT):
@@ -184,6 +188,37 @@ class GatedLowering(NumberLowering):
             places = frozenset(i for i, v in enumerate(held.domain) if v)
         return held.layer, lambda layer: held.member(places, layer)
 
+    def _switch(self, cell: Cell, s: State) -> None:
+        """A bit that inputs keep, set, clear or swap: s := (after 1 − after 0) s + after 0."""
+        low, high = cofactors(cell, s, self.make)
+        swapped = self.made(self.make.logic("and", [low, self.make.logic("not", [high])]))
+        if self._never(swapped):
+            self._latch(cell, s, Latch(equal(low, high, self.make), low))
+            return
+        if not self.gates.signs:
+            raise NotHostedError(s.next, "its values are swapped, and no factor of this architecture is negative")
+        if self.gates.keeps == "shared":
+            raise NotHostedError(s.next, "its values are swapped, and the gate that keeps all of it admits nothing")
+        same = self.made(equal(low, high, self.make))
+        if self.gates.keeps == "constant" and not (isinstance(same, Const) and isinstance(low, Const)):
+            raise NotHostedError(s.next, _CONSTANT)
+        low = self.made(low)
+        layer = 1 + max(self.maps.level(low), self.maps.level(same))
+        symbol = Symbol(s.name, s.span, (s.name,))
+        add = self.maps.bit(low, layer - 1)
+        u = self.keeping(layer, constant(1) - self.maps.bit(same, layer - 1), add, symbol, int(s.init is True),
+                          flip=add)
+        both = constant(1) - signal(u), signal(u)
+        self.keep(s, Choice(self.wiring, symbol, (False, True), layer, lambda places: both[1 in places]))
+        self.note(Placement(layer, (s.name,), ((False,), (True,)), both, ((), (u,)), (u,)), self._report(cell, layer))
+
+    def _never(self, node: Node) -> bool:
+        """Whether a bool is false whatever it depends on."""
+        if isinstance(node, Const):
+            return not node.value
+        held = self.maps.held[node]
+        return isinstance(held, Fold) and not any(held.table)
+
     def _number(self, cell: Cell, s: State, factor: Node, add: Node) -> None:
         """s := factor · s + add in one channel."""
         factor, add = self.made(factor), self.made(add)
@@ -195,11 +230,17 @@ class GatedLowering(NumberLowering):
         r = self.range_of(s)
         assert isinstance(s.init, int | Fraction)
         grid = common(common(q.grid, Fraction(s.init)), r.grid or Fraction(0)) or Fraction(1)
-        layer = 1 + max(self.maps.level(factor), q.layer)
+        negative = None
+        if not isinstance(factor, Const) and self.ranges[factor].lo == -1:
+            negative = self.made(self.make.compare("<", factor, self.make.zero))
+            factor = self.made(self.make.compare("!=", factor, self.make.zero))
+        layer = 1 + max(self.maps.level(factor), q.layer, 0 if negative is None else self.maps.level(negative))
         keep = self.factor(factor, layer - 1)
+        flip = ZERO if negative is None else self.maps.bit(negative, layer - 1)
         symbol = Symbol(s.name, s.span, (s.name,))
         lo, hi = (None if x is None else x / grid for x in (r.lo, r.hi))
-        unit = self.keeping(layer, keep, q.at(layer - 1).scale(1 / grid), symbol, Fraction(s.init) / grid, lo, hi)
+        unit = self.keeping(layer, keep, q.at(layer - 1).scale(1 / grid), symbol, Fraction(s.init) / grid, lo, hi,
+                            flip=flip)
         form = signal(unit, grid)
         self.keep(s, Quantum(self.wiring, symbol, layer, form, r.lo, r.hi, grid))
         placement = Placement(layer, (), numbers=((s.name, Count(form, ((unit, 1 / grid, 0, False),))),))
@@ -226,8 +267,7 @@ class GatedLowering(NumberLowering):
         """That a gate, or a parameter, can be that factor; its value, if it is constant."""
         known = Fraction(factor.value) if isinstance(factor, Const) else None  # type: ignore[arg-type]
         if known is None and self.gates.keeps == "constant":
-            raise NotHostedError(s.next, "whether it keeps its value depends on the input, and the factor of a linear "
-                                 "recurrence is a constant")
+            raise NotHostedError(s.next, _CONSTANT)
         if known is not None and known.denominator > 1:
             raise NotHostedError(s.next, "its old value is multiplied by a fraction, so it has no grid")
         if known is not None and self.gates.mixing in ("constant", "matrix"):
@@ -254,7 +294,7 @@ class GatedLowering(NumberLowering):
             q, r = self.maps.quantum(s.next), self.range_of(s)
             grid, layer = common(q.grid, Fraction(s.init)), q.layer + 1
             lo, hi = (None if x is None else x / grid for x in (r.lo, r.hi))
-            unit = Gated((), q.at(layer - 1).scale(1 / grid), symbol, Fraction(s.init) / grid, lo, hi)
+            unit = Gated((), q.at(layer - 1).scale(1 / grid), symbol, Fraction(s.init) / grid, lo, hi, before=True)
             form = signal(self.wiring.add(layer, unit), grid)
             self.keep(s, Quantum(self.wiring, symbol, layer, form, r.lo, r.hi, grid))
             return
@@ -263,7 +303,8 @@ class GatedLowering(NumberLowering):
 
         def old(places: frozenset[int]) -> Form:
             start = int(any(domain[p] == s.init for p in places))
-            return signal(self.wiring.add(layer, Gated((), self._among(c, domain, places), symbol, start)))
+            unit = Gated((), self._among(c, domain, places), symbol, start, before=True)
+            return signal(self.wiring.add(layer, unit))
 
         self.keep(s, Choice(self.wiring, symbol, domain, layer, old))
 
@@ -281,14 +322,15 @@ class GatedLowering(NumberLowering):
             for n in self.graph.nodes:
                 if isinstance(n, Read) and n.state == s.name:
                     self.maps.held[n] = held
-            self.cell.pop(s.next, None)
+            home = self.cell.get(s.next)  # what stands between is a map of the old value and the input
+            self.cell = {n: c for n, c in self.cell.items() if c is not home}
         else:
             self.maps.held[s.next] = held
 
     def _late(self, read: Read, s: State) -> None:
         """The value of a state before the token, from that after it."""
         held = None if isinstance(s.next, Const) else self.maps.held[s.next]
-        if self.gates.lag == "rough" and domain_of(s.next, self.ranges[s.next]) is not None:
+        if self.gates.lag != "exact" and domain_of(s.next, self.ranges[s.next]) is not None:
             held = None  # bits of a number of few values
         symbol = Symbol(f"old {s.name}", s.span, (s.name,))
         assert isinstance(s.init, int | Fraction)
@@ -308,7 +350,7 @@ class GatedLowering(NumberLowering):
             two = self.wiring.relu(layer + 1, x - 1, 3, symbol) - self.wiring.relu(layer + 1, x - 3, 1, symbol)
             return self.wiring.bit(layer + 2, two - 1, symbol)
 
-        if self.gates.lag == "exact":
+        if self.gates.lag in ("exact", "bits"):
             self.maps.held[read] = Choice(self.wiring, symbol, domain, layer, lag)
         else:
             self.maps.held[read] = Choice(self.wiring, symbol, domain, layer + 2, clean)
@@ -341,10 +383,11 @@ class GatedLowering(NumberLowering):
     # Small things
 
     def keeping(self, layer: int, keep: Form, add: Form, symbol: Symbol, start: Rational, lo: Rational | None = 0,
-                 hi: Rational | None = 1, adds: bool = False) -> int:
+                hi: Rational | None = 1, adds: bool = False, flip: Form = ZERO) -> int:
         """A unit that keeps itself as `keep` says."""
         units = self.wiring.units(layer)
-        units.append(Gated(((keep, len(units)),), add, symbol, start, lo, hi, adds))
+        before = self.gates.lag == "before"
+        units.append(Gated(((keep, len(units)),), add, symbol, start, lo, hi, adds, flip, before))
         return len(units) - 1
 
     def range_of(self, s: State) -> Range:

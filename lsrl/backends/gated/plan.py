@@ -12,18 +12,20 @@ from torch import Tensor
 from lsrl.backends.certificate import PRECISION
 from lsrl.backends.circuit import ZERO, Form, Gated, Lag, Rational, constant
 
-__all__ = ["GATE", "Channel", "Plan", "digit", "gate_rows", "make_plan", "rows"]
+__all__ = ["GATE", "OPEN", "Channel", "Plan", "always", "digit", "gate_rows", "make_plan", "rows"]
 
 GATE = {torch.float32: 200.0, torch.float64: 1600.0}  # |argument| of a sigmoid: twice what makes it exact
+OPEN = 64.0  # SiLU(64) = 64 exactly, in float32 and float64
 Units = Sequence[Gated | Lag]
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """h := keep · h + add, forms over the layer below; where `keep` is 1 or has one sign, by what target."""
+    """h := keep · h + add, forms over the layer below. flip: the bit that takes `keep`, then 0 or 1, with a minus."""
 
     keep: Form
     add: Form
+    flip: Form = ZERO
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def make_plan(units: Units, dtype: torch.dtype, shared: bool) -> Plan:
         if isinstance(unit, Gated):
             if any(i != k for _, i in unit.keeps):
                 raise ValueError("a channel keeps itself only")
-            channels.append(Channel(unit.keeps[0][0] if unit.keeps else ZERO, unit.add))
+            channels.append(Channel(unit.keeps[0][0] if unit.keeps else ZERO, unit.add, unit.flip))
             weight[k, k] = 1
             continue
         if unit.hi != 1:
@@ -83,6 +85,11 @@ def rows(forms: Sequence[Form], inputs: int) -> tuple[Tensor, Tensor]:
         for w, i in form.terms:
             weight[k, i] = float(w)
     return weight, torch.tensor([float(f.bias) for f in forms], dtype=torch.float64)
+
+
+def always(n: int, inputs: int, value: float) -> tuple[Tensor, Tensor]:
+    """Weights and biases of n numbers that are `value` whatever the input."""
+    return torch.zeros(n, inputs, dtype=torch.float64), torch.full((n,), float(value), dtype=torch.float64)
 
 
 def gate_rows(keeps: Sequence[Form], inputs: int, strength: float) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["gated_scan", "matrix_scan", "shifted"]
+__all__ = ["gated_scan", "matrix_scan", "max_plus_scan", "shifted"]
 
 _MOST = 1 << 24  # numbers in one pass; longer sequences are taken in parts
 
@@ -46,6 +46,17 @@ def matrix_scan(m: Tensor, b: Tensor, h: Tensor) -> Tensor:
         out.append(y)
         h = y[:, -1]
     return out[0] if len(out) == 1 else torch.cat(out, 1)
+
+
+def max_plus_scan(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
+    """h(t) = max(a(t) + h(t − 1), b(t)) for a, b (B, T, N) and the h (B, N) before; → (B, T, N)."""
+    y = torch.cat([torch.maximum(b[:, :1], a[:, :1] + h.unsqueeze(1)), b[:, 1:]], 1)
+    step = 1
+    while step < a.shape[1]:
+        y = torch.cat([y[:, :step], torch.maximum(y[:, step:], a[:, step:] + y[:, :-step])], 1)
+        a = torch.cat([a[:, :step], a[:, step:] + a[:, :-step]], 1)
+        step *= 2
+    return y
 
 
 def shifted(x: Tensor, before: Tensor) -> Tensor:

@@ -1,0 +1,65 @@
+"""Gated linear attention (Yang et al. 2023, "Gated Linear Attention Transformers with Hardware-Efficient Training",
+section 4), with heads of one key and one value channel.
+
+    α(t) = σ(W_α x(t) + b_α)^(1/τ),  τ = 16
+    S(t) = α(t) ⊙ S(t − 1) + k(t)ᵀ v(t),  o(t) = q(t) S(t)
+    r(t) = Swish(W_r x(t) + b_r),  y(t) = (r(t) ⊙ o(t)) W_O + b_O
+
+with q, k, v affine in x(t) (their biases stand for that of the norm in front of the published layer, seen through the
+projection). W_α is of full rank here, not a product of two thin matrices, and the norm of o is left out. α is computed
+as exp(log σ(·) / τ). It depends on the input apart from what is added, so latches and counters are hosted, and as it
+lies in [0, 1], no swaps. Here q = k = 1, and Swish(64) = 64 is taken back in W_O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from lsrl.backends.circuit import Gated, Lag
+from lsrl.backends.gated.layers import DiagonalMixer, Projection
+from lsrl.backends.gated.plan import GATE, OPEN, always, gate_rows, make_plan, rows
+from lsrl.backends.gated.target import Gates, gated_target
+
+__all__ = ["TARGET", "GatedLinearAttention"]
+
+TAU = 16
+
+
+class GatedLinearAttention(DiagonalMixer):
+    """See the module."""
+
+    def __init__(self, inputs: int, units: int, channels: int, dtype: torch.dtype) -> None:
+        super().__init__(inputs, units, channels, dtype)
+        self.alpha, self.q, self.k, self.v, self.r = (
+            Projection(inputs, channels, dtype=dtype) for _ in range(5))
+
+    def gates(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.exp(nn.functional.logsigmoid(self.alpha(x)) / TAU), self.k(x) * self.v(x)
+
+    def shown(self, h: Tensor, x: Tensor) -> Tensor:
+        q: Tensor = self.q(x)
+        return q * h * nn.functional.silu(self.r(x))
+
+
+def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> GatedLinearAttention:
+    """The mixer of some units."""
+    plan = make_plan(units, dtype, shared=False)
+    n = len(plan.channels)
+    mixer = GatedLinearAttention(inputs, len(units), n, dtype)
+    # σ(z)^(1/τ) = ε at σ(z) = ε^τ, which is no float: z is its logarithm, as σ(z) is exp(z) there.
+    weight, bias = gate_rows([c.keep for c in plan.channels], inputs, TAU * GATE[dtype])
+    for k, c in enumerate(plan.channels):
+        if c.keep.is_constant and c.keep.bias not in (0, 1):
+            bias[k] = TAU * torch.log(torch.tensor(float(c.keep.bias), dtype=torch.float64))
+    mixer.fill(replace(plan, readout=plan.readout / OPEN), {
+        "alpha": (weight, bias), "v": rows([c.add for c in plan.channels], inputs),
+        "q": always(n, inputs, 1), "k": always(n, inputs, 1), "r": always(n, inputs, OPEN)})
+    return mixer
+
+
+TARGET = gated_target("gla", "gated linear attention (Yang et al. 2023): latches, counters", GatedLinearAttention, make,
+                      Gates(keeps="free", lag="rough"))
