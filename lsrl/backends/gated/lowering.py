@@ -210,7 +210,7 @@ class GatedLowering(NumberLowering):
                           flip=add)
         both = constant(1) - signal(u), signal(u)
         self.keep(s, Choice(self.wiring, symbol, (False, True), layer, lambda places: both[1 in places]))
-        self.note(Placement(layer, (s.name,), ((False,), (True,)), both, ((), (u,)), (u,)), self._report(cell, layer))
+        self.note(Placement(layer, (s.name,), ((False,), (True,)), both, ((), (u,)), (u,)), self.report(cell, layer))
 
     def _never(self, node: Node) -> bool:
         """Whether a bool is false whatever it depends on."""
