@@ -214,10 +214,13 @@ class ModelMachine:
         self._parts = [_Rows() for _ in one]
         self._dtypes = [x.dtype for x in one]
         self._joint = _Rows()
-        self.start = int(self._number(one)[0])
+        self.start = int(self._number(one, 1)[0])
 
-    def _number(self, tensors: Sequence[torch.Tensor]) -> Ids:
+    def _number(self, tensors: Sequence[torch.Tensor], batch: int) -> Ids:
         import torch
+
+        if not self._parts:  # a model without memory has one state
+            return np.zeros(batch, np.int64)
 
         columns = []
         for part, axis, x in zip(self._parts, self._axes, tensors, strict=True):
@@ -229,7 +232,7 @@ class ModelMachine:
         import torch
         from torch.utils._pytree import tree_unflatten
 
-        parts = self._joint.rows[states]
+        parts = self._joint.rows[states] if self._parts else np.empty((len(states), 0), np.int64)
         tensors = [torch.from_numpy(part.rows[parts[:, k]]).view(dtype).movedim(0, axis)
                    for k, (part, axis, dtype) in enumerate(zip(self._parts, self._axes, self._dtypes, strict=True))]
         return tree_unflatten(tensors, self._form)
@@ -244,7 +247,7 @@ class ModelMachine:
                 part = slice(lo, lo + self.batch)
                 inputs = self._letters.tensors(letters[part])
                 answer, state = self._model.step(inputs, self._gather(states[part]))
-                after[part] = self._number(tree_flatten(state)[0])
+                after[part] = self._number(tree_flatten(state)[0], len(states[part]))
                 out[part] = self._read.numbers(answer)
         return after, out
 

@@ -12,6 +12,7 @@ from lsrl.backends.registry import TARGETS, compile_graph
 from lsrl.diagnostics import LsrlError, Source
 from lsrl.frontend.modules import read_module
 from lsrl.interpreter import Interpreter
+from lsrl.verify import verify
 from lsrl.verify.testing import run_model
 
 PROGRAMS = {
@@ -42,5 +43,6 @@ def test_little_to_do(name: str, target: str, uniform: bool, tmp_path: Path) -> 
         return
     model = compile_graph(graph, target, torch.float32, uniform)
     assert list(run_model(model, graph, rows)) == want
+    assert verify(graph, model).kind == "PROVED"
     model.save(tmp_path / "p.safetensors")
     assert list(run_model(load_model(tmp_path / "p.safetensors"), graph, rows)) == want
