@@ -11,6 +11,7 @@ from lsrl.backends.circuit import Circuit
 from lsrl.backends.emission import Emission, short
 from lsrl.backends.gated import (
     bilinear,
+    delta,
     gateloop,
     gla,
     hgrn,
@@ -59,6 +60,7 @@ TARGETS: dict[str, Target] = {t.name: t for t in (
     gateloop.TARGET,
     retnet.TARGET,
     lru.TARGET,
+    delta.TARGET,
     bilinear.TARGET,
     mamba.TARGET,
     rglru.TARGET,

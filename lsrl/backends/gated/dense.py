@@ -11,6 +11,7 @@ import numpy as np
 from lsrl.analysis.automaton import Automaton, minimise
 from lsrl.analysis.cells import Cell
 from lsrl.backends.circuit import (
+    Bit,
     CellReport,
     Count,
     Form,
@@ -49,16 +50,22 @@ def build_automaton(lowering: GatedLowering, cell: Cell, automaton: Automaton) -
     maps, wiring = lowering.maps, lowering.wiring
     letters = [maps.joint(small.boundary, frozenset(m)) for m in small.members] if k > 1 else []
     below = max((c.layer for c in letters), default=0)
+    on = [letter.member(frozenset(i for i, v in enumerate(letter.domain) if v), below) for letter in letters]
+    alone = lowering.gates.mixing == "permutation"  # a letter is then a signal of its own
+    if alone and any(f.bias or len(f.terms) > 1 or f.terms[0][0] != 1 for f in on):
+        below += 1
+        on = [wiring.bit(below, f, Symbol(f"letter {x}", cell.span)) for x, f in enumerate(on)]
+    if alone and k == 1:
+        below, on = 1, [signal(wiring.add(1, Bit(constant(1), Form(), Symbol("always", cell.span))))]
     layer = below + 1
 
     def letter(places: frozenset[int]) -> Form:
         """[the letter is of one of some classes], over the layer below."""
-        if len(places) == k:
+        if not alone and len(places) == k:
             return constant(1)
-        if len(places) > k // 2:
+        if not alone and len(places) > k // 2:
             return constant(1) - letter(frozenset(range(k)) - places)
-        return Form.total(letters[x].member(frozenset(i for i, v in enumerate(letters[x].domain) if v), below)
-                          for x in places)
+        return Form.total(on[x] for x in places)
 
     name = ", ".join(cell.states)
     units = wiring.units(layer)
