@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lsrl.types import Bool, Int, Real, Symbols, Type, Value
-from tests.gated_outcomes import GATED, OUTCOMES
+from tests.gated_outcomes import OUTCOMES
 from tests.oracles import ORACLES, OTHER, Oracle
 
 __all__ = ["CORPUS", "DEFAULTS", "OTHER", "ROOT", "Case", "decoded"]
@@ -94,9 +94,10 @@ def decoded(value: Value, t: Type) -> Any:
     return t.names[int(value)] if value < len(t.names) else OTHER
 
 
-def gated(place: int) -> Callable[[Case], str]:
-    """The outcomes at the gated target of that place."""
-    return lambda case: OUTCOMES[case.path].split()[place]
+def gated(target: str) -> Callable[[Case], str]:
+    """The outcomes at a gated target."""
+    table = {path: outcome for outcome, paths in OUTCOMES[target].items() for path in paths}
+    return lambda case: table[case.path]
 
 
 def _without_counters(lstm: str) -> str:
@@ -108,7 +109,7 @@ def _without_counters(lstm: str) -> str:
 DEFAULTS: dict[str, Callable[[Case], str]] = {
     "lstm": lambda case: case.lstm,
     "rnn_relu": lambda case: case.rnn_relu,
-    **{name: gated(place) for place, name in enumerate(GATED)},
+    **{name: gated(name) for name in OUTCOMES},
     "gru": lambda case: _without_counters(case.lstm),
     "rnn_tanh": lambda case: _without_counters(case.lstm),
     "slstm": lambda case: _without_counters(case.lstm),

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from lsrl.diagnostics import NOWHERE, Span
 from lsrl.types import Type, Value
 
-__all__ = ["Bit", "CellReport", "Circuit", "Column", "Count", "Form", "Gate", "Gated", "Lag", "Layer", "NEVER", "Number",
+__all__ = ["Bit", "CellReport", "Circuit", "Column", "Count", "Derived", "Form", "Gate", "Gated", "Lag", "Layer", "NEVER", "Number",
            "Output", "Placement", "Quantity", "Rational", "Register", "Symbol", "Unit", "ZERO", "constant", "flatten",
            "signal"]
 
@@ -329,6 +329,18 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class Derived:
+    """A state of the program that the circuit holds as several bits, each with a placement of its own.
+
+    bits: their names; rows: (their values, the state's value), for those that occur.
+    """
+
+    state: str
+    bits: tuple[str, ...]
+    rows: tuple[tuple[tuple[bool, ...], Value], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Quantity:
     """A certificate's fact about one signal or sum: the bounds that make it exact. None means no bound.
 
@@ -373,6 +385,7 @@ class Circuit:
     notes: tuple[str, ...] = ()
     baseline: int | None = None
     relays: int = 0
+    derived: tuple[Derived, ...] = ()
 
     @property
     def width(self) -> int:

@@ -29,8 +29,16 @@ from lsrl.backends.encode import (
 from lsrl.backends.files import FORMAT, damaged, read_model_file, write_model_file
 from lsrl.backends.least_dtype import horizon_of
 from lsrl.backends.layers import KINDS, Layer, ModuleStack, Stack, State, TorchStack
-from lsrl.backends.symbols import Places, describe_symbols, placement_from_json, placement_to_json
+from lsrl.backends.symbols import (
+    Places,
+    derived_from_json,
+    derived_to_json,
+    describe_symbols,
+    placement_from_json,
+    placement_to_json,
+)
 from lsrl.diagnostics import NOWHERE, LsrlError
+from lsrl.types import BOOL, Type
 
 if TYPE_CHECKING:
     from lsrl.backends.library import TransformersModel
@@ -80,7 +88,8 @@ class CompiledModel(nn.Module):
         types = {str(n): type_from_json(t) for n, t in description["states"]}
         kinds = [tuple(map(str, k)) for k in description["unit_kinds"]]
         self.places = Places([placement_from_json(p, types) for p in description["placements"]],
-                             self.stack, holders_of(self.stack, kinds, technology), kinds, types)
+                             self.stack, holders_of(self.stack, kinds, technology), kinds, types,
+                             [derived_from_json(d, types) for d in description["derived"]])
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -234,7 +243,9 @@ def assemble(program: Graph, lowered: Graph, circuit: Circuit, emission: Emissio
 
     stack = build_stack(emission, len(circuit.columns), dtype, uniform)
     holders = holders_of(stack, emission.unit_kinds, emission.technology)
-    types = {s.name: s.type for s in lowered.states}
+    placed = _placed(circuit)
+    types: dict[str, Type] = {name: BOOL for name in placed}  # bits that stand for a state of the program
+    types.update((s.name, s.type) for s in lowered.states)
     inputs = tuple((n.name, n.type) for n in program.inputs)
     outputs = tuple((o.name, o.type) for o in circuit.outputs)
     name = str(dtype).removeprefix("torch.")
@@ -250,10 +261,11 @@ def assemble(program: Graph, lowered: Graph, circuit: Circuit, emission: Emissio
         "text": "" if program.span is NOWHERE else program.span.source.text, "graph": text,
         "program_sha256": hashlib.sha256(text.encode()).hexdigest(), "uniform": uniform,
         "inputs": [[n, type_to_json(t)] for n, t in inputs], "outputs": [[n, type_to_json(t)] for n, t in outputs],
-        "states": [[n, type_to_json(types[n])] for n in sorted({*_placed(circuit)})],
+        "states": [[n, type_to_json(types[n])] for n in sorted(placed)],
         "columns": [g.to_json() for g in groups], "grids": [str(g) for g in emission.grids],
         "input_limit": emission.input_limit or 2 ** PRECISION[name], "widths": list(stack.widths),
         "limits": list(emission.limits), "unit_kinds": [list(k) for k in emission.unit_kinds],
+        "derived": [derived_to_json(d) for d in circuit.derived],
         "placements": [placement_to_json(p) for p in circuit.placements],
         "symbols": describe_symbols(circuit, types, holders, stack.tensors, emission.unit_kinds),
         "layers": [layer.config() for layer in stack.layers if isinstance(layer, Layer)],
@@ -266,8 +278,9 @@ def assemble(program: Graph, lowered: Graph, circuit: Circuit, emission: Emissio
     return model
 
 
-def _placed(circuit: Circuit) -> list[str]:
-    return [name for p in circuit.placements for name in (*p.states, *(n for n, _ in p.numbers))]
+def _placed(circuit: Circuit) -> set[str]:
+    return {*(name for p in circuit.placements for name in (*p.states, *(n for n, _ in p.numbers))),
+            *(d.state for d in circuit.derived)}
 
 
 def _certificate(circuit: Circuit, emission: Emission, target: str, dtype: str, stack: Stack, uniform: bool,

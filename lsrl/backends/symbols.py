@@ -14,14 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lsrl.backends.circuit import Circuit, Count, Form, Placement, Rational
+from lsrl.backends.circuit import Circuit, Count, Derived, Form, Placement, Rational
 from lsrl.backends.emission import Holder
 from lsrl.backends.layers import Stack, State
 from lsrl.diagnostics import NOWHERE, LsrlError, Span, did_you_mean
 from lsrl.types import Bool, Int, Real, Symbols, Type, Value, scalar_of
 from lsrl.values import read_value
 
-__all__ = ["Places", "describe_symbols", "form_from_json", "form_to_json", "placement_from_json", "placement_to_json"]
+__all__ = ["Places", "derived_from_json", "derived_to_json", "describe_symbols", "form_from_json", "form_to_json",
+           "placement_from_json", "placement_to_json"]
 
 
 class Places:
@@ -31,8 +32,10 @@ class Places:
     """
 
     def __init__(self, placements: Sequence[Placement], stack: Stack, holders: Sequence[Holder],
-                 kinds: Sequence[tuple[str, ...]], types: Mapping[str, Type]) -> None:
+                 kinds: Sequence[tuple[str, ...]], types: Mapping[str, Type],
+                 derived: Sequence[Derived] = ()) -> None:
         self.placements = tuple(placements)
+        self._derived = {d.state: d for d in derived}
         self.kinds = tuple(kinds)
         self._parts = [stack.part(i) for i in range(len(self.kinds))]
         self._holders = tuple(holders)
@@ -45,11 +48,14 @@ class Places:
                 if name not in self.types:
                     raise ValueError(f"no type of `{name}`")
                 self._home[name] = p
+        for d in derived:
+            if any(name not in self._home for name in d.bits) or d.state not in self.types:
+                raise ValueError(f"no place of `{d.state}`")
 
     @property
     def variables(self) -> tuple[str, ...]:
         """The states that can be read and written."""
-        return tuple(self._home)
+        return (*self._derived, *self._home)
 
     def contents(self, state: State, layer: int) -> Tensor:
         """The exact contents (B, units) of layer `layer` (from 1), float64."""
@@ -63,6 +69,8 @@ class Places:
         parts = self._elements(name)
         if parts:
             return torch.stack([self.read(state, part) for part in parts], -1)
+        if name in self._derived:
+            return self._read_derived(state, self._derived[name])
         p, t = self._find(name), self.types[name]
         contents = self.contents(state, p.layer)
         for n, count in p.numbers:
@@ -93,6 +101,8 @@ class Places:
             for part, x in zip(parts, vector, strict=True):
                 state = self.write(state, part, x)
             return state
+        if name in self._derived:
+            return self._write_derived(state, self._derived[name], value)
         p = self._find(name)
         contents = self.contents(state, p.layer)
         wanted = _rows(value, self.types[name], name, contents.shape[0])
@@ -110,6 +120,28 @@ class Places:
         fresh = self._holders[p.layer - 1].state_of(new)
         device = state[place.start].device
         return (*state[: place.start], *(t.to(device) for t in fresh), *state[place.stop :])
+
+    def _read_derived(self, state: State, d: Derived) -> Tensor:
+        bits = torch.stack([self.read(state, name) for name in d.bits], -1)
+        table = {row: _number(value) for row, value in d.rows}
+        found = [table.get(tuple(row)) for row in bits.tolist()]
+        if None in found:
+            raise LsrlError.of("L408", f"this is no state of the model: it gives `{d.state}` no value")
+        numbers = torch.tensor([float(x) for x in found if x is not None], dtype=torch.float64, device=bits.device)
+        return _typed(numbers, self.types[d.state])
+
+    def _write_derived(self, state: State, d: Derived, value: Any) -> State:
+        """Changes as few of the bits as give the value."""
+        now = torch.stack([self.read(state, name) for name in d.bits], -1).tolist()
+        chosen: list[tuple[bool, ...]] = []
+        for old, v in zip(now, _rows(value, self.types[d.state], d.state, len(now)), strict=True):
+            rows = [row for row, x in d.rows if x == v]
+            if not rows:
+                raise LsrlError.of("L408", f"the model has no state with this value of `{d.state}`")
+            chosen.append(min((sum(a != b for a, b in zip(row, old, strict=True)), row) for row in rows)[1])
+        for k, name in enumerate(d.bits):
+            state = self.write(state, name, [row[k] for row in chosen])
+        return state
 
     def _find(self, name: str) -> Placement:
         if name not in self._home:
@@ -176,7 +208,8 @@ def _rows(value: Any, t: Type, name: str, batch: int) -> list[Value]:
 
 def describe_symbols(circuit: Circuit, types: Mapping[str, Type], holders: Sequence[Holder],
                      tensors: Sequence[Sequence[tuple[str, int]]], kinds: Sequence[tuple[str, ...]]) -> dict[str, Any]:
-    """The debug map as JSON values: `variables` (layer, tensor, indices, weights, levels) and `units` (their meaning).
+    """The debug map as JSON values: `variables` (layer, tensor, indices, weights, levels), `units` (their meaning), and
+    `derived`: states that several variables, bits, say together.
 
     A variable's value is bias + Σ weight · content of unit, at every step; the content of a unit is
     (element of the tensor − off) / (on − off) with (off, on) = `levels`. Layers count from 0 here, as torch counts.
@@ -193,12 +226,14 @@ def describe_symbols(circuit: Circuit, types: Mapping[str, Type], holders: Seque
             variables.append(variable(name, p, total))
         for name, count in p.numbers:
             variables.append(variable(name, p, count.form))
+    derived = [{"variable": d.state, "type": str(types[d.state]), "bits": list(d.bits),
+                "values": [[list(map(int, row)), _row((value,))[0]] for row, value in d.rows]} for d in circuit.derived]
     units = [{"layer": layer, "index": i, "kind": kind, "means": unit.symbol.text, "span": _place(unit.symbol.span),
               "states": list(unit.symbol.states), **place}
              for layer, (row, row_kinds) in enumerate(zip(circuit.layers, kinds, strict=True))
              for i, (unit, kind, place) in enumerate(zip(
                  row, row_kinds, _unit_places(holders[layer], tensors[layer], len(row)), strict=True))]
-    return {"variables": variables, "units": units}
+    return {"variables": variables, "derived": derived, "units": units}
 
 
 def _unit_places(holder: Holder, tensors: Sequence[tuple[str, int]], units: int) -> list[dict[str, Any]]:
@@ -263,6 +298,18 @@ def placement_to_json(p: Placement) -> Any:
 
 def _row(row: tuple[Value, ...]) -> list[Any]:
     return [str(v) if isinstance(v, Fraction) else v for v in row]
+
+
+def derived_to_json(d: Derived) -> Any:
+    """As JSON values."""
+    return [d.state, list(d.bits), [[list(map(int, row)), _row((value,))[0]] for row, value in d.rows]]
+
+
+def derived_from_json(data: Any, types: Mapping[str, Type]) -> Derived:
+    """What `derived_to_json` wrote. Raises ValueError, TypeError or KeyError for anything else."""
+    state, bits, rows = data
+    return Derived(str(state), tuple(map(str, bits)), tuple(
+        (tuple(map(bool, row)), _value(value, types[str(state)])) for row, value in rows))
 
 
 def placement_from_json(data: Any, types: Mapping[str, Type]) -> Placement:

@@ -52,10 +52,6 @@ class Mixer(nn.Module):
         y, after = self(x.unsqueeze(1), state)
         return y[:, 0], after
 
-    def element(self, unit: int) -> int:
-        """The element of tensor 0 that holds a unit."""
-        return unit
-
     def contents(self, state: State) -> Tensor:
         """The exact contents (B, units): a number as it stands, of a lag's ±1 digits the newest as 0 or 1."""
         h = state[0][:, : self.units].double()

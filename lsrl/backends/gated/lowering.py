@@ -7,6 +7,7 @@ lag of that, one layer on, or the other way round where the architecture shows w
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -19,12 +20,14 @@ from lsrl.analysis.details import Accumulator, Affine, AffineDense, Latch
 from lsrl.analysis.details import Gated as GatedDetail
 from lsrl.analysis.expressions import Expressions
 from lsrl.analysis.interval import Range
+from lsrl.arithmetic import apply, convert
 from lsrl.backends.circuit import (
     ZERO,
     Bit,
     CellReport,
     Circuit,
     Count,
+    Derived,
     Form,
     Gated,
     Lag,
@@ -48,13 +51,15 @@ from lsrl.backends.relu import NumberLowering, refusal_code
 from lsrl.backends.symbolic import NotHostedError
 from lsrl.backends.whole import whole_weights
 from lsrl.backends.wiring import Choice, Quantum, pruned, reordered
-from lsrl.ir.graph import Graph, State
-from lsrl.ir.nodes import Const, Node, Read
+from lsrl.ir.graph import Graph, State, reachable
+from lsrl.ir.nodes import Const, Node, Read, operands
+from lsrl.passes.factor_cascades import Factored, factor_cascades, factor_definite
 from lsrl.types import Bool, Int, Real, Value
 
 __all__ = ["GatedLowering", "gated_circuit"]
 
 _CONSTANT = "whether it keeps its value depends on the input, and the factor of a linear recurrence is a constant"
+_BITS = 10  # of a state that is read back from several
 _ONE_HOT = 16  # values of a state that is held one-hot rather than as a number
 
 
@@ -66,14 +71,46 @@ def gated_circuit(graph: Graph, target: str, dtype: torch.dtype, gates: Gates) -
     numeric = refuse_numeric(graph, target)
     if numeric is not None:
         raise numeric
+    factored = _factored(graph, gates)
     try:
-        circuit = GatedLowering(graph, dtype, gates).circuit()
+        circuit = GatedLowering(factored, dtype, gates).circuit()
     except NotHostedError as error:
         raise refuse(graph, target, refusal_code(error.reason), error.node, error.reason) from None
     except TooLargeError:
         reason = "its finite part has too many cases"
         raise refuse(graph, target, "L406", graph.outputs[0][1], reason) from None
-    return _maps_first(whole_weights(circuit))
+    whole = _maps_first(whole_weights(circuit))
+    return replace(whole, derived=_derived(whole, factored))
+
+
+def _factored(graph: Graph, gates: Gates) -> Factored:
+    """The graph with its automata as what the gates host: latches, or delays."""
+    if gates.mixing == "matrix":
+        return Factored(graph, {}, (), ())
+    if gates.keeps == "constant":
+        return factor_definite(graph)
+    return factor_cascades(graph, "two" if gates.signs else "none", numeric=gates.keeps == "shared")
+
+
+def _derived(circuit: Circuit, factored: Factored) -> tuple[Derived, ...]:
+    """The program's states that bits stand for, where all the bits have a place."""
+    known = {name for p in circuit.placements for name in p.states}
+    out: list[Derived] = []
+    for name, node in factored.recovered.items():
+        nodes = reachable([node])
+        reads = [n for n in nodes if isinstance(n, Read)]
+        if not {r.state for r in reads} <= known or len(reads) > _BITS:
+            continue
+        rows: list[tuple[tuple[bool, ...], Value]] = []
+        for bits in itertools.product((False, True), repeat=len(reads)):
+            values: dict[Node, Value] = dict(zip(reads, bits, strict=True))
+            for n in nodes:
+                if n not in values:
+                    values[n] = n.value if isinstance(n, Const) else convert(
+                        apply(n, [values[x] for x in operands(n)]), n.type)
+            rows.append((bits, values[node]))
+        out.append(Derived(name, tuple(r.state for r in reads), tuple(rows)))
+    return tuple(out)
 
 
 def _maps_first(circuit: Circuit) -> Circuit:
@@ -85,14 +122,27 @@ def _maps_first(circuit: Circuit) -> Circuit:
 class GatedLowering(NumberLowering):
     """Lowers a graph for one set of gates."""
 
-    def __init__(self, graph: Graph, dtype: torch.dtype, gates: Gates) -> None:
+    def __init__(self, factored: Factored, dtype: torch.dtype, gates: Gates) -> None:
+        graph = factored.graph
         super().__init__(graph, dtype)
         self.gates = gates
+        self.refused = {r.cell.states: r.reason for r in factored.refused}
         self.make = Expressions(graph, self.ranges)
         self.shown: set[Cell] = set()  # cells that show observations rather than their states
         self._state = {s.name: s for s in graph.states}
 
     # Cells
+
+    def _algebra(self, cell: Cell) -> str:
+        """Why an automaton that could not be factored is none for these gates."""
+        reason = self.refused.get(cell.states)
+        if reason is None:
+            return "its next value is no product of a gate and the old one, plus a term of the input"
+        if self.gates.keeps == "constant":
+            return f"{reason}; a linear recurrence with a constant matrix forgets them or turns in a fixed circle"
+        if self.gates.signs:
+            return f"{reason}; with factors −1, 0 and 1 the groups of a diagonal recurrence have orders 2ᵏ"
+        return f"{reason}; with gates in [0, 1] a diagonal recurrence is aperiodic"
 
     def build(self, cell: Cell) -> None:
         if not cell.feedback:
@@ -112,8 +162,8 @@ class GatedLowering(NumberLowering):
             elif isinstance(dense, AffineDense) and mixing == "matrix":
                 build_system(self, cell, dense.matrix, dense.u)
             else:
-                raise NotHostedError(cell.nexts[0], "its states decide each other, and a gate sees no state of its "
-                                     "own layer")
+                raise NotHostedError(cell.nexts[0], self._algebra(cell) if cell.states in self.refused else
+                                     "its states decide each other, and a gate sees no state of its own layer")
         elif isinstance(latch, Latch):
             self._latch(cell, s, latch)
         elif isinstance(total, Accumulator):
@@ -122,11 +172,10 @@ class GatedLowering(NumberLowering):
             self._number(cell, s, gated.g, gated.u)
         elif isinstance(affine, Affine):
             self._number(cell, s, self.make.const(affine.matrix[0][0]), affine.u[0])
-        elif isinstance(s.type, Bool):
+        elif isinstance(s.type, Bool) and cell.states not in self.refused:
             self._switch(cell, s)
         else:
-            raise NotHostedError(cell.nexts[0], "its next value is no product of a gate and the old one, plus a term "
-                                 "of the input")
+            raise NotHostedError(cell.nexts[0], self._algebra(cell))
 
     def gone(self, node: Node) -> bool:
         return self.cell.get(node) in self.shown
