@@ -183,7 +183,7 @@ def test_target(case: Case, target: str) -> None:
     if outcome not in HOSTED:
         with pytest.raises(LsrlError) as refusal:
             model_of(case, target)
-        assert [d.code for d in refusal.value.diagnostics] == [outcome]
+        assert outcome in {d.code for d in refusal.value.diagnostics}
         assert refusal.value.diagnostics[0].span.source.name.endswith(".lsrl")
         return
     model = model_of(case, target)

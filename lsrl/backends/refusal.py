@@ -1,4 +1,4 @@
-"""Why a target does not host a program: one diagnostic that names the cell, the place, the class and the reason."""
+"""Why a target does not host a program: a diagnostic that names the cell, the place, the class and the reason."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ __all__ = ["RefusalError", "refuse", "refuse_numeric"]
 
 
 class RefusalError(LsrlError):
-    """An L4xx error; `reason` is why, as half a sentence."""
+    """One or more L4xx diagnostics; `reason` is why, as half a sentence (of several, the first that was met)."""
 
-    def __init__(self, diagnostic: Diagnostic, reason: str) -> None:
-        super().__init__(diagnostic)
+    def __init__(self, diagnostics: Diagnostic | Sequence[Diagnostic], reason: str) -> None:
+        super().__init__(diagnostics)
         self.reason = reason
 
     def hosted_by(self, targets: Sequence[str]) -> RefusalError:
-        """The same with the targets that would take the program in its help line."""
-        help = f"{' and '.join(f'`{t}`' for t in targets)} can host it" if targets else "no target can host it"
-        return RefusalError(replace(self.diagnostics[0], help=help), self.reason)
+        """The same with the targets that would take the program in its last help line."""
+        *most, end = [f"`{t}`" for t in targets] or ["no target"]
+        help = f"{', '.join(most)} and {end} can host it" if most else f"{end} can host it"
+        *others, last = self.diagnostics
+        return RefusalError([*others, replace(last, help=help)], self.reason)
 
 
 def refuse(graph: Graph, target: str, code: str, node: Node, reason: str, cell: str = "") -> RefusalError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -28,6 +29,7 @@ from lsrl.backends.gated import (
 from lsrl.backends.least_dtype import least_dtype
 from lsrl.backends.lower import threshold_circuit
 from lsrl.backends.model import CompiledModel, assemble, program_hash
+from lsrl.backends.reasons import all_reasons
 from lsrl.backends.refusal import RefusalError
 from lsrl.backends.relu import relu_circuit
 from lsrl.backends.target import DTYPES, Target
@@ -86,7 +88,8 @@ def compile_graph(graph: Graph, target: str, dtype: torch.dtype = torch.float32,
     scalar = run_pipeline(graph)
     result = _try(row, scalar, dtype)
     if isinstance(result, RefusalError):
-        raise result.hosted_by(_hosts(row, scalar, dtype))
+        every = all_reasons(lambda part: row.lower(part, row.name, dtype), scalar, result)
+        raise every.hosted_by(_hosts(row, scalar, dtype))
     if isinstance(result, LsrlError):
         raise _with_least_dtype(result, row, scalar, dtype) if result.diagnostics[0].code == "L407" else result
     circuit, emission = result
@@ -133,7 +136,7 @@ class TargetRow:
     """What one target makes of a program.
 
     params: weights and biases, of which `nonzero` are not 0. horizon: tokens, None for any number.
-    least_dtype: the least in which it is exact for so many.
+    least_dtype: the least in which it is exact for so many. verdict: of the model, if it was asked for.
     """
 
     target: str
@@ -146,10 +149,15 @@ class TargetRow:
     horizon: int | None = None
     least_dtype: str = ""
     reason: str = ""
+    verdict: str = ""
 
 
-def explain_targets(graph: Graph, dtype: torch.dtype = torch.float32) -> list[TargetRow]:
-    """For every target whether it hosts the program, at what size, or why not."""
+def explain_targets(graph: Graph, dtype: torch.dtype = torch.float32,
+                    judge: Callable[[CompiledModel], str] | None = None) -> list[TargetRow]:
+    """For every target whether it hosts the program, at what size, or why not.
+
+    judge: gives the verdict on a model; without it there is none.
+    """
     scalar = run_pipeline(graph)
     rows: list[TargetRow] = []
     for target in TARGETS.values():
@@ -158,26 +166,27 @@ def explain_targets(graph: Graph, dtype: torch.dtype = torch.float32) -> list[Ta
             why = result.reason if isinstance(result, RefusalError) else result.diagnostics[0].message
             rows.append(TargetRow(target.name, False, reason=why))
             continue
-        certificate = assemble(graph, scalar, *result, target.name, dtype,
-                               least_dtype=least_dtype(target, *result, dtype)).certificate
+        model = assemble(graph, scalar, *result, target.name, dtype, least_dtype=least_dtype(target, *result, dtype))
+        certificate = model.certificate
         rows.append(TargetRow(target.name, True, sum(certificate.widths), len(certificate.widths),
                               certificate.parameters, certificate.nonzero, certificate.baseline, certificate.horizon,
-                              certificate.least_dtype))
+                              certificate.least_dtype, verdict="" if judge is None else judge(model)))
     return rows
 
 
-def render_targets(graph: Graph) -> str:
+def render_targets(graph: Graph, judge: Callable[[CompiledModel], str] | None = None) -> str:
     """`explain_targets` as a table."""
-    head = ("target", "hosts it", "units", "layers", "weights", "n·k", "exact for", "least dtype")
+    head: tuple[str, ...] = ("target", "hosts it", "units", "layers", "weights", "n·k", "exact for", "least dtype")
+    head = head if judge is None else (*head, "verdict")
     table: list[tuple[str, ...]] = [head]
     reasons: list[str] = []
-    for r in explain_targets(graph):
+    for r in explain_targets(graph, judge=judge):
         if r.hosts:
             length = "any length" if r.horizon is None else f"{r.horizon:,} tokens"
             table.append((r.target, "yes", str(r.width), str(r.layers), f"{r.params:,}",
-                          "-" if r.baseline is None else str(r.baseline), length, r.least_dtype))
+                          "-" if r.baseline is None else str(r.baseline), length, r.least_dtype, r.verdict)[: len(head)])
         else:
-            table.append((r.target, "no", "", "", "", "", "", ""))
+            table.append((r.target, "no", *("" for _ in head[2:])))
             reasons.append(f"{r.target}: {r.reason}")
     widths = [max(len(row[i]) for row in table) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]

@@ -21,7 +21,8 @@ EXAMPLES = """examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_program(parser)
-    parser.add_argument("--target", required=True, metavar="NAME", help="lstm, rnn_relu; `lsrl targets` lists them")
+    parser.add_argument("--target", required=True, metavar="NAME",
+                        help="lstm, gru, mamba, …: `lsrl targets` lists them")
     parser.add_argument("-o", "--out", metavar="PATH",
                         help="where to save; FILE's name with .TARGET.safetensors if not given")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the weights (float32)")

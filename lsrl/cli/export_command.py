@@ -22,7 +22,8 @@ EXAMPLES = """examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_program(parser)
-    parser.add_argument("--target", required=True, metavar="NAME", help="lstm, rnn_relu; `lsrl targets` lists them")
+    parser.add_argument("--target", required=True, metavar="NAME",
+                        help="lstm, gru, mamba, …: `lsrl targets` lists them")
     parser.add_argument("-o", "--out", required=True, metavar="DIR", help="the folder to make")
     parser.add_argument("--force", action="store_true", help="replace an exported case that is there")
     parser.add_argument("--disguise", choices=("permute", "superpose"),

@@ -7,6 +7,7 @@ lag of that, one layer on, or the other way round where the architecture shows w
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -71,25 +72,47 @@ def gated_circuit(graph: Graph, target: str, dtype: torch.dtype, gates: Gates) -
     numeric = refuse_numeric(graph, target)
     if numeric is not None:
         raise numeric
-    factored = _factored(graph, gates)
-    try:
-        circuit = GatedLowering(factored, dtype, gates).circuit()
-    except NotHostedError as error:
-        raise refuse(graph, target, refusal_code(error.reason), error.node, error.reason) from None
-    except TooLargeError:
+    found = _lowered(graph, dtype, gates)
+    if isinstance(found, NotHostedError):
+        raise refuse(graph, target, refusal_code(found.reason), found.node, found.reason)
+    if isinstance(found, TooLargeError):
         reason = "its finite part has too many cases"
-        raise refuse(graph, target, "L406", graph.outputs[0][1], reason) from None
-    whole = _maps_first(whole_weights(circuit))
-    return replace(whole, derived=_derived(whole, factored))
+        raise refuse(graph, target, "L406", graph.outputs[0][1], reason)
+    return found
 
 
-def _factored(graph: Graph, gates: Gates) -> Factored:
-    """The graph with its automata as what the gates host: latches, or delays."""
+@functools.lru_cache(maxsize=16)
+def _lowered(graph: Graph, dtype: torch.dtype, gates: Gates) -> Circuit | NotHostedError | TooLargeError:
+    """The circuit, or why there is none; the same for all targets with the same gates."""
+    refusal: NotHostedError | TooLargeError | None = None
+    for groups in _groups(gates):
+        factored = _cascades(graph, groups, gates.keeps == "shared")
+        try:
+            circuit = GatedLowering(factored, dtype, gates).circuit()
+        except (NotHostedError, TooLargeError) as error:
+            refusal = refusal or error.with_traceback(None)
+            continue
+        whole = _maps_first(whole_weights(circuit))
+        return replace(whole, derived=_derived(whole, factored))
+    assert refusal is not None
+    return refusal
+
+
+def _groups(gates: Gates) -> tuple[str, ...]:
+    """How automata are to be factored before they are lowered: what to try, in order."""
     if gates.mixing == "matrix":
+        return ("whole",)
+    if gates.mixing == "permutation":
+        return "none", "two"  # a latch that is swapped is a permutation of two states
+    return ("delay" if gates.keeps == "constant" else "two" if gates.signs else "none",)
+
+
+@functools.lru_cache(maxsize=8)
+def _cascades(graph: Graph, groups: str, numeric: bool) -> Factored:
+    """The graph with its automata as what the gates host: latches, or delays."""
+    if groups == "whole":
         return Factored(graph, {}, (), ())
-    if gates.keeps == "constant":
-        return factor_definite(graph)
-    return factor_cascades(graph, "two" if gates.signs else "none", numeric=gates.keeps == "shared")
+    return factor_definite(graph) if groups == "delay" else factor_cascades(graph, groups, numeric)
 
 
 def _derived(circuit: Circuit, factored: Factored) -> tuple[Derived, ...]:
