@@ -78,7 +78,7 @@ class CompiledModel(nn.Module):
         groups = [ColumnGroup.from_json(g) for g in description["columns"]]
         self.encoder = Encoder(self.inputs, groups, dtype, int(description["input_limit"]))
         widths = [int(w) for w in description["widths"]]
-        if len(widths) > _MOST_LAYERS or any(not 0 < w < _WIDEST for w in widths):
+        if len(widths) > _MOST_LAYERS or any(not 0 <= w < _WIDEST for w in widths):
             raise ValueError(f"layers of the widths {str(widths)[:80]}")
         self.stack = stack or _empty_stack(description, self.encoder.width, widths, dtype, layer)
         top = max(widths[-1] if widths else self.encoder.width, 1)  # a column of zeros stands in for none
@@ -343,7 +343,7 @@ def _check_shapes(name: str, description: Mapping[str, Any], tensors: Mapping[st
     """That the claimed sizes are those of the tensors in the file, before anything of that size is made."""
     widths = [int(w) for w in description["widths"]]
     claimed = sum(w * w for w in widths) if "layers" not in description or not description["layers"] else sum(
-        sum(abs(int(x)) for x in layer.values()) for layer in description["layers"])
+        int(x) for layer in description["layers"] for s in layer.values() for x in (s if isinstance(s, list) else [s]))
     present = sum(t.numel() for t in tensors.values())
-    if claimed > present or any(w <= 0 for w in widths):
+    if claimed > present or any(w < 0 for w in widths):
         raise damaged(name, f"it claims {claimed} weights and holds {present}")

@@ -23,34 +23,34 @@ GROUPS = {"bits": ("gru", "rnn_tanh", "slstm"), "shared": ("mingru", "minlstm", 
 # number without bound as output.
 CASES: list[tuple[str, str, str, dict[str, str]]] = [
     ("x: bool", "bool", "first_token()", {}),
-    ("x: bool", "int", "index()", {"lstm": "L403", "bits shared": "L402"}),
+    ("x: bool", "int", "index()", {"lstm": "L403", "bits shared delta": "L402"}),
     ("x: int[0..3]", "int[0..3]", "prev(x, 0)", {}),
     (f"x: {ABC}", ABC, 'delay(x, 3, "b")', {}),
     ("x: bool", "bool[3]", "window(x, 3, false)", {}),
-    ("x: bool", "int[0..6]", "modulo_counter(7)", {"gated fixed": "L402"}),
-    ("x: bool", "bool", "count(x) > 3", {"bits shared": "L402"}),
-    ("x: int[-2..2]", "bool", "running_sum(x) > 3", {"bits shared": "L402"}),
-    ("x: int[0..5]", "int[0..5]", "running_max(x)", {"gated fixed": "L402"}),
-    ("x: int[0..5]", "int[0..5]", "running_min(x)", {"gated fixed": "L402"}),
+    ("x: bool", "int[0..6]", "modulo_counter(7)", {"gated retnet lru": "L402"}),
+    ("x: bool", "bool", "count(x) > 3", {"bits shared delta": "L402"}),
+    ("x: int[-2..2]", "bool", "running_sum(x) > 3", {"bits shared delta": "L402"}),
+    ("x: int[0..5]", "int[0..5]", "running_max(x)", {"fixed": "L402"}),
+    ("x: int[0..5]", "int[0..5]", "running_min(x)", {"fixed": "L402"}),
     ("x: bool", "bool", "parity(x)", {"shared free fixed": "L402"}),
     ("x: bool", "bool", "ever(x)", {"fixed": "L402"}),
     ("x: bool", "bool", "always(x)", {"fixed": "L402"}),
     ("x: bool, p: bool", "bool", "hold(x, p, false)", {"fixed": "L402"}),
-    ("x: bool", "bool", "since(x) == 3", {"bits shared fixed": "L402"}),
-    (f"x: {ABC}", "bool", "run_length(x) >= 3", {"bits shared fixed": "L402"}),
+    ("x: bool", "bool", "since(x) == 3", {"bits shared delta fixed": "L402"}),
+    (f"x: {ABC}", "bool", "run_length(x) >= 3", {"bits shared delta fixed": "L402"}),
     ("x: bool", "bool", "rising(x)", {}),
     ("x: bool", "bool", "falling(x)", {}),
     ("s: bool, r: bool", "bool", "latch(s, r)", {"fixed": "L402"}),
     (f"k: {ABC}, v: bool, q: {ABC}", "bool", "recall(k, v, q, false)", {"fixed": "L402"}),
-    (f"x: {ABC}", "int[3]", "counts(x)", {"lstm": "L403", "bits shared": "L402"}),
-    (f"x: {ABC}", "bool", "occurrences(x) > 2", {"bits shared": "L402"}),
-    (f"x: {ABC}", ABC, "most_frequent(x)", {"bits gated fixed bilinear": "L402"}),
+    (f"x: {ABC}", "int[3]", "counts(x)", {"lstm": "L403", "bits shared delta": "L402"}),
+    (f"x: {ABC}", "bool", "occurrences(x) > 2", {"bits shared delta": "L402"}),
+    (f"x: {ABC}", ABC, "most_frequent(x)", {"bits gated fixed bilinear delta": "L402"}),
     (f"x: {ABC}", "bool[3]", "seen(x)", {"fixed": "L402"}),
     (f"x: {ABC}", "int[0..3]", "distinct(x)", {"fixed": "L402"}),
-    ("x: int[0..3]", "bool", "width(select(x, x, <)) > 2", {"bits shared": "L402"}),
-    ("x: int[0..2]", "bool", "aggregate(select(x, x, ==), x) > 2", {"bits shared": "L402"}),
-    (f"x: {ABC}", "bool", 'matches(x, "(ab)*c?")', {"gated fixed": "L402"}),
-    (f"x: {ABC}", "bool", 'contains(x, "a.c")', {"gated fixed": "L402"}),
+    ("x: int[0..3]", "bool", "width(select(x, x, <)) > 2", {"bits shared delta": "L402"}),
+    ("x: int[0..2]", "bool", "aggregate(select(x, x, ==), x) > 2", {"bits shared delta": "L402"}),
+    (f"x: {ABC}", "bool", 'matches(x, "(ab)*c?")', {"fixed": "L402"}),
+    (f"x: {ABC}", "bool", 'contains(x, "a.c")', {"fixed": "L402"}),
     ('x: {"a", " ", *}', "bool", "word_start(x)", {}),
 ]
 
@@ -69,7 +69,7 @@ def test_target(case: tuple[str, str, str, dict[str, str]], target: str) -> None
     if target in refused:
         with pytest.raises(LsrlError) as refusal:
             compile_graph(graph, target)
-        assert [d.code for d in refusal.value.diagnostics] == [refused[target]]
+        assert refused[target] in {d.code for d in refusal.value.diagnostics}
         return
     model = compile_graph(graph, target)
     generator = random.Random(expression)

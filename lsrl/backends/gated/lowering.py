@@ -42,7 +42,7 @@ from lsrl.backends.circuit import (
     signal,
 )
 from lsrl.backends.cubes import TooLargeError
-from lsrl.backends.gated.dense import build_automaton, build_system
+from lsrl.backends.gated.dense import build_automaton, build_ring, build_system
 from lsrl.backends.gated.apart import hold_apart, is_kept
 from lsrl.backends.gated.gates import Gates
 from lsrl.backends.gated.toggles import cofactors, equal
@@ -90,7 +90,7 @@ def _lowered(graph: Graph, dtype: torch.dtype, gates: Gates) -> Circuit | NotHos
         try:
             circuit = GatedLowering(factored, dtype, gates).circuit()
         except (NotHostedError, TooLargeError) as error:
-            refusal = refusal or error.with_traceback(None)
+            refusal = error.with_traceback(None)
             continue
         whole = _maps_first(whole_weights(circuit))
         return replace(whole, derived=_derived(whole, factored))
@@ -104,7 +104,9 @@ def _groups(gates: Gates) -> tuple[str, ...]:
         return ("whole",)
     if gates.mixing == "permutation":
         return "none", "two"  # a latch that is swapped is a permutation of two states
-    return ("delay" if gates.keeps == "constant" else "two" if gates.signs else "none",)
+    if gates.keeps == "constant":
+        return "whole", "delay"
+    return ("two" if gates.signs else "none",)
 
 
 @functools.lru_cache(maxsize=8)
@@ -179,7 +181,12 @@ class GatedLowering(NumberLowering):
             build_automaton(self, cell, cell.automaton)
             self.shown.add(cell)
         elif len(cell.members) > 1:
-            if isinstance(affine, Affine) and mixing in ("constant", "matrix"):
+            if all(isinstance(n, Read) and n.state in cell.states for n in cell.nexts):
+                if mixing != "constant":
+                    raise NotHostedError(cell.nexts[0], f"it counts the tokens modulo {len(cell.nexts)}, and what "
+                                         "turns in a circle of so many is no factor of this architecture")
+                build_ring(self, cell)
+            elif isinstance(affine, Affine) and mixing in ("constant", "matrix"):
                 matrix = [[self.make.const(x) for x in row] for row in affine.matrix]
                 build_system(self, cell, matrix, affine.u)
             elif isinstance(dense, AffineDense) and mixing == "matrix":
