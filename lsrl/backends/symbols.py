@@ -104,12 +104,15 @@ class Places:
         if name in self._derived:
             return self._write_derived(state, self._derived[name], value)
         p = self._find(name)
+        return self._put(state, p, name, [{name: v} for v in _rows(value, self.types[name], name, len(state[0]))])
+
+    def _put(self, state: State, p: Placement, name: str, wanted: Sequence[Mapping[str, Value]]) -> State:
+        """Writes values of some variables of one placement in each row; name: what was asked for."""
         contents = self.contents(state, p.layer)
-        wanted = _rows(value, self.types[name], name, contents.shape[0])
         new = contents.clone()
-        for i, v in enumerate(wanted):
+        for i, values in enumerate(wanted):
             try:
-                row = p.encode({name: v}, [_exact(x) for x in contents[i].tolist()])
+                row = p.encode(dict(values), [_exact(x) for x in contents[i].tolist()])
             except ValueError as error:
                 raise LsrlError.of("L408", f"the model has no state with this value of `{name}`: {error}") from None
             if any(Fraction(x).denominator != 1 or (x < 0 and kind in ("number", "lag"))
@@ -139,8 +142,9 @@ class Places:
             if not rows:
                 raise LsrlError.of("L408", f"the model has no state with this value of `{d.state}`")
             chosen.append(min((sum(a != b for a, b in zip(row, old, strict=True)), row) for row in rows)[1])
-        for k, name in enumerate(d.bits):
-            state = self.write(state, name, [row[k] for row in chosen])
+        for p in dict.fromkeys(self._home[name] for name in d.bits):
+            state = self._put(state, p, d.state, [{n: b for n, b in zip(d.bits, row, strict=True) if n in p.states}
+                                                  for row in chosen])
         return state
 
     def _find(self, name: str) -> Placement:

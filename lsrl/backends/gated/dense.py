@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -28,13 +28,13 @@ from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.holdings import Fold, common
 from lsrl.backends.symbolic import NotHostedError
 from lsrl.backends.wiring import Choice, Quantum
-from lsrl.ir.nodes import Const, Node, Read
+from lsrl.ir.nodes import Const, Node
 from lsrl.types import Value
 
 if TYPE_CHECKING:
     from lsrl.backends.gated.lowering import GatedLowering
 
-__all__ = ["build_automaton", "build_ring", "build_system"]
+__all__ = ["build_automaton", "build_system"]
 
 _STATES = 256
 
@@ -74,7 +74,7 @@ def build_automaton(lowering: GatedLowering, cell: Cell, automaton: Automaton) -
         keeps = []
         for p in range(n):
             by = frozenset(np.flatnonzero(small.next[p] == q).tolist())
-            if by:
+            if by or alone:  # swaps and resets are of all units, so that none of them is left out
                 keeps.append((letter(by), first + p))
         shown = ", ".join(str(v).lower() if isinstance(v, bool) else str(v) for v in small.states[q])
         units.append(Gated(tuple(keeps), constant(0), Symbol(f"{name} = {shown}", cell.span, cell.states),
@@ -171,30 +171,6 @@ def build_system(lowering: GatedLowering, cell: Cell, matrix: Sequence[Sequence[
         lowering.quantities.append(Quantity(s.name, r.lo, r.hi, grid))
     lowering.note(Placement(layer, (), numbers=tuple(numbers)),
                   CellReport(cell.states, cell.kind, layer, len(members), None, cell.span))
-
-
-def build_ring(lowering: GatedLowering, cell: Cell) -> None:
-    """Bits that take each other's old values, such as a clock: a permutation matrix."""
-    layer = 1
-    units = lowering.wiring.units(layer)
-    first = len(units)
-    place = {name: first + i for i, name in enumerate(cell.states)}
-    for s in cell.members:
-        assert isinstance(s.next, Read)
-        keeps = ((constant(1), place[s.next.state]),)
-        units.append(Gated(keeps, constant(0), Symbol(s.name, s.span, (s.name,)), int(s.init is True)))
-    for s in cell.members:
-        u = place[s.name]
-        both = constant(1) - signal(u), signal(u)
-        symbol = Symbol(s.name, s.span, (s.name,))
-        # The next value of a state is the old value of another, which this unit therefore shows.
-        lowering.keep(s, Choice(lowering.wiring, symbol, (False, True), layer, _pick(both)))
-        lowering.note(Placement(layer, (s.name,), ((False,), (True,)), both, ((), (u,)), (u,)),
-                      CellReport((s.name,), cell.kind, layer, 1, None, s.span))
-
-
-def _pick(both: tuple[Form, Form]) -> Callable[[frozenset[int]], Form]:
-    return lambda places: both[1 in places]
 
 
 def _rational(g: Const) -> Rational:

@@ -42,7 +42,8 @@ from lsrl.backends.circuit import (
     signal,
 )
 from lsrl.backends.cubes import TooLargeError
-from lsrl.backends.gated.dense import build_automaton, build_ring, build_system
+from lsrl.backends.gated.clocks import build_ring, ring_of
+from lsrl.backends.gated.dense import build_automaton, build_system
 from lsrl.backends.gated.apart import hold_apart, is_kept
 from lsrl.backends.gated.gates import Gates
 from lsrl.backends.gated.toggles import cofactors, equal
@@ -119,22 +120,28 @@ def _cascades(graph: Graph, groups: str, numeric: bool) -> Factored:
 
 def _derived(circuit: Circuit, factored: Factored) -> tuple[Derived, ...]:
     """The program's states that bits stand for, where all the bits have a place."""
-    known = {name for p in circuit.placements for name in p.states}
+    home = {name: p for p in circuit.placements for name in p.states}
     out: list[Derived] = []
     for name, node in factored.recovered.items():
         nodes = reachable([node])
-        reads = [n for n in nodes if isinstance(n, Read)]
-        if not {r.state for r in reads} <= known or len(reads) > _BITS:
+        reads = {n.state: n for n in nodes if isinstance(n, Read)}
+        if not reads.keys() <= home.keys():
+            continue
+        names = tuple(dict.fromkeys(n for r in reads for n in home[r].states))  # bits of one placement go together
+        if len(names) > _BITS:
             continue
         rows: list[tuple[tuple[bool, ...], Value]] = []
-        for bits in itertools.product((False, True), repeat=len(reads)):
-            values: dict[Node, Value] = dict(zip(reads, bits, strict=True))
+        for bits in itertools.product((False, True), repeat=len(names)):
+            held = dict(zip(names, bits, strict=True))
+            if any(tuple(held[n] for n in p.states) not in p.values for p in {home[n] for n in names}):
+                continue
+            values: dict[Node, Value] = {n: held[r] for r, n in reads.items()}
             for n in nodes:
                 if n not in values:
                     values[n] = n.value if isinstance(n, Const) else convert(
                         apply(n, [values[x] for x in operands(n)]), n.type)
             rows.append((bits, values[node]))
-        out.append(Derived(name, tuple(r.state for r in reads), tuple(rows)))
+        out.append(Derived(name, names, tuple(rows)))
     return tuple(out)
 
 
@@ -177,16 +184,14 @@ class GatedLowering(NumberLowering):
         latch, total, gated = details.get("latch"), details.get("accumulator"), details.get("gated")
         affine, dense = details.get("affine"), details.get("affine-dense")
         mixing = self.gates.mixing
-        if mixing in ("permutation", "matrix") and cell.automaton is not None and not isinstance(latch, Latch):
+        ring = ring_of(cell) if self.gates.keeps == "constant" else None
+        if ring is not None:
+            build_ring(self, cell, ring)
+        elif mixing in ("permutation", "matrix") and cell.automaton is not None and not isinstance(latch, Latch):
             build_automaton(self, cell, cell.automaton)
             self.shown.add(cell)
         elif len(cell.members) > 1:
-            if all(isinstance(n, Read) and n.state in cell.states for n in cell.nexts):
-                if mixing != "constant":
-                    raise NotHostedError(cell.nexts[0], f"it counts the tokens modulo {len(cell.nexts)}, and what "
-                                         "turns in a circle of so many is no factor of this architecture")
-                build_ring(self, cell)
-            elif isinstance(affine, Affine) and mixing in ("constant", "matrix"):
+            if isinstance(affine, Affine) and mixing in ("constant", "matrix"):
                 matrix = [[self.make.const(x) for x in row] for row in affine.matrix]
                 build_system(self, cell, matrix, affine.u)
             elif isinstance(dense, AffineDense) and mixing == "matrix":
