@@ -391,6 +391,16 @@ class GatedLowering(NumberLowering):
             return signal(self.wiring.add(layer, unit))
 
         self.keep(s, Choice(self.wiring, symbol, domain, layer, old))
+        self._place(s, domain, layer, old)
+
+    def _place(self, s: State, domain: Sequence[Value], layer: int, unit: Callable[[frozenset[int]], Form]) -> None:
+        """Says where a delayed state is: in the contents of the units that show it a token later, one a value."""
+        if len(domain) > _ONE_HOT:
+            return
+        forms = [unit(frozenset({p})) for p in range(1, len(domain))]
+        patterns = ((), *(tuple(i for _, i in f.terms) for f in forms))
+        self.placements.append(Placement(layer, (s.name,), tuple((v,) for v in domain), (
+            constant(1) - Form.total(forms), *forms), patterns, tuple(sorted({i for p in patterns for i in p}))))
 
     @staticmethod
     def _among(c: Choice, domain: Sequence[Value], places: frozenset[int]) -> Form:
@@ -427,6 +437,9 @@ class GatedLowering(NumberLowering):
         def lag(places: frozenset[int]) -> Form:
             start = int(any(domain[p] == s.init for p in places))
             return signal(self.wiring.add(layer, Lag(self._among(c, domain, places), symbol, start)))
+
+        if not any(s.name in (*p.states, *(name for name, _ in p.numbers)) for p in self.placements):
+            self._place(s, domain, layer, lag)
 
         def clean(places: frozenset[int]) -> Form:
             """ReLU(4x − 1) − ReLU(4x − 3) is 0 or 2 for x up to a quarter away from 0 or 1."""
