@@ -22,6 +22,7 @@ from lsrl.backends.stages import (
     wanted_for,
 )
 from lsrl.backends.structure import StateCell
+from lsrl.backends.sums import Sums, sums
 from lsrl.backends.symbolic import (
     Combination,
     Linear,
@@ -29,7 +30,6 @@ from lsrl.backends.symbolic import (
     Result,
     linear,
 )
-from lsrl.backends.sums import Sums, sums
 from lsrl.diagnostics import Span
 from lsrl.ir.graph import State
 from lsrl.ir.nodes import Node

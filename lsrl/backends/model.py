@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lsrl.backends.certificate import PRECISION, CellRow, Certificate, RangeRow
-from lsrl.backends.circuit import Circuit, Quantity
+from lsrl.backends.circuit import Circuit
 from lsrl.backends.emission import Emission, Technology, build_stack, holders_of, short
 from lsrl.backends.encode import (
     ColumnGroup,
@@ -27,8 +27,8 @@ from lsrl.backends.encode import (
     type_to_json,
 )
 from lsrl.backends.files import FORMAT, damaged, read_model_file, write_model_file
-from lsrl.backends.least_dtype import horizon_of
 from lsrl.backends.layers import KINDS, Layer, ModuleStack, Stack, State, TorchStack
+from lsrl.backends.least_dtype import horizon_of
 from lsrl.backends.symbols import (
     Places,
     derived_from_json,
@@ -244,7 +244,7 @@ def assemble(program: Graph, lowered: Graph, circuit: Circuit, emission: Emissio
     stack = build_stack(emission, len(circuit.columns), dtype, uniform)
     holders = holders_of(stack, emission.unit_kinds, emission.technology)
     placed = _placed(circuit)
-    types: dict[str, Type] = {name: BOOL for name in placed}  # bits that stand for a state of the program
+    types: dict[str, Type] = dict.fromkeys(placed, BOOL)  # bits that stand for a state of the program
     types.update((s.name, s.type) for s in lowered.states)
     inputs = tuple((n.name, n.type) for n in program.inputs)
     outputs = tuple((o.name, o.type) for o in circuit.outputs)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lsrl.backends.circuit import ZERO, Bit, Circuit, Column, Gate, Output, Register, Symbol, signal
 from lsrl.backends.lstm import SATURATION, emit
-from lsrl.backends.registry import TARGETS, compile_graph, explain_targets, find_target, render_targets
+from lsrl.backends.registry import compile_graph
 from lsrl.diagnostics import LsrlError, Source
 from lsrl.frontend.modules import read_module
 from lsrl.interpreter import Interpreter

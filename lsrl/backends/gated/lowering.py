@@ -1,4 +1,4 @@
-"""Scalarised graphs as circuits of ReLU maps and gated units; technology G.
+"""The cells of a graph as gated units, and what stands between them as ReLU maps; technology G.
 
 A cell is hosted if its next value is keep · s + add, with both decided by the token's input to the layer and the
 factor one that the target's gates can be. What a layer shows is the value after the token; the value before it is a
@@ -7,10 +7,7 @@ lag of that, one layer on, or the other way round where the architecture shows w
 
 from __future__ import annotations
 
-import functools
-import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from fractions import Fraction
 
 import torch
@@ -21,134 +18,38 @@ from lsrl.analysis.details import Accumulator, Affine, AffineDense, Latch
 from lsrl.analysis.details import Gated as GatedDetail
 from lsrl.analysis.expressions import Expressions
 from lsrl.analysis.interval import Range
-from lsrl.arithmetic import apply, convert
 from lsrl.backends.circuit import (
     ZERO,
-    Bit,
     CellReport,
-    Circuit,
     Count,
-    Derived,
     Form,
     Gated,
     Lag,
-    Number,
     Placement,
     Quantity,
     Rational,
     Symbol,
-    Unit,
     constant,
     signal,
 )
-from lsrl.backends.cubes import TooLargeError
+from lsrl.backends.gated.apart import hold_apart, is_kept
 from lsrl.backends.gated.clocks import build_ring, ring_of
 from lsrl.backends.gated.dense import build_automaton, build_system
-from lsrl.backends.gated.apart import hold_apart, is_kept
 from lsrl.backends.gated.gates import Gates
 from lsrl.backends.gated.toggles import cofactors, equal
 from lsrl.backends.holdings import Fold, common, domain_of
-from lsrl.backends.refusal import refuse, refuse_numeric
-from lsrl.backends.relu import NumberLowering, refusal_code
+from lsrl.backends.relu import NumberLowering
 from lsrl.backends.symbolic import NotHostedError
-from lsrl.backends.whole import whole_weights
-from lsrl.backends.wiring import Choice, Quantum, pruned, reordered
-from lsrl.ir.graph import Graph, State, reachable
-from lsrl.ir.nodes import Const, Node, Read, operands
-from lsrl.passes.factor_cascades import Factored, factor_cascades, factor_definite
-from lsrl.types import Bool, Int, Real, Value
+from lsrl.backends.wiring import Choice, Quantum
+from lsrl.ir.graph import State
+from lsrl.ir.nodes import Const, Node, Read
+from lsrl.passes.factor_cascades import Factored
+from lsrl.types import Bool, Value
 
-__all__ = ["GatedLowering", "gated_circuit"]
+__all__ = ["GatedLowering"]
 
 _CONSTANT = "whether it keeps its value depends on the input, and the factor of a linear recurrence is a constant"
-_BITS = 10  # of a state that is read back from several
 _ONE_HOT = 16  # values of a state that is held one-hot rather than as a number
-
-
-def gated_circuit(graph: Graph, target: str, dtype: torch.dtype, gates: Gates) -> Circuit:
-    """The circuit of a graph that the pass pipeline has made scalar, maps before gated units in every layer.
-
-    Raises RefusalError (L402 to L406).
-    """
-    numeric = refuse_numeric(graph, target)
-    if numeric is not None:
-        raise numeric
-    found = _lowered(graph, dtype, gates)
-    if isinstance(found, NotHostedError):
-        raise refuse(graph, target, refusal_code(found.reason), found.node, found.reason)
-    if isinstance(found, TooLargeError):
-        reason = "its finite part has too many cases"
-        raise refuse(graph, target, "L406", graph.outputs[0][1], reason)
-    return found
-
-
-@functools.lru_cache(maxsize=16)
-def _lowered(graph: Graph, dtype: torch.dtype, gates: Gates) -> Circuit | NotHostedError | TooLargeError:
-    """The circuit, or why there is none; the same for all targets with the same gates."""
-    refusal: NotHostedError | TooLargeError | None = None
-    for groups in _groups(gates):
-        factored = _cascades(graph, groups, gates.keeps == "shared")
-        try:
-            circuit = GatedLowering(factored, dtype, gates).circuit()
-        except (NotHostedError, TooLargeError) as error:
-            refusal = error.with_traceback(None)
-            continue
-        whole = _maps_first(whole_weights(circuit))
-        return replace(whole, derived=_derived(whole, factored))
-    assert refusal is not None
-    return refusal
-
-
-def _groups(gates: Gates) -> tuple[str, ...]:
-    """How automata are to be factored before they are lowered: what to try, in order."""
-    if gates.mixing == "matrix":
-        return ("whole",)
-    if gates.mixing == "permutation":
-        return "none", "two"  # a latch that is swapped is a permutation of two states
-    if gates.keeps == "constant":
-        return "whole", "delay"
-    return ("two" if gates.signs else "none",)
-
-
-@functools.lru_cache(maxsize=8)
-def _cascades(graph: Graph, groups: str, numeric: bool) -> Factored:
-    """The graph with its automata as what the gates host: latches, or delays."""
-    if groups == "whole":
-        return Factored(graph, {}, (), ())
-    return factor_definite(graph) if groups == "delay" else factor_cascades(graph, groups, numeric)
-
-
-def _derived(circuit: Circuit, factored: Factored) -> tuple[Derived, ...]:
-    """The program's states that bits stand for, where all the bits have a place."""
-    home = {name: p for p in circuit.placements for name in p.states}
-    out: list[Derived] = []
-    for name, node in factored.recovered.items():
-        nodes = reachable([node])
-        reads = {n.state: n for n in nodes if isinstance(n, Read)}
-        if not reads.keys() <= home.keys():
-            continue
-        names = tuple(dict.fromkeys(n for r in reads for n in home[r].states))  # bits of one placement go together
-        if len(names) > _BITS:
-            continue
-        rows: list[tuple[tuple[bool, ...], Value]] = []
-        for bits in itertools.product((False, True), repeat=len(names)):
-            held = dict(zip(names, bits, strict=True))
-            if any(tuple(held[n] for n in p.states) not in p.values for p in {home[n] for n in names}):
-                continue
-            values: dict[Node, Value] = {n: held[r] for r, n in reads.items()}
-            for n in nodes:
-                if n not in values:
-                    values[n] = n.value if isinstance(n, Const) else convert(
-                        apply(n, [values[x] for x in operands(n)]), n.type)
-            rows.append((bits, values[node]))
-        out.append(Derived(name, names, tuple(rows)))
-    return tuple(out)
-
-
-def _maps_first(circuit: Circuit) -> Circuit:
-    order = [sorted(range(len(units)), key=lambda i, units=units: isinstance(units[i], Gated | Lag))  # type: ignore[misc]
-             for units in circuit.layers]
-    return reordered(circuit, order)
 
 
 class GatedLowering(NumberLowering):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lsrl.backends.gated.circuits import gated_circuit
 from lsrl.backends.gated.emission import MakeMixer, emit_gated
 from lsrl.backends.gated.gates import Gates
 from lsrl.backends.gated.layers import Mixer, layer_maker
-from lsrl.backends.gated.lowering import gated_circuit
 from lsrl.backends.target import Target
 
 __all__ = ["Gates", "gated_target"]
