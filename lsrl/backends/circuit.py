@@ -15,9 +15,9 @@ from typing import TypeAlias
 from lsrl.diagnostics import NOWHERE, Span
 from lsrl.types import Type, Value
 
-__all__ = ["Bit", "CellReport", "Circuit", "Column", "Count", "Derived", "Form", "Gate", "Gated", "Lag", "Layer", "NEVER", "Number",
-           "Output", "Placement", "Quantity", "Rational", "Register", "Symbol", "Unit", "ZERO", "constant", "flatten",
-           "signal"]
+__all__ = ["Bit", "CellReport", "Circuit", "Column", "Count", "Derived", "Form", "Gate", "Gated", "Lag", "Layer",
+           "NEVER", "Number", "Output", "Placement", "Quantity", "Rational", "Register", "Symbol", "Unit", "ZERO",
+           "constant", "flatten", "signal"]
 
 Rational: TypeAlias = int | Fraction
 

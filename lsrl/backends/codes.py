@@ -39,7 +39,8 @@ def codes(machine: Machine, bit: Callable[[int], int]) -> Iterator[Code]:
     """Codes worth a try; each tells all control states apart. bit: the variable for a place in a code."""
     n = machine.size
     seen: set[frozenset[frozenset[Hashable]]] = set()
-    columns: list[list[list[Hashable]]] = [[list(column) for column in zip(*(x[0] for x in machine.labels), strict=True)]]
+    columns: list[list[list[Hashable]]] = [[list(column)
+                                            for column in zip(*(x[0] for x in machine.labels), strict=True)]]
     columns.append([list(range(n))])
     if n <= _SMALL:
         columns += [[list(block), _places(block)] for block in _partitions(machine)]

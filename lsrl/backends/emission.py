@@ -16,8 +16,8 @@ from lsrl.backends.layers import Layer as Module
 from lsrl.backends.layers import LayerWeights, ModuleStack, Stack, TorchStack
 from lsrl.diagnostics import LsrlError
 
-__all__ = ["Emission", "Emitter", "Holder", "LayerState", "Technology", "build_stack", "holders_of", "output_grids", "short",
-           "unit_kinds"]
+__all__ = ["Emission", "Emitter", "Holder", "LayerState", "Technology", "build_stack", "holders_of", "output_grids",
+           "short", "unit_kinds"]
 
 LayerState = tuple[Tensor, ...]  # a layer's state tensors in the order of its kind: (h,) or (h, c), each (B, width)
 

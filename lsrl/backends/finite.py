@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from lsrl.backends.cubes import Cube, Diagrams, TooLargeError, merge_cubes
 from lsrl.types import Value
 
-__all__ = ["STATE", "Cover", "Leaf", "Machine", "Step", "cover", "disjoint_cubes", "explore", "letters", "minimise", "reached",
-           "restrict", "with_remainder"]
+__all__ = ["STATE", "Cover", "Leaf", "Machine", "Step", "cover", "disjoint_cubes", "explore", "letters", "minimise",
+           "reached", "restrict", "with_remainder"]
 
 _MOST_UNITS = 20_000
 STATE = -1  # the old control state, as a variable of cubes

@@ -214,7 +214,7 @@ class Layer(nn.Module):
     tensors: tuple[tuple[str, int], ...]
 
     def config(self) -> dict[str, Any]:
-        """The sizes as JSON values; the class called with them as keywords, and a dtype, makes a layer of that shape."""
+        """The sizes as JSON values: the class called with them as keywords, and a dtype, makes a layer of the shape."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:

@@ -1,7 +1,8 @@
 """The least dtype in which a target's layers compute a circuit exactly, for as many tokens.
 
-Dtypes are ordered by their bits of precision: bfloat16 (8), float16 (11), float32 (24), float64 (53). float16 holds more
-whole numbers exactly than bfloat16, although smaller ones are the largest; what is too large for it is refused too.
+Dtypes are ordered by their bits of precision: bfloat16 (8), float16 (11), float32 (24), float64 (53). float16 holds
+more whole numbers exactly than bfloat16, although smaller ones are the largest; what is too large for it is refused
+too.
 """
 
 from __future__ import annotations

@@ -111,4 +111,5 @@ def _require_bounded(circuit: Circuit, dtype: torch.dtype) -> None:
     for q in circuit.quantities:
         lo, hi = (None if x is None else Fraction(x) for x in (q.lo, q.hi))
         if lo is None or hi is None or max(-lo, hi, hi - lo) > 2**bits:
-            raise LsrlError.of("L407", f"counter `{q.name}` may leave the integers that {short(dtype)} holds, up to {2**bits}")
+            raise LsrlError.of("L407", f"counter `{q.name}` may leave the integers that {short(dtype)} holds, up to "
+                               f"{2**bits}")

@@ -160,8 +160,8 @@ class CompiledModel(nn.Module):
         if not isinstance(self.stack, ModuleStack):
             raise no_layers(self.target)
         if self.stack.dtype != torch.float32:
-            raise LsrlError.of("L410", f"layers of the transformers library keep their state in float32, and this model "
-                               f"has {self.stack.dtype}", help="compile with dtype float32")
+            raise LsrlError.of("L410", f"layers of the transformers library keep their state in float32, and this "
+                               f"model has {self.stack.dtype}", help="compile with dtype float32")
         layers = [layer.to_transformers() for layer in self.layers if isinstance(layer, Layer)]
         return TransformersModel(self, layers)
 
@@ -286,8 +286,9 @@ def _placed(circuit: Circuit) -> set[str]:
 def _certificate(circuit: Circuit, emission: Emission, target: str, dtype: str, stack: Stack, uniform: bool,
                  tensors: Sequence[Tensor], least_dtype: str) -> Certificate:
     return Certificate(
-        program=circuit.name, target=target, dtype=dtype, horizon=horizon_of(circuit, emission, _DTYPES[dtype]), margin=emission.margin,
-        tolerance=emission.tolerance, precision_bits=PRECISION[dtype], partial_sum=str(emission.partial_sum),
+        program=circuit.name, target=target, dtype=dtype, horizon=horizon_of(circuit, emission, _DTYPES[dtype]),
+        margin=emission.margin, tolerance=emission.tolerance, precision_bits=PRECISION[dtype],
+        partial_sum=str(emission.partial_sum),
         ranges=tuple(RangeRow(q.name, "-inf" if q.lo is None else str(q.lo), "inf" if q.hi is None else str(q.hi),
                               str(q.grid), str(q.growth) if q.growth else "") for q in circuit.quantities),
         cells=tuple(CellRow(c.states, c.kind, c.layer, c.width, c.baseline,

@@ -49,8 +49,8 @@ class Layout:
 
     registers: the states to be counted instead of enumerated. wide: cells also observe functions of what they read.
     lag: old states come from units that repeat them; else every unit of a cell tells them. letters: a map may make
-    letters for a cell. mirror: registers with feedback are counted once more for those who read them. general: what a threshold of any weights costs, where an "and" costs 1; 2 with
-    ReLU.
+    letters for a cell. mirror: registers with feedback are counted once more for those who read them. general: what a
+    threshold of any weights costs, where an "and" costs 1; 2 with ReLU.
     """
 
     registers: frozenset[str] = frozenset()
@@ -198,7 +198,8 @@ class Reading:
                 return None
             f = self._function((n,), {}, None)
             support = self.diagrams.support(f)
-            if len(support) > 1 or any(isinstance(x, tuple) and isinstance(x[0], Linear) for x in self.diagrams.leaves(f)):
+            if len(support) > 1 or any(isinstance(x, tuple) and isinstance(x[0], Linear)
+                                       for x in self.diagrams.leaves(f)):
                 return None
             if not support:
                 bias += c * Fraction(_first_number(self.diagrams.value(f)))

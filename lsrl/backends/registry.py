@@ -184,7 +184,8 @@ def render_targets(graph: Graph, judge: Callable[[CompiledModel], str] | None = 
         if r.hosts:
             length = "any length" if r.horizon is None else f"{r.horizon:,} tokens"
             table.append((r.target, "yes", str(r.width), str(r.layers), f"{r.params:,}",
-                          "-" if r.baseline is None else str(r.baseline), length, r.least_dtype, r.verdict)[: len(head)])
+                          "-" if r.baseline is None else str(r.baseline), length, r.least_dtype,
+                          r.verdict)[: len(head)])
         else:
             table.append((r.target, "no", *("" for _ in head[2:])))
             reasons.append(f"{r.target}: {r.reason}")

@@ -54,7 +54,8 @@ def emit(circuit: Circuit, dtype: torch.dtype) -> Emission:
         layer, i = exact.too_large
         symbol = circuit.layers[layer][i].symbol if i >= 0 else None
         what = "an output" if symbol is None else symbol.text
-        raise LsrlError.of("L407", f"{what} needs sums up to {exact.partial_sum}; {short(dtype)} is exact up to 2^{bits}",
+        raise LsrlError.of("L407", f"{what} needs sums up to {exact.partial_sum}; {short(dtype)} is exact up to "
+                           f"2^{bits}",
                            *(() if symbol is None else (symbol.span,)))
     layers = tuple(_weights(circuit, k, dtype) for k in range(len(circuit.layers)))
     grids = output_grids(circuit.outputs)
@@ -70,7 +71,8 @@ def emit(circuit: Circuit, dtype: torch.dtype) -> Emission:
 def _weights(circuit: Circuit, layer: int, dtype: torch.dtype) -> LayerWeights:
     units = circuit.layers[layer]
     below = len(circuit.layers[layer - 1]) if layer else len(circuit.columns)
-    parts = [(u.below, u.own) for u in units if isinstance(u, Bit | Number) and not (isinstance(u, Bit) and u.hold != NEVER)]
+    parts = [(u.below, u.own) for u in units
+             if isinstance(u, Bit | Number) and not (isinstance(u, Bit) and u.hold != NEVER)]
     if len(parts) < len(units):
         raise ValueError("a ReLU layer has bits and numbers only")
     bias = torch.tensor([_whole(b.bias + o.bias) for b, o in parts], dtype=dtype)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lsrl.backends.circuit import Rational
 from lsrl.backends.cubes import Diagrams
@@ -109,7 +110,7 @@ class Sweep:
             if not runs or runs[-1][1] != self.leaves[k]:
                 runs.append((at, self.leaves[k]))
         terms: dict[Hashable, list[tuple[Rational, Term]]] = {x: [] for x in self.leaves}
-        for (_, before), (at, after) in zip(runs, runs[1:], strict=False):
+        for (_, before), (at, after) in pairwise(runs):
             term = _term(weights, at)
             terms[before].append((-1, term))
             terms[after].append((1, term))
@@ -165,7 +166,7 @@ class Sweep:
         *first, last = self.levels
         rows = [frozenset(c for c, x in enumerate(row) if marks[x]) for row in last.nodes]
         ranked = sorted(set(rows), key=len)
-        if any(not a <= b for a, b in zip(ranked, ranked[1:], strict=False)):
+        if any(not a <= b for a, b in pairwise(ranked)):
             return None
         m = len(ranked)
         since = [next((r for r, row in enumerate(ranked) if c in row), m) for c in range(len(last.classes))]
@@ -181,7 +182,7 @@ class Sweep:
         for level, following in zip(self.levels, counts[1:], strict=True):
             rows = [[following[c] for c in row] for row in level.nodes]
             order = sorted(range(len(level.classes)), key=lambda c: sum(row[c] for row in rows))
-            if any(row[a] > row[b] for row in rows for a, b in zip(order, order[1:], strict=False)):
+            if any(row[a] > row[b] for row in rows for a, b in pairwise(order)):
                 return False
         return True
 

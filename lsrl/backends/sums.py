@@ -101,7 +101,8 @@ def sums(cover: Cover, wanted: Wanted) -> Sums | None:
         return None
     best: tuple[_Parts, Code | None] | None = None
     least = len(cover.cubes)
-    for parts, code in _ways(machine, cover, wanted, lambda: least):
+    ways = _ways(machine, cover, wanted, lambda: least)
+    for parts, code in ways:
         cost = _cost([parts[0], *parts[1]], wanted.general)
         if cost < least and all(parts[0].total(is_in(s)) is not None for s in wanted.kept):
             best, least = (parts, code), cost
@@ -219,7 +220,8 @@ def _asked_slot(machine: Machine, functions: Sequence[int], values: Sequence[Has
         mine = _in_set(machine, functions, members)
         cubes, default = disjoint_cubes(machine.diagrams, mine, 2)
         ways = _partitions(Sweep(machine.diagrams, mine), cubes, default, wanted)
-        basis.append((members, min((told.get(1, Sum(())) for told in ways), key=lambda s: _sum_cost(s, wanted.general))))
+        basis.append((members, min((told.get(1, Sum(())) for told in ways),
+                                   key=lambda s: _sum_cost(s, wanted.general))))
     return Slot(tuple(values), tuple(basis))
 
 

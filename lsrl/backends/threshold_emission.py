@@ -223,8 +223,8 @@ class GateRows:
         above = signs * (1 / self.levels.bit - 1)  # a sum that should be 0 reads at most this
         margin = (1 - above) / 2
         if margin <= _LEAST_MARGIN:
-            raise LsrlError.of("L402", f"`{self.target}` cannot host this program: {signs} signs of counters meet in one "
-                               "unit, and more than three leave no margin",
+            raise LsrlError.of("L402", f"`{self.target}` cannot host this program: {signs} signs of counters meet in "
+                               "one unit, and more than three leave no margin",
                                help="compare fewer counters with constants at once")
         below, own = self.below.part(gate.below), self.own.part(gate.own)
         theta = (1 + above) / 2
@@ -313,8 +313,8 @@ def read_out(circuit: Circuit, levels: Levels, dtype: torch.dtype) -> Readout:
         error = arithmetic.sum_error((part,), (held,))
         size = abs(held) + part.size
         if error >= _WHOLE_ERROR or size > torch.finfo(dtype).max:
-            raise LsrlError.of("L407", f"output `{name}` has values up to {float(max(-part.lo, part.hi)):.0f}; {short(dtype)} "
-                               "cannot read them exactly", NOWHERE)
+            raise LsrlError.of("L407", f"output `{name}` has values up to {float(max(-part.lo, part.hi)):.0f}; "
+                               f"{short(dtype)} cannot read them exactly", NOWHERE)
         worst = max(worst, error)
         bias[row] = float(held)
         for t in part.terms:

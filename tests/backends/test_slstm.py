@@ -24,7 +24,7 @@ def filled(layer: SLSTM, seed: int) -> SLSTM:
 
 
 def reference(layer: SLSTM, x: list[list[float]]) -> list[list[float]]:
-    """h of every token by the equations before they are stabilised: c and n themselves, gates exp and σ. Plain floats."""
+    """h of every token by the equations before they are stabilised: c and n themselves, gates exp and σ; in floats."""
     width, block = layer.width, layer.width // layer.heads
     w, r, b = layer.weight.tolist(), layer.recurrent.tolist(), layer.bias.tolist()
     h, c, n = [0.0] * width, [0.0] * width, [0.0] * width

@@ -171,7 +171,8 @@ def test_a_long_sum_of_old_values_feeds_a_latch() -> None:
     moves = [f"    s{i} := s{i - 1}" for i in range(8, 0, -1)] + ["    s0 := x"]
     total = " + ".join(f"int(s{i})" for i in range(9))
     text = "\n".join(["program p(x: bool) -> bool:", *lines, "    state on: bool = false", f"    many = {total} >= 6",
-                      *moves, "    on := on or (many and not x)", "    if x and many:", "        on := false", "    return on"])
+                      *moves, "    on := on or (many and not x)", "    if x and many:", "        on := false",
+                      "    return on"])
     graph, built = circuit(text + "\n")
     same(graph, built, 1000)
     assert built.width <= 30
@@ -199,8 +200,8 @@ def test_a_changed_weight_of_a_threshold_is_seen() -> None:
     model = compile_graph(graph, "lstm")
     agree_with(graph, model)
     weights = next(iter(model.layers.parameters()))
+    weights.data[weights.abs() > 0] *= -1
     with pytest.raises(AssertionError):
-        weights.data[weights.abs() > 0] *= -1
         agree_with(graph, model)
 
 

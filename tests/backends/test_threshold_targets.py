@@ -197,7 +197,8 @@ def test_wide_sums_leave_bfloat16_first(target: str) -> None:
             try:
                 emission = EMITTERS[target](counting(n), dtype)
             except LsrlError as error:
-                assert error.diagnostics[0].code == "L407"
+                code = error.diagnostics[0].code
+                assert code == "L407"
                 continue
             hosted[dtype].append(n)
             rng = random.Random(n)
@@ -247,7 +248,8 @@ def test_counters_need_as_many_integers_as_they_count(dtype: torch.dtype) -> Non
         try:
             emission = lstm.emit(circuit, dtype)
         except LsrlError as error:
-            assert error.diagnostics[0].code == "L407"
+            code = error.diagnostics[0].code
+            assert code == "L407"
             return False
         n = int(circuit.quantities[0].hi or 0)
         rows = [[True, False, False]] * n + [[False, False, False]] * (2 * n)

@@ -24,8 +24,8 @@ NOW = TAPS - 1  # the tap of the token itself
 class ConvolvedMixer(Mixer):
     """A mixer with a state h (B, channels · states) and the convolution's last inputs (B, channels · (taps − 1)).
 
-    Unit k is channel k, and holds start + sign · x: x is, of a gated unit, the channel's first state over `gain`, and of
-    a lag its last input over `scale`.
+    Unit k is channel k, and holds start + sign · x: x is, of a gated unit, the channel's first state over `gain`, and
+    of a lag its last input over `scale`.
     """
 
     def __init__(self, inputs: int, units: int, channels: int, states: int = 1) -> None:

@@ -159,6 +159,6 @@ def _channel(unit: Gated | Lag, gate: int | None, dtype: torch.dtype) -> _Channe
     return _Channel(takes, gate=gate, clear=shut / scale + 1, bias=-shut, a_log=math.log(shut / scale))
 
 
-TARGET = gated_target("mamba", "Mamba (Gu and Dao 2023): latches, counters with resets, delays, and what is made of them",
-                      MambaMixer, make, Gates(keeps="free", lag="exact", apart=True),
+TARGET = gated_target("mamba", "Mamba (Gu and Dao 2023): latches, counters with resets, delays, and what is made of "
+                      "them", MambaMixer, make, Gates(keeps="free", lag="exact", apart=True),
                       saturation="softplus, silu and exp are exact at all arguments that occur")

@@ -1,5 +1,6 @@
-"""The mLSTM of xLSTM (Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", section 2.3, equations 19 to 27), with
-heads of one key and one value channel.
+"""The mLSTM of xLSTM, with heads of one key and one value channel.
+
+As in Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", section 2.3, equations 19 to 27:
 
     C(t) = f(t) C(t − 1) + i(t) v(t) k(t)ᵀ,  n(t) = f(t) n(t − 1) + i(t) k(t)
     h(t) = o(t) ⊙ C(t) q(t) / max(|n(t)ᵀ q(t)|, 1),  y(t) = W_y h(t) + b_y
@@ -11,8 +12,8 @@ computed with the stabiliser of equations 15 to 17:
     i'(t) = exp(log i(t) − m(t)),  f'(t) = exp(log f(t) + m(t − 1) − m(t))
 
 in the place of i and f, and exp(−m(t)) in that of 1. The forget gate depends on the input apart from what is added, so
-latches and counters are hosted, and as it lies in [0, 1], no swaps. Here log i = 0, so m = 0 at every token; v = 1 and k
-is what is added, so that the normaliser n is C itself and has no end of values only where C has none; and q = 2⁻²⁴
+latches and counters are hosted, and as it lies in [0, 1], no swaps. Here log i = 0, so m = 0 at every token; v = 1 and
+k is what is added, so that the normaliser n is C itself and has no end of values only where C has none; and q = 2⁻²⁴
 (2⁻⁵³ in float64), taken back in W_y, so that |n q| is at most 1, and divides nothing, as long as |C| is at most 2²⁴
 (2⁵³): where C is larger it is not exact in any case, and the horizon of the certificate ends.
 """

@@ -1,5 +1,7 @@
-"""The RG-LRU in Griffin's recurrent block (De et al. 2024, "Griffin: Mixing Gated Linear Recurrences with Local Attention
-for Efficient Language Models", sections 2.3 and 2.4, equations 1 to 4).
+"""The RG-LRU in Griffin's recurrent block.
+
+As in De et al. 2024, "Griffin: Mixing Gated Linear Recurrences with Local Attention for Efficient Language Models",
+sections 2.3 and 2.4, equations 1 to 4:
 
     g(t) = GeLU(W_y s(t) + b_y)                        s: the layer below; GeLU in its form with tanh
     x(t) = conv(W_x s + b_x)(t)                        causal, depthwise, four taps
@@ -8,10 +10,10 @@ for Efficient Language Models", sections 2.3 and 2.4, equations 1 to 4).
     h(t) = a(t) ⊙ h(t − 1) + √(1 − a(t)²) ⊙ (i(t) ⊙ x(t))
     y(t) = W_out (h(t) ⊙ g(t)) + b_out
 
-r = 0 gives a = 1, and then nothing is admitted; r = 1 with Λ = S gives a = exp(−8 S) = 0, and the input's factor is 1. So
-latches are hosted and counters are not. g = S and i = 1 are constants, S a power of two at which GeLU and softplus are
-their argument. The gates read x, so for each that is needed a channel of x carries it. A lag is the convolution's tap
-one token back.
+r = 0 gives a = 1, and then nothing is admitted; r = 1 with Λ = S gives a = exp(−8 S) = 0, and the input's factor is 1.
+So latches are hosted and counters are not. g = S and i = 1 are constants, S a power of two at which GeLU and softplus
+are their argument. The gates read x, so for each that is needed a channel of x carries it. A lag is the convolution's
+tap one token back.
 """
 
 from __future__ import annotations
@@ -86,10 +88,11 @@ class RecurrentBlock(ConvolvedMixer):
         if self.rg_lru.heads != 1:
             raise ValueError(f"{self.rg_lru.heads} heads")
         config = import_part("models.recurrent_gemma.configuration_recurrent_gemma").RecurrentGemmaConfig(
-            hidden_size=n, lru_width=n, num_attention_heads=1, conv1d_width=TAPS, num_hidden_layers=1, vocab_size=1, eos_token_id=None,
-            bos_token_id=None, intermediate_size=n, hidden_activation="gelu_pytorch_tanh")
+            hidden_size=n, lru_width=n, num_attention_heads=1, conv1d_width=TAPS, num_hidden_layers=1, vocab_size=1,
+            eos_token_id=None, bos_token_id=None, intermediate_size=n, hidden_activation="gelu_pytorch_tanh")
         with torch.random.fork_rng(devices=[]):
-            layer = import_part("models.recurrent_gemma.modeling_recurrent_gemma").RecurrentGemmaRecurrentBlock(config, 0)
+            modeling = import_part("models.recurrent_gemma.modeling_recurrent_gemma")
+            layer = modeling.RecurrentGemmaRecurrentBlock(config, 0)
         own = dict(self.named_parameters())
         for name, parameter in layer.named_parameters():
             with torch.no_grad():

@@ -1,7 +1,8 @@
 """Bits that inputs keep, set, clear or swap, as a factor and a term.
 
-Of a bit's next value f(old, input) there are f(0, input) and f(1, input), and f = (f(1) − f(0)) · old + f(0): the factor
-is 1 where the bit is kept, −1 where its values are swapped and 0 where it is written (Shannon's expansion, 1938).
+Of a bit's next value f(old, input) there are f(0, input) and f(1, input), and f = (f(1) − f(0)) · old + f(0): the
+factor is 1 where the bit is kept, −1 where its values are swapped and 0 where it is written (Shannon's expansion,
+1938).
 """
 
 from __future__ import annotations

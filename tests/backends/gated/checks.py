@@ -1,4 +1,4 @@
-"""What every gated target is held to: interpreter, circuit, scan and step agree; files, probe and poke; mutants fall."""
+"""What every gated target is held to: interpreter, circuit, scan, step agree; files, probe and poke; mutants fall."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ LATCH = ("program p(w: bool, x: int[0..3]) -> int[0..3]:\n    state v: int[0..3]
          "    return v\n")
 NUMBER_LATCH = ("program p(w: bool, x: int[-40..50]) -> int:\n    state v: int = -7\n    v := x if w else v\n"
                 "    return v\n")
-COUNTER = ("program p(x: bool, y: bool) -> int:\n    state n: int = 3\n    n := 0 if x and y else n + (1 if x else -1)\n"
-           "    return n\n")
+COUNTER = ("program p(x: bool, y: bool) -> int:\n    state n: int = 3\n"
+           "    n := 0 if x and y else n + (1 if x else -1)\n    return n\n")
 ACCUMULATOR = ("program p(x: int[-3..4]) -> int:\n    state n: int = 5\n    n := n + x\n    return n\n")
 DELAY = "program p(x: bool) -> bool:\n    return prev(prev(x, true), true) == x\n"
 

@@ -39,9 +39,12 @@ FIBONACCI = """program p(x: bool) -> int:
     b := c % 1000
     return a
 """
-PAIR = "program p(x: int[-2..2]) -> int:\n    state a: int = 3\n    state b: int = -1\n    c = a\n    a := b + x\n    b := c\n    return a\n"
-CLOCK = "program p(x: bool) -> int[0..9]:\n    state n: int[0..2] = 1\n    n := (n + 1) % 3\n    return n * 2 + int(x)\n"
-MODULO = "program p(x: bool) -> int[0..4]:\n    state n: int[0..4] = 2\n    n := (n + (2 if x else 3)) % 5\n    return n\n"
+PAIR = ("program p(x: int[-2..2]) -> int:\n    state a: int = 3\n    state b: int = -1\n    c = a\n    a := b + x\n"
+        "    b := c\n    return a\n")
+CLOCK = ("program p(x: bool) -> int[0..9]:\n    state n: int[0..2] = 1\n    n := (n + 1) % 3\n"
+         "    return n * 2 + int(x)\n")
+MODULO = ("program p(x: bool) -> int[0..4]:\n    state n: int[0..4] = 2\n    n := (n + (2 if x else 3)) % 5\n"
+          "    return n\n")
 MERGE = """program p(x: int[0..2]) -> int[0..2]:
     state q: int[0..2] = 1
     q := 0 if x == 0 and q == 1 else (q + 1) % 3 if x == 1 else q
@@ -94,7 +97,8 @@ def test_delta_product() -> None:
     def step(p: dict[str, Any], h: np.ndarray, x: np.ndarray) -> np.ndarray:
         parts, at = [], 0
         for g, (heads, n, factors) in enumerate(sizes):
-            k, v, z = ((p[f"groups.{g}.{name}.weight"] @ x + p[f"groups.{g}.{name}.bias"]) for name in ("k", "v", "beta"))
+            k, v, z = ((p[f"groups.{g}.{name}.weight"] @ x + p[f"groups.{g}.{name}.bias"])
+                       for name in ("k", "v", "beta"))
             k, v, beta = (a.reshape(heads, factors, -1) for a in (k, v, 1 / (1 + np.exp(-z))))
             for i in range(heads):
                 own = h[at : at + n]

@@ -31,7 +31,8 @@ SWITCH = ("program p(x: {\"keep\", \"set\", \"clear\", \"swap\"}) -> bool:\n    
           "    on := not on if x == \"swap\" else x == \"set\" or (on and x == \"keep\")\n    return on\n")
 SIGNED = ("program p(x: {\"same\", \"turn\", \"drop\"}, y: int[-2..3]) -> int:\n    state n: int = 3\n"
           "    n := (n if x == \"same\" else -n if x == \"turn\" else 0) + y\n    return n\n")
-CARRY = "program p(a: bool, b: bool) -> bool:\n    state c: bool = true\n    c := a and b or c and (a or b)\n    return c\n"
+CARRY = ("program p(a: bool, b: bool) -> bool:\n    state c: bool = true\n    c := a and b or c and (a or b)\n"
+         "    return c\n")
 CLOCK = "program p(x: bool) -> bool:\n    state odd: bool = true\n    odd := not odd\n    return odd and x\n"
 ALTERNATING = "program p(x: int[-2..3]) -> int:\n    state n: int = 3\n    n := x - n\n    return n\n"
 MODULO = "program p(x: bool) -> int[0..2]:\n    state n: int[0..2] = 0\n    n := (n + int(x)) % 3\n    return n\n"
@@ -64,7 +65,8 @@ def test_the_published_equations() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("text", [LATCH, NUMBER_LATCH, COUNTER, ACCUMULATOR, PARITY, SWITCH, SIGNED, CARRY, CLOCK, ALTERNATING])
+@pytest.mark.parametrize("text", [LATCH, NUMBER_LATCH, COUNTER, ACCUMULATOR, PARITY, SWITCH, SIGNED, CARRY, CLOCK,
+                                  ALTERNATING])
 def test_states_are_exact(text: str, dtype: torch.dtype) -> None:
     check_program("gateloop", text, dtype)
 

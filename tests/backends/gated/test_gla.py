@@ -27,7 +27,8 @@ from tests.backends.texts import graph_of
 
 DTYPES = (torch.float32, torch.float64)
 PARITY = "program p(x: bool) -> bool:\n    state odd: bool = true\n    odd := odd != x\n    return odd\n"
-CARRY = "program p(a: bool, b: bool) -> bool:\n    state c: bool = true\n    c := a and b or c and (a or b)\n    return c\n"
+CARRY = ("program p(a: bool, b: bool) -> bool:\n    state c: bool = true\n    c := a and b or c and (a or b)\n"
+         "    return c\n")
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:

@@ -32,7 +32,8 @@ def silu(x: float) -> float:
     return x / (1 + math.exp(-x))
 
 
-def published(m: MambaMixer, rows: list[list[float]], h: list[list[float]], past: list[list[float]]) -> list[list[float]]:
+def published(m: MambaMixer, rows: list[list[float]], h: list[list[float]],
+              past: list[list[float]]) -> list[list[float]]:
     """The equations of the paper, number by number; past: for each channel the inputs of the convolution so far."""
     p = {n: x.tolist() for n, x in m.named_parameters()}
 
@@ -49,7 +50,8 @@ def published(m: MambaMixer, rows: list[list[float]], h: list[list[float]], past
             u.append(silu(sum(a * b for a, b in taps) + p["conv1d.bias"][c]))
         projected = times(p["x_proj.weight"], u)
         low, b, cc = projected[: m.rank], projected[m.rank : m.rank + m.states], projected[m.rank + m.states :]
-        steps = [math.log1p(math.exp(a + d)) for a, d in zip(times(p["dt_proj.weight"], low), p["dt_proj.bias"], strict=True)]
+        steps = [math.log1p(math.exp(a + d))
+                 for a, d in zip(times(p["dt_proj.weight"], low), p["dt_proj.bias"], strict=True)]
         y = []
         for c in range(m.channels):
             for n in range(m.states):
@@ -73,7 +75,8 @@ def test_the_layer_is_the_published_one() -> None:
     want = torch.tensor(published(m, x[0].tolist(), states, past), dtype=torch.float64)
     assert torch.allclose(y[0], want, rtol=0, atol=1e-12)
     assert torch.allclose(after.reshape(5, 3), torch.tensor(states, dtype=torch.float64), rtol=0, atol=1e-12)
-    assert torch.allclose(last.reshape(5, 3), torch.tensor([c[-3:] for c in past], dtype=torch.float64), rtol=0, atol=1e-14)
+    assert torch.allclose(last.reshape(5, 3), torch.tensor([c[-3:] for c in past], dtype=torch.float64),
+                          rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -110,7 +113,8 @@ def test_a_mutated_weight_is_refuted() -> None:
 
 
 @pytest.mark.parametrize("text, varied", [
-    ("memory/flip_flop", "out"), ("memory/set_reset", "out"), ("memory/key_value", "out"), ("counting/run_length", "out"),
+    ("memory/flip_flop", "out"), ("memory/set_reset", "out"), ("memory/key_value", "out"),
+    ("counting/run_length", "out"),
     *((COUNTERS[n], "now") for n in ("both ways, by more than 1", "with a reset to two values")),
     *((t, "now") for t in LATCHES.values())])
 def test_equal_to_the_transformers_library(text: str, varied: str) -> None:
@@ -130,7 +134,8 @@ def test_a_counter_is_watched_in_both_forms() -> None:
             model.to_transformers()(x)
 
 
-@pytest.mark.parametrize("target, dtype", [("lstm", torch.float32), ("mingru", torch.float32), ("mamba", torch.float64)])
+@pytest.mark.parametrize("target, dtype", [("lstm", torch.float32), ("mingru", torch.float32),
+                                           ("mamba", torch.float64)])
 def test_what_the_library_has_no_layers_for(target: str, dtype: torch.dtype) -> None:
     with pytest.raises(LsrlError) as error:
         compiled("memory/flip_flop", target, dtype).to_transformers()

@@ -1,4 +1,4 @@
-"""The RG-LRU in Griffin's block: as published, and programs in it, in our module and in that of the transformers library."""
+"""The RG-LRU in Griffin's block: as published, and programs in it, in our module and in the transformers library's."""
 
 from __future__ import annotations
 
@@ -35,12 +35,14 @@ def published(m: RecurrentBlock, rows: list[list[float]], h: list[float], past: 
     def gate(name: str, x: list[float], c: int) -> float:
         head, own = divmod(c, wide)
         weights = p[f"rg_lru.{name}_gate_weight"][head]
-        total = sum(weights[j][own] * x[head * wide + j] for j in range(wide)) + p[f"rg_lru.{name}_gate_bias"][head][own]
+        bias = p[f"rg_lru.{name}_gate_bias"][head][own]
+        total = sum(weights[j][own] * x[head * wide + j] for j in range(wide)) + bias
         return 1 / (1 + math.exp(-total))
 
     out = []
     for row in rows:
-        branch = [0.5 * v * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))) for v in linear("linear_y", row)]
+        branch = [0.5 * v * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)))
+                  for v in linear("linear_y", row)]
         x = []
         for c, v in enumerate(linear("linear_x", row)):
             past[c].append(v)
@@ -66,7 +68,8 @@ def test_the_layer_is_the_published_one(heads: int) -> None:
     want = torch.tensor(published(m, x[0].tolist(), states, past), dtype=torch.float64)
     assert torch.allclose(y[0], want, rtol=0, atol=1e-12)
     assert torch.allclose(after[0], torch.tensor(states, dtype=torch.float64), rtol=0, atol=1e-12)
-    assert torch.allclose(last.reshape(6, 3), torch.tensor([c[-3:] for c in past], dtype=torch.float64), rtol=0, atol=1e-14)
+    assert torch.allclose(last.reshape(6, 3), torch.tensor([c[-3:] for c in past], dtype=torch.float64),
+                          rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
