@@ -86,7 +86,11 @@ class _Arithmetic:
     def rounded(self, x: Fraction) -> Fraction:
         if x.denominator in (1, 2) and abs(x.numerator) < 2**self.bits:
             return x
-        return Fraction(torch.tensor(float(x), dtype=torch.float64).to(self.dtype).item())
+        number = torch.tensor(float(x), dtype=torch.float64).to(self.dtype).item()
+        if not math.isfinite(number):
+            raise LsrlError.of("L407", f"a weight of {float(x):g} is beyond what {self.dtype} holds",
+                               help="compile with dtype float32 or float64")
+        return Fraction(number)
 
     def sum_error(self, parts: Sequence[_Part], biases: Sequence[Fraction]) -> Fraction:
         """How far the sum of these parts, with biases as the dtype holds them, may lie from what it should be."""

@@ -21,7 +21,7 @@ from lsrl.ir.nodes import Node
 from lsrl.passes.automata import cell_letters, held_values, needed_arguments, unused_name
 from lsrl.passes.cascade_nodes import Plan, Replacer
 from lsrl.passes.rewrite import keep_numeric
-from lsrl.types import Value
+from lsrl.types import Symbols, Type, Value
 
 __all__ = ["Factored", "Refused", "Report", "factor_cascades", "factor_definite"]
 
@@ -182,6 +182,13 @@ def _shown(word: Sequence[int], automaton: Automaton) -> str:
         return "the empty word"
     shown = []
     for x in word[:8]:
-        values = [str(v).lower() if isinstance(v, bool) else str(v) for v in automaton.members[x][0]]
+        values = [_letter(v, node.type) for v, node in zip(automaton.members[x][0], automaton.boundary, strict=True)]
         shown.append(values[0] if len(values) == 1 else f"({', '.join(values)})")
     return f"`{' '.join(shown)}{' …' if len(word) > 8 else ''}`"
+
+
+def _letter(value: Value, t: Type) -> str:
+    """A value as the program writes it: symbols by name."""
+    if isinstance(t, Symbols) and isinstance(value, int):
+        return t.names[value] if value < len(t.names) else "*"
+    return str(value).lower() if isinstance(value, bool) else str(value)
