@@ -24,7 +24,7 @@ __all__ = ["bits_circuit", "threshold_circuit"]
 _SMALL = 64  # a state of more values is counted where it can be
 _MOST_VALUES = 1024
 _LARGE = 1500  # nodes of a graph for which only the first layout is tried
-_MUCH = 15_000  # points at which functions were evaluated, likewise
+_MUCH = 1_700  # points at which functions were evaluated, likewise
 
 
 _CHANGES: dict[str, Callable[[Layout], Layout]] = {
