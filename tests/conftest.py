@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from lsrl.backends import registry
-
 # Narrow layers gain nothing from threads, and on busy cores waiting for one another costs a hundredfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -17,7 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 @pytest.fixture
 def no_other_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refusals do not say which other targets host the program: to find out, all of them try it."""
-    monkeypatch.setattr(registry, "_hosts", lambda row, scalar, dtype: [])
+    monkeypatch.setattr("lsrl.backends.registry._hosts", lambda row, scalar, dtype: [])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from lsrl.backends.certificate import PRECISION
 from lsrl.backends.circuit import Bit, Circuit, Form, Gated, Lag, Number, Rational, Register, Unit
+from lsrl.backends.emission import short
+from lsrl.diagnostics import LsrlError
 from lsrl.types import Value
 
-__all__ = ["Exactness", "analyse_exactness"]
+__all__ = ["Exactness", "analyse_exactness", "require_exactness"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,19 @@ class Exactness:
     partial_sum: Fraction
     limits: tuple[float | None, ...]
     too_large: tuple[int, int] | None
+
+
+def require_exactness(circuit: Circuit, dtype: torch.dtype, input_limit: int) -> Exactness:
+    """The exactness in a dtype. Raises LsrlError (L407) if a bounded sum is larger than the dtype holds exactly."""
+    bits = PRECISION[short(dtype)]
+    exact = analyse_exactness(circuit, bits, input_limit)
+    if exact.too_large is not None:
+        layer, i = exact.too_large
+        symbol = circuit.layers[layer][i].symbol if i >= 0 else None
+        what = "an output" if symbol is None else symbol.text
+        message = f"{what} needs sums up to {exact.partial_sum}; {short(dtype)} is exact up to 2^{bits}"
+        raise LsrlError.of("L407", message, *(() if symbol is None else (symbol.span,)))
+    return exact
 
 
 def analyse_exactness(circuit: Circuit, bits: int, input_limit: int) -> Exactness:

@@ -17,9 +17,8 @@ from torch import Tensor
 from lsrl.backends.certificate import PRECISION
 from lsrl.backends.circuit import NEVER, Bit, Circuit, Count, Form, Number, Placement, Rational, Unit
 from lsrl.backends.emission import Emission, Technology, output_grids, short, unit_kinds
-from lsrl.backends.exactness import analyse_exactness
+from lsrl.backends.exactness import require_exactness
 from lsrl.backends.layers import LayerWeights
-from lsrl.diagnostics import LsrlError
 
 __all__ = ["TECHNOLOGY", "emit", "input_limit", "single_units"]
 
@@ -47,16 +46,8 @@ def emit(circuit: Circuit, dtype: torch.dtype) -> Emission:
     """
     if any(isinstance(u, Bit) and not u.at_most_one for layer in circuit.layers for u in layer):
         raise ValueError("a threshold whose sum may exceed 1 takes two units: see single_units")
-    bits = PRECISION[short(dtype)]
     limit = input_limit(dtype)
-    exact = analyse_exactness(circuit, bits, limit)
-    if exact.too_large is not None:
-        layer, i = exact.too_large
-        symbol = circuit.layers[layer][i].symbol if i >= 0 else None
-        what = "an output" if symbol is None else symbol.text
-        raise LsrlError.of("L407", f"{what} needs sums up to {exact.partial_sum}; {short(dtype)} is exact up to "
-                           f"2^{bits}",
-                           *(() if symbol is None else (symbol.span,)))
+    exact = require_exactness(circuit, dtype, limit)
     layers = tuple(_weights(circuit, k, dtype) for k in range(len(circuit.layers)))
     grids = output_grids(circuit.outputs)
     forms = [f.scale(1 / g) for f, g in zip((f for o in circuit.outputs for f in o.forms), grids, strict=True)]

@@ -53,12 +53,6 @@ class Bilinear(Mixer):
         h = (self._matrices(x) @ state[0].unsqueeze(-1)).squeeze(-1) + self.B(x)
         return self.output(h), (h,)
 
-    def contents(self, state: State) -> Tensor:
-        return state[0][:, : self.units].double()
-
-    def state_of(self, contents: Tensor) -> State:
-        return (nn.functional.pad(contents.to(self.dtype), (0, self.channels - self.units)),)
-
 
 def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> Bilinear:
     """The mixer of some units; a lag has a second channel that follows its own."""

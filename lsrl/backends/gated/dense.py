@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,6 @@ from lsrl.backends.circuit import (
     Lag,
     Placement,
     Quantity,
-    Rational,
     Symbol,
     constant,
     signal,
@@ -28,7 +27,7 @@ from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.holdings import Fold, common
 from lsrl.backends.symbolic import NotHostedError
 from lsrl.backends.wiring import Choice, Quantum
-from lsrl.ir.nodes import Const, Node
+from lsrl.ir.nodes import Node
 from lsrl.types import Value
 
 if TYPE_CHECKING:
@@ -103,12 +102,13 @@ def build_automaton(lowering: GatedLowering, cell: Cell, automaton: Automaton) -
     lowering.note(placement, CellReport(cell.states, cell.kind, layer, n, n * k, cell.span, f"{n} states"))
 
 
-def _held(lowering: GatedLowering, node: Node, layer: int, after: dict[int, Value], now: object) -> Choice:
+def _held(lowering: GatedLowering, node: Node, layer: int, after: dict[int, Value],
+          now: Callable[[frozenset[int]], Form]) -> Choice:
     domain = tuple(sorted(set(after.values()), key=lambda v: Fraction(v)))  # type: ignore[arg-type]
 
     def home(places: frozenset[int]) -> Form:
         chosen = {domain[p] for p in places}
-        return now(frozenset(q for q, v in after.items() if v in chosen))  # type: ignore[operator,no-any-return]
+        return now(frozenset(q for q, v in after.items() if v in chosen))
 
     return Choice(lowering.wiring, lowering.maps.symbol(node), domain, layer, home)
 
@@ -152,11 +152,8 @@ def build_system(lowering: GatedLowering, cell: Cell, matrix: Sequence[Sequence[
     for i, (s, q, r) in enumerate(zip(members, quanta, ranges, strict=True)):
         keeps: list[tuple[Form, int]] = []
         for j, g in enumerate(gains[i]):
-            keep = constant(_rational(g)) if isinstance(g, Const) else maps.quantum(g).at(layer - 1)
-            if not isinstance(g, Const):
-                lowering.check_factor(s, g)
-            elif Fraction(keep.bias).denominator > 1:
-                raise NotHostedError(s.next, "its old value is multiplied by a fraction, so it has no grid")
+            lowering.check_factor(s, g)
+            keep = lowering.factor(g, layer - 1)
             if keep != constant(0):
                 keeps.append((keep, first + j))
         lo, hi = (None if x is None else x / grid for x in (r.lo, r.hi))
@@ -171,8 +168,3 @@ def build_system(lowering: GatedLowering, cell: Cell, matrix: Sequence[Sequence[
         lowering.quantities.append(Quantity(s.name, r.lo, r.hi, grid))
     lowering.note(Placement(layer, (), numbers=tuple(numbers)),
                   CellReport(cell.states, cell.kind, layer, len(members), None, cell.span))
-
-
-def _rational(g: Const) -> Rational:
-    assert isinstance(g.value, int | Fraction)
-    return g.value

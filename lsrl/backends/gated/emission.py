@@ -7,10 +7,9 @@ from dataclasses import replace
 
 import torch
 
-from lsrl.backends.certificate import PRECISION
 from lsrl.backends.circuit import NEVER, Bit, Circuit, Form, Gated, Lag, Number, Unit
 from lsrl.backends.emission import Emission, output_grids, unit_kinds
-from lsrl.backends.exactness import analyse_exactness
+from lsrl.backends.exactness import require_exactness
 from lsrl.backends.gated.layers import GatedLayer, Mixer
 from lsrl.backends.gated.plan import GATE, rows
 from lsrl.backends.rnn_relu import input_limit
@@ -29,15 +28,8 @@ def emit_gated(circuit: Circuit, dtype: torch.dtype, kind: str, make: MakeMixer,
     """
     if dtype not in GATE:
         raise LsrlError.of("L407", f"the gates of `{kind}` are exact in float32 and float64, not in {dtype}")
-    bits = PRECISION[str(dtype).removeprefix("torch.")]
     limit = input_limit(dtype)
-    exact = analyse_exactness(circuit, bits, limit)
-    if exact.too_large is not None:
-        layer, i = exact.too_large
-        symbol = circuit.layers[layer][i].symbol if i >= 0 else None
-        what = "an output" if symbol is None else symbol.text
-        raise LsrlError.of("L407", f"{what} needs sums up to {exact.partial_sum}; {dtype} is exact up to 2^{bits}",
-                           *(() if symbol is None else (symbol.span,)), help="compile with dtype float64")
+    exact = require_exactness(circuit, dtype, limit)
     layers: list[GatedLayer] = []
     inputs = len(circuit.columns)
     for units in circuit.layers:

@@ -54,12 +54,6 @@ class LinearRecurrence(Mixer):
         h = state[0] @ self.A.T + self.B(x)
         return self.output(h), (h,)
 
-    def contents(self, state: State) -> Tensor:
-        return state[0][:, : self.units].double()
-
-    def state_of(self, contents: Tensor) -> State:
-        return (nn.functional.pad(contents.to(self.dtype), (0, self.channels - self.units)),)
-
 
 def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> LinearRecurrence:
     """The mixer of some units: a lag holds its value in its own channel, and shows another that follows it."""

@@ -153,12 +153,9 @@ class GatedLowering(NumberLowering):
             return signal(self.keeping(layer, keep, on, symbol, int(any(domain[p] == s.init for p in places))))
 
         now = Choice(self.wiring, symbol, domain, layer, unit)
-        forms = [now.member(frozenset({p}), layer) for p in range(1, len(domain))]
-        forms.insert(0, constant(1) - Form.total(forms))
-        units = [[i for _, i in f.terms] if k else [] for k, f in enumerate(forms)]
         self.keep(s, now)
-        self.note(Placement(layer, (s.name,), tuple((v,) for v in domain), tuple(forms), tuple(map(tuple, units)),
-                            tuple(sorted({i for u in units for i in u}))), self.report(cell, layer))
+        self._place(s, domain, layer, lambda places: now.member(places, layer))
+        self.reports.append(self.report(cell, layer))
 
     def _written(self, write: Node, value: Node, one: Value) -> tuple[int, Callable[[int], Form]]:
         """[a value is written]: the first layer that shows it, and the form over a layer."""
@@ -248,21 +245,20 @@ class GatedLowering(NumberLowering):
                 raise NotHostedError(s.next, "it is added to while it is kept, and the gate that keeps all of it "
                                      "admits nothing")
 
-    def check_factor(self, s: State, factor: Node) -> Fraction | None:
-        """That a gate, or a parameter, can be that factor; its value, if it is constant."""
+    def check_factor(self, s: State, factor: Node) -> None:
+        """That a gate, or a parameter, can be that factor."""
         known = Fraction(factor.value) if isinstance(factor, Const) else None  # type: ignore[arg-type]
         if known is None and self.gates.keeps == "constant":
             raise NotHostedError(s.next, _CONSTANT)
         if known is not None and known.denominator > 1:
             raise NotHostedError(s.next, "its old value is multiplied by a fraction, so it has no grid")
         if known is not None and self.gates.mixing in ("constant", "matrix"):
-            return known
+            return
         r = Range(known, known, Fraction(1)) if known is not None else self.ranges[factor]
         low = -1 if self.gates.signs else 0
         if r.lo is None or r.hi is None or r.lo < low or r.hi > 1 or r.grid is None or r.grid.denominator > 1:
             allowed = "−1, 0 or 1" if self.gates.signs else "0 or 1"
             raise NotHostedError(s.next, f"its old value is multiplied by what is not always {allowed}")
-        return known
 
     def _delay(self, cell: Cell) -> None:
         """s := u: the old value of s is a lag of u."""
@@ -295,7 +291,7 @@ class GatedLowering(NumberLowering):
         self._place(s, domain, layer, old)
 
     def _place(self, s: State, domain: Sequence[Value], layer: int, unit: Callable[[frozenset[int]], Form]) -> None:
-        """Says where a delayed state is: in the contents of the units that show it a token later, one a value."""
+        """Says where a state of few values is: in the contents of units, one a value; none if it has many."""
         if len(domain) > _ONE_HOT:
             return
         forms = [unit(frozenset({p})) for p in range(1, len(domain))]
