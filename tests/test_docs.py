@@ -61,9 +61,10 @@ def page(request: pytest.FixtureRequest) -> Path:
 def test_examples_of_a_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     (tmp_path / "bin").mkdir()
-    script = tmp_path / "bin" / "lsrl"
-    script.write_text(f"#!/bin/sh\nexec {sys.executable} -m lsrl \"$@\"\n")
-    script.chmod(0o755)
+    for name, what in (("lsrl", "-m lsrl "), ("python", "")):
+        script = tmp_path / "bin" / name
+        script.write_text(f"#!/bin/sh\nexec {sys.executable} {what}\"$@\"\n")
+        script.chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {}
