@@ -217,18 +217,24 @@ class Schedule:
             first = next(i for i, leaf in stage.units if leaf == begin)
         registers = self._own_registers(stage, plans, begin)
         for plan, (index, _) in zip(plans, stage.units, strict=False):
-            own, below, count = ZERO, ZERO, 0
+            owns: list[Form] = []
+            belows: list[Form] = []
             if plan.before is not None:
-                own, count = leaf_sum(stage, plan.follows), 1
+                owns.append(leaf_sum(stage, plan.follows))
+            count = len(owns)
             for v, places in plan.cube.literals:
                 if v in plan.levels:
                     at, level = plan.levels[v]
-                    own, count = own + signal(registers[at, level], 1 if places == {1} else -1), count + 1
+                    owns.append(signal(registers[at, level], 1 if places == {1} else -1))
+                    count += 1
                 elif v != STATE and v not in plan.decided:
                     gate = self.gate(v, places, layer)
-                    below, own, count = below + gate.below, own + gate.own, count + 1
+                    belows.append(gate.below)
+                    owns.append(gate.own)
+                    count += 1
+            below, own = Form.total(belows, 1 - count), Form.total(owns)
             text = f"{stage.name}: {self._text(stage, plan.cube)}"
-            self._layers[layer - 1][index] = Bit(below - (count - 1), own, Symbol(text, stage.span, stage.states),
+            self._layers[layer - 1][index] = Bit(below, own, Symbol(text, stage.span, stage.states),
                                                  int(index == first))
         self._lag_bits(stage)
         self._place_machine(stage, cover, registers)
@@ -243,18 +249,21 @@ class Schedule:
                 ZERO, ZERO, Symbol(f"{stage.name}: before the first token", stage.span, stage.states), 1))
         bits = dict(sums.code.bits) if sums.code else {}
         for term, index in at.items():
-            below, own = ZERO, ZERO
+            belows: list[Form] = []
+            owns: list[Form] = []
             for v, weights in term.weights:
                 if v == STATE:
-                    own += _known(kept_sum(stage, weights.__getitem__))
+                    owns.append(_known(kept_sum(stage, weights.__getitem__)))
                 elif v in bits:
-                    own += _known(kept_sum(stage, is_in(bits[v]))).scale(weights[1] - weights[0]) + weights[0]
+                    owns.append(_known(kept_sum(stage, is_in(bits[v]))).scale(weights[1] - weights[0]) + weights[0])
                 else:
                     gate = self._weighed(v, weights, layer)
-                    below, own = below + gate.below, own + gate.own
+                    belows.append(gate.below)
+                    owns.append(gate.own)
             self._layers[layer - 1][index] = Bit(
-                below - (term.threshold - 1), own, Symbol(f"{stage.name}: {self._score(stage, term)}", stage.span,
-                                                          stage.states), int(index in start), term.is_and)
+                Form.total(belows, 1 - term.threshold), Form.total(owns),
+                Symbol(f"{stage.name}: {self._score(stage, term)}", stage.span, stage.states),
+                int(index in start), term.is_and)
         self._lag_bits(stage)
         if not stage.states or machine.size == 1:
             return

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeAlias
 
 from lsrl.backends.circuit import Rational
 from lsrl.backends.cubes import Diagrams
@@ -26,6 +27,7 @@ _LARGEST = 1 << 12  # of a score: far within what a float's sum can tell apart
 _MOST_DISPLACED = 16_000  # of control states squared times letters
 _MOST_SIGNS = 4
 _INFINITE = 1 << 60
+_MOST_FOUND = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,12 @@ class _Level:
     nodes: tuple[tuple[int, ...], ...]  # for each node its children, class by class
 
 
+_Score: TypeAlias = tuple[list[list[int]], int]  # for each level a weight for each of its classes; the threshold
+
+# Thresholds that were looked for, by the shape of the levels and the leaves that are on; None if none was found.
+_FOUND: dict[tuple[Hashable, tuple[bool, ...]], _Score | None] = {}
+
+
 class Sweep:
     """A function as levels, one for each variable that matters; the first may be the old control state.
 
@@ -84,6 +92,7 @@ class Sweep:
             now = following
         self.leaves: tuple[Hashable, ...] = tuple(diagrams.value(g) for g in now)
         self.work = sum(len(x.nodes) * len(x.classes) for x in self.levels)
+        self._shape = tuple((tuple(map(len, x.classes)), x.nodes) for x in self.levels)
 
     def point(self, leaf: Hashable) -> dict[int, int]:
         """A point at which the function has that value."""
@@ -133,7 +142,16 @@ class Sweep:
 
     def threshold(self, on: Callable[[Hashable], int]) -> Term | None:
         """The function [on(leaf)] as one threshold; None if none is found."""
-        marks = [bool(on(x)) for x in self.leaves]
+        marks = tuple(bool(on(x)) for x in self.leaves)
+        key = self._shape, marks
+        if key not in _FOUND:
+            if len(_FOUND) >= _MOST_FOUND:
+                _FOUND.clear()
+            _FOUND[key] = self._searched(marks)
+        found = _FOUND[key]
+        return None if found is None else self._as_term(*found)
+
+    def _searched(self, marks: Sequence[bool]) -> _Score | None:
         if len(self.levels) <= 2:
             return self._chain(marks)
         counts = self._counts(marks)
@@ -148,20 +166,20 @@ class Sweep:
             rounded = [[round(x * scale / largest) for x in row] for row in chow]
             if rounded != tried:
                 found = self._order(rounded, marks)
-                if isinstance(found, Term):
-                    return found
+                if isinstance(found, int):
+                    return rounded, found
                 tried = rounded
         weights = [list(row) for row in tried or []]
         for _ in range(_CORRECTIONS):
             found = self._order(weights, marks)
-            if isinstance(found, Term):
-                return found
+            if isinstance(found, int):
+                return weights, found
             for row, up, down in zip(weights, *found, strict=True):
                 row[up] += 1
                 row[down] -= 1
         return None
 
-    def _chain(self, marks: list[bool]) -> Term | None:
+    def _chain(self, marks: Sequence[bool]) -> _Score | None:
         """Of two variables: a threshold iff the letters that are on in one state include those of another."""
         *first, last = self.levels
         rows = [frozenset(c for c, x in enumerate(row) if marks[x]) for row in last.nodes]
@@ -174,7 +192,7 @@ class Sweep:
         if first:
             weights.insert(0, [ranked.index(rows[node]) for node in first[0].nodes[0]])
         found = self._order(weights, marks)
-        return found if isinstance(found, Term) else None
+        return (weights, found) if isinstance(found, int) else None
 
     def _is_monotone(self, counts: list[list[int]]) -> bool:
         """Whether of any two values of a variable one turns the function on at least as often as the other in every
@@ -186,8 +204,9 @@ class Sweep:
                 return False
         return True
 
-    def _order(self, weights: list[list[int]], marks: list[bool]) -> Term | tuple[list[int], list[int]]:
-        """The term if all points that are on have larger sums than the others; else the worst two points."""
+    def _order(self, weights: list[list[int]], marks: Sequence[bool]) -> int | tuple[list[int], list[int]]:
+        """The least sum of a point that is on if all of them have larger sums than the others; else the worst two
+        points."""
         least = [0 if m else _INFINITE for m in marks]
         most = [-_INFINITE if m else 0 for m in marks]
         best: list[tuple[list[int], list[int]]] = []
@@ -198,7 +217,7 @@ class Sweep:
             best.append(([x.index(y) for x, y in zip(lows, least, strict=True)],
                          [x.index(y) for x, y in zip(highs, most, strict=True)]))
         if least[0] > most[0]:
-            return self._as_term(weights, least[0])
+            return least[0]
         paths: tuple[list[int], list[int]] = ([], [])
         for side, path in enumerate(paths):
             at = 0
@@ -208,7 +227,7 @@ class Sweep:
                 at = level.nodes[at][c]
         return paths
 
-    def _as_term(self, weights: list[list[int]], threshold: int) -> Term | tuple[list[int], list[int]]:
+    def _as_term(self, weights: list[list[int]], threshold: int) -> Term:
         whole: Weights = {}
         for level, w in zip(self.levels, weights, strict=True):
             places = [0] * self.sizes[level.variable]
@@ -218,7 +237,7 @@ class Sweep:
             whole[level.variable] = tuple(places)
         return _term(whole, threshold - sum(min(w) for w in weights))
 
-    def _counts(self, marks: list[bool]) -> list[list[int]]:
+    def _counts(self, marks: Sequence[bool]) -> list[list[int]]:
         """For each level and node, at how many points of the variables from there on the function is on."""
         below = [[int(m) for m in marks]]
         for level in reversed(self.levels):

@@ -11,6 +11,7 @@ all, in whatever order and precision the sum is formed.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -45,25 +46,29 @@ class Levels:
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """One product of a sum: the weight as the dtype holds it, and what may be wrong with the product.
+    """One product of a sum, of any signal of its kind: the weight as the dtype holds it, and what may be wrong with it.
 
-    size: the largest |product|. error: how far it may lie from weight · signal of the circuit.
+    number: the weight as a float. size: the largest |product|. error: how far the product may lie from weight · signal
+    of the circuit. middle: to be added so that it is the circuit's weight where the signal is on and 0 where it is off.
     """
 
-    index: int
-    weight: Fraction
+    number: float
     size: Fraction
     error: Fraction
+    middle: Fraction
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A sum over one layer, in circuit units: its terms, the bias that its levels ask for, and its exact range.
+    """A sum over one layer, in circuit units: what its levels ask for as a bias, and its exact range.
 
-    size, error: those of its terms together; of columns that exclude each other only one counts.
+    indices, numbers: of its terms. kinds: the terms, those that are equal once. size, error: those of all terms
+    together; of columns that exclude each other only one counts.
     """
 
-    terms: tuple[_Term, ...]
+    indices: list[int]
+    numbers: list[float]
+    kinds: tuple[_Term, ...]
     bias: Fraction
     lo: Fraction
     hi: Fraction
@@ -82,10 +87,17 @@ class _Arithmetic:
         self.bits = PRECISION[short(dtype)]
         self.stored = Fraction(1, 2**self.bits)  # relative error of a number once it is rounded
         self.summed = min(self.stored, Fraction(1, 2**24))
+        self._known: dict[Fraction, Fraction] = {}
 
     def rounded(self, x: Fraction) -> Fraction:
         if x.denominator in (1, 2) and abs(x.numerator) < 2**self.bits:
             return x
+        found = self._known.get(x)
+        if found is None:
+            found = self._known[x] = self._rounded(x)
+        return found
+
+    def _rounded(self, x: Fraction) -> Fraction:
         number = torch.tensor(float(x), dtype=torch.float64).to(self.dtype).item()
         if not math.isfinite(number):
             raise LsrlError.of("L407", f"a weight of {float(x):g} is beyond what {self.dtype} holds",
@@ -100,18 +112,18 @@ class _Arithmetic:
         if self._is_exact(parts, biases):
             return error
         for part, bias in zip(parts, biases, strict=True):
-            n = (len(part.terms) + 1) * self.summed
+            n = (len(part.indices) + 1) * self.summed
             error += n / (1 - n) * (abs(bias) + part.size)
-            if part.terms and len(parts) > 1:
+            if part.indices and len(parts) > 1:
                 error += self.stored * (max(abs(part.lo), abs(part.hi)) + error)
         whole = max(abs(sum((p.lo for p in parts), Fraction(0))), abs(sum((p.hi for p in parts), Fraction(0))))
         return error + self.stored * (whole + error)
 
     def _is_exact(self, parts: Sequence[_Part], biases: Sequence[Fraction]) -> bool:
         """Whether every partial sum is a number of the dtype: all terms are multiples of one unit, and few of it."""
-        if any(t.error for p in parts for t in p.terms):
+        if any(t.error for p in parts for t in p.kinds):
             return False
-        numbers = [*biases, *(t.size for p in parts for t in p.terms)]
+        numbers = [*biases, *(t.size for p in parts for t in p.kinds)]
         per_one = math.lcm(*(x.denominator for x in numbers))
         together = sum((abs(b) + p.size for b, p in zip(biases, parts, strict=True)), Fraction(0))
         return together * per_one <= Fraction(2**self.bits)
@@ -121,23 +133,35 @@ class _Reader:
     """Sums over the signals of one layer, or over the input columns (`layer` None)."""
 
     def __init__(self, layer: Layer | None, columns: Sequence[Column], levels: Levels, arithmetic: _Arithmetic) -> None:
+        """Raises ValueError for signals that a threshold layer cannot read."""
         self.layer, self.columns, self.levels, self.arithmetic = layer, columns, levels, arithmetic
+        signals = columns if layer is None else layer
+        self.kinds = [_kind(s) for s in signals]
+        self.groups = [s.group if isinstance(s, Bit) else "" for s in signals]
+        self.registers = frozenset(i for i, s in enumerate(signals) if isinstance(s, Register))
+        self._terms: dict[tuple[Rational, str], _Term] = {}
 
     def part(self, form: Form) -> _Part:
-        terms: list[_Term] = []
-        bias = Fraction(form.bias)
-        for w, i in form.terms:
-            term, middle = self._term(Fraction(w), i)
-            terms.append(term)
-            bias += middle
-        lo, hi = self._range(form)
-        return _Part(tuple(terms), bias, lo, hi, self._together({t.index: t.size for t in terms}),
-                     self._together({t.index: t.error for t in terms}))
+        """A form's sum as the dtype computes it."""
+        indices = [i for _, i in form.terms]
+        counts = Counter((w, self.kinds[i]) for w, i in form.terms)
+        for key in counts:
+            if key not in self._terms:
+                self._terms[key] = self._term(Fraction(key[0]), key[1])
+        terms = self._terms
+        numbers = [terms[w, self.kinds[i]].number for w, i in form.terms]
+        bias = sum((n * terms[key].middle for key, n in counts.items()), Fraction(form.bias))
+        if self.layer is None:
+            mine = {i: terms[w, "column"] for w, i in form.terms}
+            size, error = (self._together({i: getattr(t, name) for i, t in mine.items()}) for name in ("size", "error"))
+        else:
+            size, error = (sum((n * x for key, n in counts.items() if (x := getattr(terms[key], name))), Fraction(0))
+                           for name in ("size", "error"))
+        lo, hi = self._range(form, counts)
+        return _Part(indices, numbers, tuple(terms[key] for key in counts), bias, lo, hi, size, error)
 
     def _together(self, parts: Mapping[int, Fraction]) -> Fraction:
-        """The largest sum of what the signals contribute; a column that is 0 contributes nothing."""
-        if self.layer is not None:
-            return sum(parts.values(), Fraction(0))
+        """The largest sum of what columns contribute; one that is 0 contributes nothing."""
         by_value: dict[tuple[str, int | None], dict[Value, Fraction]] = {}
         for i, x in parts.items():
             column = self.columns[i]
@@ -146,49 +170,56 @@ class _Reader:
                 values[v] = values.get(v, Fraction(0)) + x
         return sum((max(v.values()) for v in by_value.values() if v), Fraction(0))
 
-    def _term(self, w: Fraction, i: int) -> tuple[_Term, Fraction]:
-        """A product, and the constant to be added so that it is w where the signal is on and 0 where it is off."""
+    def _term(self, w: Fraction, kind: str) -> _Term:
         round_ = self.arithmetic.rounded
-        if self.layer is None:
+        if kind == "column":
             weight = round_(w)
-            return _Term(i, weight, abs(weight), abs(weight - w)), Fraction(0)
+            return _Term(float(weight), abs(weight), abs(weight - w), Fraction(0))
         level, slack = self.levels.bit, self.levels.error
-        unit = self.layer[i]
-        if isinstance(unit, Register):
+        if kind == "register":
             weight = round_(w / level)
             error = max(abs(weight * level - w), abs(weight - w / level)) + abs(weight) * slack
-            return _Term(i, weight, abs(weight), error), Fraction(0)
-        if not isinstance(unit, Bit):
-            raise ValueError("a threshold layer has bits only")
+            return _Term(float(weight), abs(weight), error, Fraction(0))
         weight = round_(w / (2 * level))
         size = abs(weight) * level
-        return _Term(i, weight, size, abs(weight * level - w / 2) + size * slack), w / 2
+        return _Term(float(weight), size, abs(weight * level - w / 2) + size * slack, w / 2)
 
-    def _range(self, form: Form) -> tuple[Fraction, Fraction]:
+    def _range(self, form: Form, counts: Mapping[tuple[Rational, str], int]) -> tuple[Fraction, Fraction]:
         """The least and the largest value of a form; of signals that exclude each other one counts at a time."""
-        alone = [Fraction(form.bias), Fraction(form.bias)]
-        choices: dict[object, dict[object, Fraction]] = {}
-        for w, i in form.terms:
-            weight = Fraction(w)
-            if self.layer is None:
+        ends = [Fraction(form.bias), Fraction(form.bias)]
+        choices: dict[object, dict[object, Rational]] = {}
+        if self.layer is None:
+            for w, i in form.terms:
                 column = self.columns[i]
-                if column.values is None:
-                    raise ValueError("a threshold layer reads no numbers")
-                for v in column.values:
+                for v in column.values or ():
                     values = choices.setdefault((column.input, column.element), {})
-                    values[v] = values.get(v, Fraction(0)) + weight
-                continue
-            unit = self.layer[i]
-            if isinstance(unit, Register):
-                alone[0] -= abs(weight) / self.levels.bit
-                alone[1] += abs(weight) / self.levels.bit
-            else:
-                group = unit.group if isinstance(unit, Bit) and unit.group else i
-                choices.setdefault(group, {})[i] = weight
+                    values[v] = values.get(v, 0) + w
+        else:
+            for (w, kind), n in counts.items():
+                reach = (min(w, -w), max(w, -w)) if kind == "register" else (min(0, w), max(0, w))
+                scale = n / self.levels.bit if kind == "register" else n
+                ends = [end + scale * x for end, x in zip(ends, reach, strict=True)]
+            for w, i in form.terms:
+                if self.groups[i]:  # counted as if alone so far
+                    choices.setdefault(self.groups[i], {})[i] = w
+                    ends = [ends[0] - min(0, w), ends[1] - max(0, w)]
         for one in choices.values():
-            alone[0] += min(Fraction(0), *one.values())
-            alone[1] += max(Fraction(0), *one.values())
-        return alone[0], alone[1]
+            ends = [ends[0] + min(0, *one.values()), ends[1] + max(0, *one.values())]
+        return ends[0], ends[1]
+
+
+def _kind(signal: Unit | Column) -> str:
+    match signal:
+        case Column(values=values) if values is not None:
+            return "column"
+        case Column():
+            raise ValueError("a threshold layer reads no numbers")
+        case Register():
+            return "register"
+        case Bit():
+            return "bit"
+        case _:
+            raise ValueError("a threshold layer has bits only")
 
 
 class GateRows:
@@ -222,8 +253,8 @@ class GateRows:
 
         Raises LsrlError: L402 if too many signs of registers meet, L407 if the dtype leaves no margin.
         """
-        signs = sum((abs(Fraction(w)) for form, layer in ((gate.below, self.below.layer), (gate.own, self.units))
-                     if layer is not None for w, i in form.terms if isinstance(layer[i], Register)), Fraction(0))
+        signs = sum((abs(Fraction(w)) for form, reader in ((gate.below, self.below), (gate.own, self.own))
+                     if reader.registers for w, i in form.terms if i in reader.registers), Fraction(0))
         above = signs * (1 / self.levels.bit - 1)  # a sum that should be 0 reads at most this
         margin = (1 - above) / 2
         if margin <= _LEAST_MARGIN:
@@ -232,7 +263,7 @@ class GateRows:
                                help="compare fewer counters with constants at once")
         below, own = self.below.part(gate.below), self.own.part(gate.own)
         theta = (1 + above) / 2
-        if self.arithmetic.bits >= 24 or self.one_bias or not own.terms:  # a coarse dtype rounds small parts less
+        if self.arithmetic.bits >= 24 or self.one_bias or not own.indices:  # a coarse dtype rounds small parts less
             below, own = below.plus(own.bias - theta), own.plus(-own.bias)
         else:
             below = below.plus(-theta)
@@ -240,7 +271,7 @@ class GateRows:
         left = margin - self.arithmetic.sum_error((below, own), biases)
         if left <= _LEAST_MARGIN:
             raise self._too_coarse(row, "its sums are too large for the dtype's precision")
-        if below.terms or own.terms:
+        if below.indices or own.indices:
             self.margins.append(left)
         scale = Fraction(2) ** math.ceil(math.log2(abs(least) / float(left)))
         size = scale * sum((abs(b) for b in biases), below.size + own.size)
@@ -248,8 +279,8 @@ class GateRows:
             raise self._too_coarse(row, f"its sums reach {float(size):.3g}")
         signed = float(scale if least > 0 else -scale)
         for part, matrix in ((below, self.w_in), (own, self.w_own)):
-            for t in part.terms:
-                matrix[which, row, t.index] = signed * float(t.weight)
+            if part.indices:
+                matrix[which, row, part.indices] = signed * torch.tensor(part.numbers, dtype=torch.float64)
         self.bias_in[which, row], self.bias_own[which, row] = (signed * float(b) for b in biases)
         return float(size)
 
@@ -321,26 +352,30 @@ def read_out(circuit: Circuit, levels: Levels, dtype: torch.dtype) -> Readout:
                                f"{short(dtype)} cannot read them exactly", NOWHERE)
         worst = max(worst, error)
         bias[row] = float(held)
-        for t in part.terms:
-            weight[row, t.index] = float(t.weight)
+        if part.indices:
+            weight[row, part.indices] = torch.tensor(part.numbers, dtype=torch.float64)
     return Readout(weight.to(dtype), bias.to(dtype), grids, float(worst))
 
 
 def largest_sum(circuit: Circuit) -> Fraction:
     """The largest Σ|weight| + |bias| of a gate, in circuit units."""
-    def size(forms: Iterable[Form]) -> Fraction:
-        return sum((abs(Fraction(w)) for f in forms for w in (f.bias, *(w for w, _ in f.terms))), Fraction(0))
+    def size(forms: Iterable[Form]) -> Rational:
+        total: Rational = 0
+        for f in forms:
+            for w in (f.bias, *(w for w, _ in f.terms)):
+                total += w if w > 0 else -w
+        return total
 
-    def of(unit: Unit) -> Fraction:
+    def of(unit: Unit) -> Rational:
         match unit:
             case Register():
                 return max(size((g.below, g.own)) for g in (unit.move, unit.up, unit.clear))
             case Bit():
                 return max(size((unit.below, unit.own)), size((unit.hold.below, unit.hold.own)))
             case _:
-                return Fraction(0)
+                return 0
 
-    return max((of(u) for layer in circuit.layers for u in layer), default=Fraction(0))
+    return Fraction(max((of(u) for layer in circuit.layers for u in layer), default=0))
 
 
 def saturation_text(dtype: torch.dtype, *, sigmoid: bool = True) -> str:
