@@ -46,23 +46,35 @@ class Plan:
     """scale: for each node the number of parts of 1 that its int64 array counts (1 for ints, bools and floats).
 
     state_scale: the same for states. guards: for each state that grows, the largest count that the proof covers.
-    bounds: the largest count of each node.
+    bounds: the largest count of each node. ranges: the values of each node while no guard is passed. numeric: whether
+    reals are floats.
     """
 
     scale: Mapping[Node, int]
     state_scale: Mapping[str, int]
     guards: Mapping[str, int]
     bounds: Mapping[Node, int]
+    ranges: Mapping[Node, Range]
+    numeric: bool
+
+    def largest(self, node: Node) -> int:
+        """A bound of the counts that calculating the node goes through."""
+        return _largest(node, self)
 
 
-def make_plan(graph: Graph, inputs: Mapping[str, Range], states: Mapping[str, Range]) -> Plan | None:
-    """A plan for a batch whose inputs and initial states lie in those ranges; None if 64 bits do not suffice."""
+def make_plan(graph: Graph, inputs: Mapping[str, Range], states: Mapping[str, Range],
+              numeric: bool | None = None) -> Plan | None:
+    """A plan for a batch whose inputs and initial states lie in those ranges; None if 64 bits do not suffice.
+
+    numeric: whether reals are held in floats; as the graph says if None.
+    """
+    floats = graph.numeric if numeric is None else numeric
     for limit in _LIMITS:
-        found = _solve(graph, inputs, states, limit)
+        found = _solve(graph, inputs, states, limit, floats)
         if found is None:
             return None
         ranges, current, guarded = found
-        plan = _plan(graph, ranges, current, guarded)
+        plan = _plan(graph, ranges, current, guarded, floats)
         if plan is not None:
             return plan
     return None
@@ -73,11 +85,11 @@ def is_float(t: Type, numeric: bool) -> bool:
     return numeric and isinstance(scalar_of(t), Real)
 
 
-def _solve(graph: Graph, inputs: Mapping[str, Range], states: Mapping[str, Range],
-           limit: int) -> tuple[dict[Node, Range], dict[str, Range], list[str]] | None:
+def _solve(graph: Graph, inputs: Mapping[str, Range], states: Mapping[str, Range], limit: int,
+           numeric: bool) -> tuple[dict[Node, Range], dict[str, Range], list[str]] | None:
     """Ranges of all nodes that hold while the guarded states stay in theirs; None if there are none."""
-    transfer = Transfer(graph.numeric)
-    current = {s.name: _FLOAT if is_float(s.type, graph.numeric) else states[s.name] for s in graph.states}
+    transfer = Transfer(numeric)
+    current = {s.name: _FLOAT if is_float(s.type, numeric) else states[s.name] for s in graph.states}
     guarded: dict[str, None] = {}
     for turn in range(_ROUNDS):
         ranges: dict[Node, Range] = {}
@@ -86,14 +98,14 @@ def _solve(graph: Graph, inputs: Mapping[str, Range], states: Mapping[str, Range
                 ranges[node] = inputs[node.name]
             elif isinstance(node, Read):
                 ranges[node] = current[node.state]
-            elif is_float(node.type, graph.numeric) and not operands(node):
+            elif is_float(node.type, numeric) and not operands(node):
                 ranges[node] = _FLOAT
             else:
                 ranges[node] = transfer(node, ranges.__getitem__)
         changed = False
         for s in graph.states:
             old = current[s.name]
-            if is_float(s.type, graph.numeric):
+            if is_float(s.type, numeric):
                 continue
             new = join(old, ranges[s.next])
             if new.grid is None or new.grid.denominator > _ROOM:
@@ -117,25 +129,25 @@ def _limited(grid: Fraction | None, limit: int) -> Range:
 
 
 def _plan(graph: Graph, ranges: Mapping[Node, Range], current: Mapping[str, Range],
-          guarded: list[str]) -> Plan | None:
+          guarded: list[str], numeric: bool) -> Plan | None:
     scale: dict[Node, int] = {}
     bounds: dict[Node, int] = {}
     for node in graph.nodes:
-        if is_float(node.type, graph.numeric) or not is_number(scalar_of(node.type)):
+        if is_float(node.type, numeric) or not is_number(scalar_of(node.type)):
             scale[node], bounds[node] = 1, 1
             continue
         r = ranges[node]
-        if r.magnitude is None or r.nan or (r.grid is None and not graph.numeric):
+        if r.magnitude is None or r.nan or (r.grid is None and not numeric):
             return None
         scale[node] = 1 if r.grid is None or isinstance(scalar_of(node.type), Int) else r.grid.denominator
         bounds[node] = math.ceil(r.magnitude * scale[node])
     state_scale: dict[str, int] = {}
     for s in graph.states:
         grid = current[s.name].grid
-        whole = grid is None or not isinstance(scalar_of(s.type), Real) or graph.numeric
+        whole = grid is None or not isinstance(scalar_of(s.type), Real) or numeric
         state_scale[s.name] = 1 if whole or grid is None else grid.denominator
-    plan = Plan(scale, state_scale, {n: _guard(current[n], state_scale[n]) for n in guarded}, bounds)
-    if all(_largest(node, plan, graph.numeric) < _ROOM for node in graph.nodes):
+    plan = Plan(scale, state_scale, {n: _guard(current[n], state_scale[n]) for n in guarded}, bounds, ranges, numeric)
+    if all(_largest(node, plan) < _ROOM for node in graph.nodes):
         return plan
     return None
 
@@ -165,9 +177,9 @@ def natural_scale(node: Node, scale: Mapping[Node, int]) -> int:
             return scale[node]
 
 
-def _largest(node: Node, plan: Plan, numeric: bool) -> int:
+def _largest(node: Node, plan: Plan) -> int:
     """A bound of every value that calculating the node goes through."""
-    scale, bounds = plan.scale, plan.bounds
+    scale, bounds, numeric = plan.scale, plan.bounds, plan.numeric
     if isinstance(node, Param) or is_float(node.type, numeric) or \
             (isinstance(node, Compare) and any(is_float(x.type, numeric) for x in operands(node))):
         return 0

@@ -1,0 +1,214 @@
+"""What a kernel does with a token, in two forms: a step of all states, and a pass of maps and scans over many tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from lsrl.analysis.cells import Cell, find_cells
+from lsrl.backends.kernels.choose_scan import choose_scan, detail_nodes
+from lsrl.backends.kernels.code import Builder, Constant, Kind, Value
+from lsrl.backends.kernels.lanes import Lanes
+from lsrl.backends.kernels.lowering import Lowering
+from lsrl.backends.kernels.scans import Coded, Scan, Segmented, Shift
+from lsrl.backends.kernels.storage import Storage, make_storage
+from lsrl.ir.graph import Graph, State
+from lsrl.ir.nodes import Node, Read
+
+__all__ = ["Body", "Output", "Parallel", "Parts", "Register", "Step"]
+
+
+@dataclass(frozen=True)
+class Register:
+    """A scalar state while a kernel runs: its name, kind, initial value and scale, in counts of 1/scale."""
+
+    name: str
+    kind: Kind
+    init: Constant
+    scale: int
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """One element of an output: its value in counts of 1/scale."""
+
+    name: str
+    element: int
+    value: Value
+    scale: int
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """outputs; checks: conditions that must hold at every token; broken: the check's number in the graph (None: a
+    guard of the numbers' width)."""
+
+    outputs: tuple[Output, ...]
+    checks: tuple[tuple[int | None, Value], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Step(Body):
+    """One token at a time: values over `input`, `param` and `state` leaves. nexts: the new value of each register."""
+
+    nexts: tuple[Value, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Parallel(Body):
+    """Many tokens at a time: values over `input`, `param`, `reset`, `new` and `prev` leaves.
+
+    scans[k] is what `new` and `prev` with the attribute (k, component) speak of; each depends on earlier ones alone.
+    """
+
+    scans: tuple[Scan, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """A program taken apart for kernels: its lanes, cells, the storage of its numbers, and both bodies."""
+
+    lanes: Lanes
+    cells: tuple[Cell, ...]
+    storage: Storage
+
+    @classmethod
+    def of(cls, lanes: Lanes) -> Parts:
+        """Raises LsrlError (L411) where a number may need more than 64 bits."""
+        cells = find_cells(lanes.graph)
+        extra: dict[Node, None] = {}
+        for cell in cells:
+            extra.update(dict.fromkeys(detail_nodes(cell)))
+        known = set(lanes.graph.nodes)
+        more = tuple((f"detail {i}", n) for i, n in enumerate(x for x in extra if x not in known))
+        graph = replace(lanes.graph, outputs=lanes.graph.outputs + more)
+        return cls(lanes, cells, make_storage(graph))
+
+    @property
+    def graph(self) -> Graph:
+        return self.lanes.graph
+
+    @cached_property
+    def registers(self) -> tuple[Register, ...]:
+        """The scalar states, in the graph's order."""
+        s = self.storage
+        return tuple(Register(x.name, s.state_kind(x), s.init(x), s.state_scale(x)) for x in self.graph.states)
+
+    @cached_property
+    def step(self) -> Step:
+        """The step of all states."""
+        lower = Lowering(self.storage, Builder())
+        nexts = tuple(lower.next(s) for s in self.graph.states)
+        return Step(self._outputs(lower), self._checks(lower, dict(zip(self.graph.states, nexts, strict=True))), nexts)
+
+    @cached_property
+    def not_parallel(self) -> Mapping[str, str]:
+        """The cells that have no scan, by their first state, and why."""
+        return self._scanned(False)[1]
+
+    @cached_property
+    def parallel(self) -> Parallel | None:
+        """Maps and scans; None if a cell has no scan."""
+        return self._scanned(False)[0]
+
+    @cached_property
+    def resettable(self) -> Parallel | None:
+        """As `parallel`, with a `reset` leaf: where it holds, all states start anew before the token."""
+        return self._scanned(True)[0]
+
+    def _scanned(self, resets: bool) -> tuple[Parallel | None, dict[str, str]]:
+        maker = _ScanMaker(self, resets)
+        return maker.body(), maker.reasons
+
+    def _outputs(self, lower: Lowering) -> tuple[Output, ...]:
+        return tuple(Output(port.name, i, lower(n), self.storage.scale(n))
+                     for port in self.lanes.outputs for i, n in enumerate(self.lanes.output_nodes(port.name)))
+
+    def _checks(self, lower: Lowering, nexts: Mapping[State, Value]) -> tuple[tuple[int | None, Value], ...]:
+        b = lower.b
+        found: list[tuple[int | None, Value]] = []
+        for i, check in enumerate(self.graph.checks):
+            value = lower(check.condition)
+            if value.op != "const" or not value.attribute:
+                found.append((i, value))
+        for state, value in nexts.items():
+            most = self.storage.plan.guards.get(state.name)
+            if most is not None:
+                inside = b.test("and", b.test("le", b.const(-most, value.kind), value),
+                                b.test("le", value, b.const(most, value.kind)))
+                found.append((None, inside))
+        return tuple(found)
+
+
+class _ScanMaker:
+    """Builds the parallel body: reads become what a scan had before the token, next values what it has after."""
+
+    def __init__(self, parts: Parts, resets: bool) -> None:
+        self.parts = parts
+        self.b = Builder()
+        self.reset = self.b.leaf("reset", "bool", "") if resets else None
+        self.scans: list[Scan] = []
+        self.reasons: dict[str, str] = {}
+        self._cell = {name: cell for cell in parts.cells for name in cell.states}
+        self._scan_of: dict[Cell, int | None] = {}
+        self._nexts = {}
+        for cell in parts.cells:
+            if cell.kind != "delay":
+                for i, state in enumerate(cell.members):
+                    self._nexts.setdefault(state.next, (cell, i, state))
+        self.lower = Lowering(parts.storage, self.b, self._source)
+
+    def body(self) -> Parallel | None:
+        for cell in self.parts.cells:
+            self._scan(cell)
+        if self.reasons:
+            return None
+        nexts = {s: self.state(s, "new") for s in self.parts.graph.states}
+        outputs = self.parts._outputs(self.lower)
+        return Parallel(outputs, self.parts._checks(self.lower, nexts), tuple(self.scans))
+
+    def state(self, state: State, when: str) -> Value:
+        """A state's value after ("new") or before ("prev") the token, as it is held."""
+        cell = self._cell[state.name]
+        k = self._scan(cell)
+        if k is None:
+            return self.b.leaf("state", self.parts.storage.state_kind(state), state.name)  # body() gives up
+        scan = self.scans[k]
+        i = scan.states.index(state.name)
+        inside = scan.inside if isinstance(scan, Segmented) else scan
+        if isinstance(inside, Shift) and when == "new" and cell.kind == "delay":
+            return inside.leaf[1 + i]
+        carried = tuple(self.b.scanned(when, scan.leaf, kind, k, j) for j, kind in enumerate(scan.carried))
+        if when == "prev" and self.reset is not None:
+            assert isinstance(scan, Segmented)
+            carried = tuple(self.b.select(self.reset, self.b.const(x, c.kind), c)
+                            for x, c in zip(scan.fresh, carried, strict=True))
+        return scan.leave(self.b, carried)[i]
+
+    def _scan(self, cell: Cell) -> int | None:
+        if cell not in self._scan_of:
+            made = choose_scan(cell, self.lower)
+            if isinstance(made, str):
+                self.reasons[cell.states[0]] = made
+                self._scan_of[cell] = None
+            else:
+                if self.reset is not None:
+                    fresh = (made.start,) if isinstance(made, Coded) else \
+                        tuple(self.parts.storage.init(s) for s in cell.members)
+                    made = Segmented(made.states, made.carried, (self.reset, *made.leaf), made, fresh)
+                self._scan_of[cell] = len(self.scans)
+                self.scans.append(made)
+        return self._scan_of[cell]
+
+    def _source(self, node: Node) -> Value | None:
+        s = self.parts.storage
+        if isinstance(node, Read):
+            state = s.graph.state[node.state]
+            return self.lower.rescaled(self.state(state, "prev"), s.state_scale(state), s.scale(node), s.kind(node))
+        if node in self._nexts:
+            _, _, state = self._nexts[node]
+            if s.state_scale(state) % s.scale(node) and s.scale(node) % s.state_scale(state):
+                return None
+            return self.lower.rescaled(self.state(state, "new"), s.state_scale(state), s.scale(node), s.kind(node))
+        return None

@@ -1,0 +1,44 @@
+"""Which shape a kernel runs in: a model of what limits it, from the sizes of the call and of the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lsrl.backends.kernels.call import Shape
+
+__all__ = ["Device", "choose_shape"]
+
+_MIN_CHUNK = 4096  # tokens that a chunk of time must have to pay for its summary
+
+
+@dataclass(frozen=True)
+class Device:
+    """kind: "cpu" or "gpu". workers: how many sequences it needs at once to be busy: threads times what one interleaves
+    on a CPU, lanes of all processors on a GPU. threads: on a CPU."""
+
+    kind: str
+    workers: int
+    threads: int = 1
+
+
+def choose_shape(shapes: tuple[Shape, ...], device: Device, rows: int, tokens: int, lanes: int) -> tuple[Shape, str]:
+    """The shape for a call, of those that a kernel has, and why.
+
+    A look-up table needs no calculation at all. Otherwise one pass a token at a time moves each byte once and does
+    least work, so it is taken where rows times lanes keep the device busy, or nothing else is there. Where they do
+    not, time is what is left to share out: in blocks on a GPU, in chunks where blocks are too few as well.
+    """
+    streams = rows * lanes
+    if "table" in shapes:
+        return "table", "one look-up in a table of (state, letter) a token"
+    if device.kind == "cpu":
+        if "split" in shapes and device.threads > 1 and streams < device.threads \
+                and tokens >= _MIN_CHUNK * device.threads:
+            return "split", f"{streams} streams of {tokens} tokens for {device.threads} threads"
+        return "sequential", f"{streams} streams, state in registers"
+    if "block" not in shapes or streams >= device.workers:
+        return "sequential", f"{streams} streams keep the device busy" if "block" in shapes else \
+            "a cell of the program has no scan"
+    if "split" in shapes and streams * 128 < device.workers and tokens >= _MIN_CHUNK:
+        return "split", f"{streams} streams of {tokens} tokens are too few for blocks alone"
+    return "block", f"{streams} streams are too few to run a token at a time"
