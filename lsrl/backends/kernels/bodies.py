@@ -1,4 +1,4 @@
-"""What a kernel does with a token, in two forms: a step of all states, and a pass of maps and scans over many tokens."""
+"""What a kernel does, in two forms: a step of all states, and a pass of maps and scans over many tokens."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class _ScanMaker:
         self.reasons: dict[str, str] = {}
         self._cell = {name: cell for cell in parts.cells for name in cell.states}
         self._scan_of: dict[Cell, int | None] = {}
-        self._nexts = {}
+        self._nexts: dict[Node, tuple[Cell, int, State]] = {}
         for cell in parts.cells:
             if cell.kind != "delay":
                 for i, state in enumerate(cell.members):

@@ -16,6 +16,7 @@ from lsrl.backends.kernels.scans import Affine, Clamp, Coded, Cyclic, Latch, Map
 from lsrl.ir.graph import State
 from lsrl.ir.nodes import Node
 from lsrl.types import Bool, Int, Symbols
+from lsrl.types import Value as ProgramValue
 
 __all__ = ["choose_scan", "detail_nodes"]
 
@@ -191,8 +192,9 @@ def _automaton(found: Automaton, cell: Cell, kinds: tuple[Kind, ...], lower: Low
     return make(cell.states, ("int32",), (leaf,), kinds, values, order.index(found.start), low, sizes, code)
 
 
-def _count(value: object, state: State, lower: Lowering) -> int:
-    return int(Fraction(value) * lower.storage.state_scale(state))  # type: ignore[arg-type]
+def _count(value: ProgramValue, state: State, lower: Lowering) -> int:
+    assert not isinstance(value, tuple)
+    return int(Fraction(value) * lower.storage.state_scale(state))
 
 
 def _digits(boundary: Sequence[Node], lower: Lowering) -> list[tuple[Node, int, int]] | None:

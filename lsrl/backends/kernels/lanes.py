@@ -8,7 +8,6 @@ program has one lane, in which vectors are their scalars.
 from __future__ import annotations
 
 import math
-
 from dataclasses import dataclass, replace
 
 from lsrl.ir.graph import Graph, GraphBuilder, State

@@ -30,6 +30,7 @@ from lsrl.ir.nodes import (
 )
 from lsrl.ir.nodes import Table as TableNode
 from lsrl.types import Bool, Symbols, shape
+from lsrl.types import Value as ProgramValue
 
 __all__ = ["Lowering"]
 
@@ -141,13 +142,14 @@ class Lowering:
             return self.b.cast(x, s.kind(node))
         return self.b.cast(self.rescaled(x, s.natural_scale(node), s.scale(node), work), s.kind(node))
 
-    def _constant(self, value: object, node: Node) -> Value:
+    def _constant(self, value: ProgramValue, node: Node) -> Value:
         s = self.storage
         if s.kind(node) == "float":
             return self.b.const(to_float(value), "float")
         if isinstance(node.type, Bool):
             return self.b.const(bool(value), "bool")
-        return self.b.const(int(Fraction(value) * s.scale(node)), s.kind(node))  # type: ignore[arg-type]
+        assert not isinstance(value, tuple)
+        return self.b.const(int(Fraction(value) * s.scale(node)), s.kind(node))
 
     def _counts(self, node: Node, work: Kind) -> Callable[[Node], Value]:
         scale = self.storage.natural_scale(node)
@@ -201,8 +203,8 @@ class Lowering:
                 return b.select(self(node.condition), *args)
             case MinMax(op=op):
                 out = args[0]
-                for x in args[1:]:
-                    out = b.op(op, out, x)
+                for y in args[1:]:
+                    out = b.op(op, out, y)
                 return out
             case FloorDiv(op=op):
                 divisor = b.const(to_float(node.divisor), "float")

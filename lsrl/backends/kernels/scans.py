@@ -64,7 +64,7 @@ class Scan(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Shift(Scan):
-    """s := u. Its new values are the leaf itself: no scan is needed, only its old values are those of a token before."""
+    """s := u. Its new values are the leaf itself, its old ones those of the token before: nothing is scanned."""
 
     method: ClassVar[str] = "shift"
 

@@ -12,8 +12,9 @@ from fractions import Fraction
 from typing import Literal, TypeAlias
 
 from lsrl.analysis.interval import Range, of_type, of_value
+from lsrl.analysis.ranges import analyse
 from lsrl.backends.kernels.code import Kind
-from lsrl.diagnostics import LsrlError
+from lsrl.diagnostics import NOWHERE, LsrlError, Span
 from lsrl.ir.graph import Graph, State
 from lsrl.ir.nodes import Node, operands
 from lsrl.types import Bool, Int, Real, Symbols, Type, is_number, scalar_of
@@ -151,10 +152,8 @@ def _input_range(t: Type, floats: bool) -> Range:
     return r
 
 
-def _widest(graph: Graph):  # type: ignore[no-untyped-def]
-    from lsrl.analysis.ranges import analyse
-    from lsrl.diagnostics import NOWHERE
-
+def _widest(graph: Graph) -> Span:
+    """Where the first number without bounds is."""
     ranges = analyse(graph)
     return next((s.span for s in graph.states if is_number(s.type) and not ranges[s.next].bounded),
                 next((n.span for n in graph.nodes if is_number(n.type) and not ranges[n].bounded), NOWHERE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ def coded(case: Case, program: lsrl.Program, seed: int) -> list[dict[str, Any]]:
 
 
 def agrees(shown: list[dict[str, list[Any]]], wanted: list[dict[str, Any]], exact: bool) -> bool:
-    got = [{n: x for n, x in row.items()} for row in shown]
+    got = shown
     expected = [{n: flat(x) for n, x in row.items()} for row in wanted]
     if exact:
         return got == expected
@@ -52,7 +53,7 @@ def test_resets_start_anew(case: Case) -> None:
     rows = coded(case, program, 3)
     resets = [random.Random(4 + t).random() < 0.2 for t in range(TOKENS)]
     cuts = [0, *(t for t in range(1, TOKENS) if resets[t]), TOKENS]
-    wanted = [x for a, b in zip(cuts, cuts[1:]) for x in program._interpreter.run(rows[a:b])]
+    wanted = [x for a, b in pairwise(cuts) for x in program._interpreter.run(rows[a:b])]
     assert agrees(run_step(parts, rows, resets=resets), wanted, parts.storage.exact)
     if parts.resettable is not None:
         assert agrees(run_parallel(parts, rows, random.Random(5), resets=resets), wanted, parts.storage.exact)
