@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from lsrl.analysis.interval import Range, join
+from lsrl.analysis.interval import Range, join, meet
 from lsrl.analysis.transfer import Transfer
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import (
@@ -63,14 +63,15 @@ class Plan:
 
 
 def make_plan(graph: Graph, inputs: Mapping[str, Range], states: Mapping[str, Range],
-              numeric: bool | None = None) -> Plan | None:
+              numeric: bool | None = None, proved: Mapping[Node, Range] | None = None) -> Plan | None:
     """A plan for a batch whose inputs and initial states lie in those ranges; None if 64 bits do not suffice.
 
-    numeric: whether reals are held in floats; as the graph says if None.
+    numeric: whether reals are held in floats; as the graph says if None. proved: ranges of nodes that are known
+    already (`lsrl.analysis.ranges`), if the states start as the program says.
     """
     floats = graph.numeric if numeric is None else numeric
     for limit in _LIMITS:
-        found = _solve(graph, inputs, states, limit, floats)
+        found = _solve(graph, inputs, states, limit, floats, proved or {})
         if found is None:
             return None
         ranges, current, guarded = found
@@ -86,7 +87,7 @@ def is_float(t: Type, numeric: bool) -> bool:
 
 
 def _solve(graph: Graph, inputs: Mapping[str, Range], states: Mapping[str, Range], limit: int,
-           numeric: bool) -> tuple[dict[Node, Range], dict[str, Range], list[str]] | None:
+           numeric: bool, proved: Mapping[Node, Range]) -> tuple[dict[Node, Range], dict[str, Range], list[str]] | None:
     """Ranges of all nodes that hold while the guarded states stay in theirs; None if there are none."""
     transfer = Transfer(numeric)
     current = {s.name: _FLOAT if is_float(s.type, numeric) else states[s.name] for s in graph.states}
@@ -102,6 +103,8 @@ def _solve(graph: Graph, inputs: Mapping[str, Range], states: Mapping[str, Range
                 ranges[node] = _FLOAT
             else:
                 ranges[node] = transfer(node, ranges.__getitem__)
+            if node in proved and not is_float(node.type, numeric):
+                ranges[node] = meet(ranges[node], proved[node]) or ranges[node]
         changed = False
         for s in graph.states:
             old = current[s.name]
@@ -112,6 +115,8 @@ def _solve(graph: Graph, inputs: Mapping[str, Range], states: Mapping[str, Range
                 return None
             if s.name in guarded:
                 new = _limited(new.grid, limit)
+            elif new != old and turn >= _JOINS and s.next in proved and proved[s.next].bounded:
+                new = join(old, proved[s.next])
             elif new != old and (turn >= _JOINS or new.magnitude is None or new.magnitude > _ROOM):
                 guarded[s.name] = None
                 new = _limited(new.grid, limit)

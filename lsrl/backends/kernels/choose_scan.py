@@ -18,7 +18,7 @@ from lsrl.ir.nodes import Node
 from lsrl.types import Bool, Int, Symbols
 from lsrl.types import Value as ProgramValue
 
-__all__ = ["choose_scan", "detail_nodes"]
+__all__ = ["choose_scan", "combine_cost", "detail_nodes"]
 
 MOST_STATES = 16  # of an automaton whose letters are maps
 MOST_ROWS = 3  # of a matrix that is multiplied in every combine
@@ -65,8 +65,8 @@ def combine_cost(scan: Scan) -> int:
     first, then = ([b.leaf("input", k, side, i) for i, k in enumerate(scan.kinds)] for side in ("first", "then"))
     if isinstance(scan, Shift) and not isinstance(scan, Latch):
         return 0
-    leaves = 2 * len(scan.kinds)
-    return len(schedule(scan.combine(b, tuple(first), tuple(then)))) + leaves
+    made = schedule(scan.combine(b, tuple(first), tuple(then)))
+    return sum(v.op not in ("input", "const") for v in made) + 2 * len(scan.kinds)
 
 
 def _scan(name: str, found: d.Detail | None, cell: Cell, lower: Lowering) -> Scan | str:

@@ -7,6 +7,7 @@ compared with the reference in float64, within a bound.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, TypeAlias
@@ -131,15 +132,16 @@ def make_storage(graph: Graph) -> Storage:
 
     Raises LsrlError (L411) where an integer may need more than 64 bits.
     """
+    proved = analyse(graph)
     for floats in (graph.numeric, True):
         inputs = {n.name: _input_range(n.type, floats) for n in graph.inputs}
         states = {s.name: of_value(s.init, s.type, floats) for s in graph.states}
-        plan = make_plan(graph, inputs, states, floats)
+        plan = make_plan(graph, inputs, states, floats, proved)
         if plan is not None:
             return Storage(graph, plan)
         if not any(isinstance(scalar_of(n.type), Real) for n in graph.nodes):
             break
-    raise LsrlError.of("L411", f"a number of `{graph.name}` may need more than 64 bits", _widest(graph),
+    raise LsrlError.of("L411", f"a number of `{graph.name}` may need more than 64 bits", _widest(graph, proved),
                        help="give the state a declared range, or keep it bounded with clamp or %")
 
 
@@ -152,8 +154,7 @@ def _input_range(t: Type, floats: bool) -> Range:
     return r
 
 
-def _widest(graph: Graph) -> Span:
+def _widest(graph: Graph, ranges: Mapping[Node, Range]) -> Span:
     """Where the first number without bounds is."""
-    ranges = analyse(graph)
     return next((s.span for s in graph.states if is_number(s.type) and not ranges[s.next].bounded),
                 next((n.span for n in graph.nodes if is_number(n.type) and not ranges[n].bounded), NOWHERE))

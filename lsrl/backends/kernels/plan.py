@@ -1,0 +1,149 @@
+"""The plan of a kernel, to print, test and reason about: what is fused, how each cell scans, what a token costs.
+
+Nothing here depends on the language that the code is written in; emitters put the text of the plan above their code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lsrl.backends.kernels.bodies import Parts
+from lsrl.backends.kernels.call import Options, edge_dtype, state_kind
+from lsrl.backends.kernels.choose_scan import combine_cost
+from lsrl.backends.kernels.code import Kind, Value, schedule
+from lsrl.backends.kernels.lanes import Port
+from lsrl.backends.kernels.scans import Scan
+
+__all__ = ["CellPlan", "PortPlan", "Plan", "make_plan"]
+
+_SIZE: dict[Kind, int] = {"bool": 1, "int32": 4, "int64": 8, "float": 4}
+_WORDS: dict[str, str] = {
+    "shift": "new values are inputs", "latch": "the later one that wrote", "sum": "+", "affine": "(M, u), products",
+    "clamp": "(u, lo, hi), clamped sums", "cyclic": "+ modulo the number of states",
+    "maps": "maps of states, composed field by field"}
+
+
+@dataclass(frozen=True)
+class PortPlan:
+    """An array at the edge: its element type, bytes a token, and whether it has a lane dimension."""
+
+    name: str
+    dtype: str
+    bytes: int
+    lane: bool
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """A cell: its states, class and method; what an element of its scan is. without: why it has no scan, or empty."""
+
+    states: tuple[str, ...]
+    kind: str
+    method: str
+    element: tuple[Kind, ...]
+    operations: int
+    without: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """lanes: whether there is a lane dimension. state_bytes: carried for one lane.
+
+    operations: of one token in one lane, alive: the most values that are needed later at any point of it, which is what
+    registers have to hold. scan_bytes: of the elements of all scans of a token; None where a cell has no scan.
+    shapes: those that the program allows.
+    """
+
+    program: str
+    lanes: bool
+    exact: bool
+    inputs: tuple[PortPlan, ...]
+    outputs: tuple[PortPlan, ...]
+    cells: tuple[CellPlan, ...]
+    state_bytes: int
+    operations: int
+    alive: int
+    checks: int
+    scan_bytes: int | None
+    shapes: tuple[str, ...]
+
+    @property
+    def token_bytes(self) -> int:
+        """What a kernel must move for a token, in and out, with one lane."""
+        return sum(p.bytes for p in (*self.inputs, *self.outputs))
+
+    def text(self) -> str:
+        """The plan for reading."""
+        moved = [f"{', '.join(f'{p.name} {p.dtype}' for p in ports) or 'nothing'} {word}"
+                 for ports, word in ((self.inputs, "in"), (self.outputs, "out"))]
+        lines = [f"kernel plan of `{self.program}`",
+                 f"moves     {', '.join(moved)}: {self.token_bytes} B a token{' and lane' if self.lanes else ''}",
+                 f"numbers   {'exact' if self.exact else 'floats'}; {self.state_bytes} B of state"
+                 f"{' a lane' if self.lanes else ''}",
+                 f"work      {self.operations} operations a token, at most {self.alive} values alive"
+                 + (f", {self.checks} checks" if self.checks else "")]
+        if self.cells:
+            lines.append("cells")
+            rows = [(", ".join(c.states), c.kind, c.method, c.without or
+                     f"{_WORDS[c.method]}; {c.operations} operations on {' '.join(c.element)}") for c in self.cells]
+            widths = [min(28, max(len(r[i]) for r in rows)) for i in range(3)]
+            lines += ["  " + "  ".join([*(x.ljust(w) for x, w in zip(r, widths, strict=False)), r[3]]) for r in rows]
+        else:
+            lines.append("cells     none: a map")
+        lines.append(f"shapes    {', '.join(self.shapes)}")
+        return "\n".join(lines) + "\n"
+
+
+def make_plan(parts: Parts, options: Options | None = None) -> Plan:
+    """The plan of a program's kernels, for some options."""
+    chosen = Options() if options is None else options
+    body = parts.step
+    roots = [*(o.value for o in body.outputs), *body.nexts, *(c for _, c in body.checks)]
+    order = [v for v in schedule(roots) if v.op not in ("const", "param")]
+    parallel = parts.parallel
+    scans = {s.states[0]: s for s in parallel.scans} if parallel is not None else {}
+    cells = tuple(_cell(parts, cell.states, cell.kind, scans.get(cell.states[0])) for cell in parts.cells)
+    size = {**_SIZE, "float": chosen.carry.itemsize}
+    scanned = None if parallel is None else sum(size[k] for s in parallel.scans for k in s.kinds)
+    return Plan(
+        parts.lanes.source.name, any(p.lane for p in (*parts.lanes.inputs, *parts.lanes.outputs, *parts.lanes.states)),
+        parts.storage.exact, tuple(_port(p, chosen) for p in parts.lanes.inputs),
+        tuple(_port(p, chosen) for p in parts.lanes.outputs), cells,
+        sum(size[state_kind(p, parts)] * len(p.parts) for p in parts.lanes.states),
+        sum(v.op not in ("input", "state") for v in order), most_alive(order, roots), len(body.checks), scanned,
+        ("sequential", "block", "split") if parallel is not None and parallel.scans else ("sequential",))
+
+
+def _cell(parts: Parts, states: tuple[str, ...], kind: str, scan: Scan | None) -> CellPlan:
+    if scan is None:
+        why = parts.not_parallel.get(states[0], "")
+        return CellPlan(states, kind, "step", (), 0, f"a token at a time: {why}" if why else "a token at a time")
+    operations = 0 if scan.method == "shift" else combine_cost(scan) - 2 * len(scan.kinds)
+    return CellPlan(states, kind, scan.method, scan.kinds, operations, "")
+
+
+def _port(port: Port, options: Options) -> PortPlan:
+    dtype = edge_dtype(port, options)
+    count = 1 if port.lane else math.prod(port.dims)
+    return PortPlan(port.name, str(dtype).removeprefix("torch."), dtype.itemsize * count, port.lane)
+
+
+def most_alive(order: Sequence[Value], roots: Sequence[Value]) -> int:
+    """The most values that are needed later, at any point of a schedule."""
+    last: dict[Value, int] = {}
+    for i, v in enumerate(order):
+        for a in v.args:
+            last[a] = i
+    for r in roots:
+        last[r] = len(order)
+    alive, most = set[Value](), 0
+    dying: dict[int, list[Value]] = {}
+    for v, i in last.items():
+        dying.setdefault(i, []).append(v)
+    for i, v in enumerate(order):
+        alive.add(v)
+        most = max(most, len(alive))
+        alive.difference_update(dying.get(i, ()))
+    return most
