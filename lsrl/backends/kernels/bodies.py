@@ -83,7 +83,7 @@ class Parts:
         known = set(lanes.graph.nodes)
         more = tuple((f"detail {i}", n) for i, n in enumerate(x for x in extra if x not in known))
         graph = replace(lanes.graph, outputs=lanes.graph.outputs + more)
-        return cls(lanes, cells, make_storage(graph))
+        return cls(lanes, cells, make_storage(graph, lanes.floats))
 
     @property
     def graph(self) -> Graph:

@@ -76,7 +76,8 @@ class CompiledKernel(Protocol):
 def edge_dtype(port: Port, options: Options) -> torch.dtype:
     """The element type of an input's or output's tensor."""
     edge = edge_of(port.type)
-    found: torch.dtype = options.edge if edge == "float" else getattr(torch, edge)
+    reals = options.carry if port.wide else options.edge
+    found: torch.dtype = reals if edge == "float" else getattr(torch, edge)
     return found
 
 

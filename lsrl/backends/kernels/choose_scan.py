@@ -81,7 +81,9 @@ def _scan(name: str, found: d.Detail | None, cell: Cell, lower: Lowering) -> Sca
         case d.Delay(u=u):
             return Shift(cell.states, kinds, (b.const(True, "bool"), held(u)))
         case d.Latch(write=write, value=value):
-            return Latch(cell.states, kinds, (lower(write), held(value)))
+            written = lower(write)
+            never = written.op == "const" and not written.attribute  # what would be written is then the state itself
+            return Latch(cell.states, kinds, (written, b.const(s.init(state), kinds[0]) if never else held(value)))
         case d.Accumulator(u=u):
             return Sum(cell.states, kinds, (held(u),))
         case d.Gated(g=g, u=u):

@@ -16,7 +16,7 @@ from lsrl.passes import PIPELINE
 from lsrl.passes.rewrite import with_operands
 from lsrl.types import Type, Value, Vector, scalar_of, shape
 
-__all__ = ["Lanes", "Port", "make_lanes"]
+__all__ = ["Lanes", "Port", "make_lanes", "tidied"]
 
 # States are kept even where nothing needs them: a run gives all of them back.
 _LEFT_OUT = ("merge_states", "drop_dead")
@@ -27,13 +27,15 @@ class Port:
     """An input, output, state or param of a program, as arrays hold it: (batch, token) and then `dims`.
 
     type: the declared one. lane: whether its elements, of which there are as many as lanes, belong to one lane each;
-    otherwise every lane sees all of them. parts: for a state in one lane, the names of its scalars.
+    otherwise every lane sees all of them. parts: for a state, the names of its scalars in the graph of one lane. wide:
+    whether its reals are held in the carried float type at the edge as well.
     """
 
     name: str
     type: Type
     lane: bool
     parts: tuple[str, ...] = ()
+    wide: bool = False
 
     @property
     def dims(self) -> tuple[int, ...]:
@@ -49,7 +51,8 @@ class Port:
 class Lanes:
     """graph: the scalar graph of one lane, after the passes. source: the program's own graph. width: how many lanes.
 
-    Outputs of the scalar graph are scalars in lanes, or scalars and nested `Pack`s of them in one lane.
+    Outputs of the scalar graph are scalars in lanes, or scalars and nested `Pack`s of them in one lane. floats: reals
+    are floats even where counts of a step could hold them.
     """
 
     source: Graph
@@ -59,19 +62,17 @@ class Lanes:
     outputs: tuple[Port, ...]
     states: tuple[Port, ...]
     params: tuple[Port, ...]
+    floats: bool = False
 
     def output_nodes(self, name: str) -> tuple[Node, ...]:
         """The scalar nodes of an output's elements, row-major."""
         return _scalars(self.graph.output[name])
 
 
-def make_lanes(graph: Graph) -> Lanes:
+def make_lanes(graph: Graph, floats: bool = False) -> Lanes:
     """The lanes of a program."""
     width = _common_width(graph)
-    scalar = graph if width is None else _one_lane(graph)
-    for name, step in PIPELINE:
-        if name not in _LEFT_OUT:
-            scalar = step(scalar)
+    scalar = tidied(graph if width is None else _one_lane(graph))
 
     def port(name: str, t: Type, parts: tuple[str, ...] = ()) -> Port:
         return Port(name, t, width is not None and isinstance(t, Vector), parts)
@@ -80,7 +81,15 @@ def make_lanes(graph: Graph) -> Lanes:
                  tuple(port(n.name, n.type) for n in graph.inputs),
                  tuple(port(name, n.type) for name, n in graph.outputs),
                  tuple(port(s.name, s.type, (s.name,) if width is not None else _part_names(s)) for s in graph.states),
-                 tuple(port(p.name, p.type) for p in graph.params))
+                 tuple(port(p.name, p.type) for p in graph.params), floats)
+
+
+def tidied(graph: Graph) -> Graph:
+    """A graph after the passes, with all its states."""
+    for name, step in PIPELINE:
+        if name not in _LEFT_OUT:
+            graph = step(graph)
+    return graph
 
 
 def _scalars(node: Node) -> tuple[Node, ...]:

@@ -127,16 +127,17 @@ class Storage:
         return "int32" if bound < 1 << 31 else "int64"
 
 
-def make_storage(graph: Graph) -> Storage:
+def make_storage(graph: Graph, floats: bool = False) -> Storage:
     """The storage of a graph whose inputs lie in their types (`int` inputs within 32 bits).
 
+    floats: hold reals in floats even where counts of a step would do.
     Raises LsrlError (L411) where an integer may need more than 64 bits.
     """
     proved = analyse(graph)
-    for floats in (graph.numeric, True):
-        inputs = {n.name: _input_range(n.type, floats) for n in graph.inputs}
-        states = {s.name: of_value(s.init, s.type, floats) for s in graph.states}
-        plan = make_plan(graph, inputs, states, floats, proved)
+    for numeric in (graph.numeric or floats, True):
+        inputs = {n.name: _input_range(n.type, numeric) for n in graph.inputs}
+        states = {s.name: of_value(s.init, s.type, numeric) for s in graph.states}
+        plan = make_plan(graph, inputs, states, numeric, proved)
         if plan is not None:
             return Storage(graph, plan)
         if not any(isinstance(scalar_of(n.type), Real) for n in graph.nodes):

@@ -1,0 +1,365 @@
+"""Gradients as programs: the adjoint of a program is another program, run from the last token to the first.
+
+Reverse-mode differentiation of one step (Griewank and Walther 2008, chapter 3), with the states' cotangents as states
+of their own: what a state's new value contributes to the loss is carried back as the cotangent of its old value. It is
+linear in those states, so cells that are scans have adjoints that are scans, and so do smooth cells of few states. The
+adjoint is an ordinary graph: classified, planned, emitted and differentiated once more like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from lsrl.backends.kernels.lanes import Lanes, Port, tidied
+from lsrl.diagnostics import NOWHERE
+from lsrl.ir.graph import Graph, GraphBuilder, State, reachable
+from lsrl.ir.nodes import (
+    Affine,
+    Compare,
+    Const,
+    Divide,
+    FloorDiv,
+    Index,
+    Input,
+    MinMax,
+    Mul,
+    Mux,
+    Node,
+    Pack,
+    Param,
+    Read,
+    Unary,
+    operands,
+)
+from lsrl.passes.rewrite import with_operands
+from lsrl.types import BOOL, INT, REAL, Bool, Real, Type, Vector, scalar_of, shape, with_shape
+
+__all__ = ["RESET", "Adjoint", "make_adjoint", "recorded"]
+
+RESET = "~reset"  # the input of an adjoint that tells where the states started anew
+
+
+def recorded(lanes: Lanes, states: Collection[str] | None = None) -> Lanes:
+    """The program with the value of states before the token as further outputs, `~before.NAME`; of all if None."""
+    graph, outputs, ports = lanes.graph, list(lanes.graph.outputs), list(lanes.outputs)
+    reads = {n.state: n for n in graph.nodes if isinstance(n, Read)}
+    for port in lanes.states:
+        if states is not None and port.name not in states:
+            continue
+        parts: list[Node] = [reads.get(name) or Read(name, graph.state[name].type, NOWHERE) for name in port.parts]
+        outputs.append((f"~before.{port.name}", parts[0] if port.lane or not port.dims else
+                        _packed(parts, port.dims, scalar_of(port.type))))
+        ports.append(Port(f"~before.{port.name}", port.type, port.lane, wide=True))
+    return replace(lanes, graph=replace(graph, outputs=tuple(outputs)), outputs=tuple(ports), floats=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Adjoint:
+    """The adjoint of a program that records its states.
+
+    lanes: the program to run in reverse. Its inputs are those of the program's own inputs and recorded states that it
+    needs, `~d.NAME` for each output of `outputs`, and RESET; its outputs `~d.NAME` for each of `inputs`. Its states
+    are `~d.NAME` for each of `states` and of `params`, the latter summed over the tokens, all of them with a value for
+    each lane. These tuples name what has a cotangent. needs: the states that have to be recorded for it.
+    """
+
+    lanes: Lanes
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    states: tuple[str, ...]
+    params: tuple[str, ...]
+    needs: tuple[str, ...]
+
+
+def make_adjoint(lanes: Lanes, resets: bool, outputs: Collection[str] | None = None) -> Adjoint:
+    """The adjoint of a program.
+
+    resets: whether it was run with resets. outputs: those whose cotangent is not 0, all real ones if None.
+    """
+    recording = recorded(lanes, [p.name for p in lanes.states if f"~before.{p.name}" not in dict(lanes.graph.outputs)])
+    return _Maker(lanes, recording, resets, outputs).made()
+
+
+def _packed(parts: list[Node], dims: tuple[int, ...], t: Type) -> Node:
+    """A vector, or a vector of vectors, of scalars in row-major order."""
+    for n in reversed(dims[1:]):
+        parts = [Pack(tuple(parts[i : i + n]), Vector(parts[0].type, n), NOWHERE) for i in range(0, len(parts), n)]
+    return Pack(tuple(parts), with_shape(t, dims), NOWHERE)
+
+
+class _Maker:
+    def __init__(self, lanes: Lanes, recording: Lanes, resets: bool, outputs: Collection[str] | None) -> None:
+        self.lanes = lanes
+        self.graph = lanes.graph
+        self.recording = recording
+        self.resets = resets
+        self.wanted = outputs
+        self._builder = GraphBuilder()
+        self._total: dict[Node, list[Node]] = {}
+        self._moved: dict[Node, Node] = {}
+        self._elements: dict[tuple[str, int], Node] = {}
+
+    def made(self) -> Adjoint:
+        real = {name for name, n in self.graph.outputs if isinstance(scalar_of(n.type), Real)}
+        outs = tuple(p for p in self.lanes.outputs if p.name in real and (self.wanted is None or p.name in self.wanted))
+        states = tuple(p for p in self.lanes.states if isinstance(scalar_of(p.type), Real))
+        ins = tuple(p for p in self.lanes.inputs if isinstance(scalar_of(p.type), Real))
+        self._seed(outs, states)
+        self._sweep()
+        inputs = [*map(self._leaf, self.graph.inputs), *(self._stream(p) for p in self.lanes.states), *(
+            self._input(f"~d.{p.name}", p) for p in outs)]
+        reset = self._leaf(Input(RESET, BOOL, NOWHERE))
+        new_states: list[State] = []
+        for p in states:
+            for name, read in zip(p.parts, self._reads(p), strict=True):
+                back = self._cotangent(read)
+                if self.resets:
+                    back = self._add(Mux(reset, self._number(0), back, REAL, NOWHERE))
+                new_states.append(State(f"~d.{name}", REAL, 0, back, NOWHERE))
+        param_ports = []
+        for p in self.lanes.params:
+            names = self._param_names(p)
+            for i, name in enumerate(names):
+                old = self._add(Read(name, REAL, NOWHERE))
+                share = self._cotangent(self._param(p, i))
+                new_states.append(State(name, REAL, 0, self._sum([(1, old), (1, share)]), NOWHERE))
+            param_ports.append(self._own(f"~d.{p.name}", p, names))
+        outputs = tuple((f"~d.{p.name}", self._shown(p)) for p in ins)
+        before = {q.name: q for q in self.recording.outputs}
+        in_ports = [*self.lanes.inputs, *(before[f"~before.{p.name}"] for p in self.lanes.states),
+                    *(self._own(f"~d.{p.name}", p, ()) for p in outs)]
+        if self.resets:
+            inputs.append(reset)
+            in_ports.append(Port(RESET, BOOL, False))
+        graph = tidied(Graph(f"{self.graph.name}~", tuple(inputs), tuple(new_states), outputs, (), (), NOWHERE))
+        used = {n.name for n in reachable(graph.roots) if isinstance(n, Input)}
+        graph = replace(graph, inputs=tuple(n for n in graph.inputs if n.name in used))
+        made = Lanes(graph, graph, self.lanes.width, tuple(p for p in in_ports if p.name in used),
+                     tuple(self._own(f"~d.{p.name}", p, ()) for p in ins),
+                     (*(self._own(f"~d.{p.name}", p, tuple(f"~d.{n}" for n in p.parts)) for p in states),
+                      *param_ports), self.lanes.params, True)
+        return Adjoint(made, _names(ins), _names(outs), _names(states), _names(self.lanes.params),
+                       tuple(p.name for p in self.lanes.states if f"~before.{p.name}" in used))
+
+    def _own(self, name: str, port: Port, parts: tuple[str, ...]) -> Port:
+        """The port of a cotangent: one for each lane, also of what all lanes share."""
+        t = with_shape(REAL, port.dims)
+        if self.lanes.width > 1 or any(p.lane for p in (*self.lanes.inputs, *self.lanes.states)):
+            return Port(name, Vector(REAL, self.lanes.width), True, parts, port.wide)
+        return Port(name, t, False, parts, port.wide)
+
+    # Leaves of the adjoint.
+
+    def _stream(self, port: Port) -> Input:
+        return self._input(f"~before.{port.name}", port)
+
+    def _input(self, name: str, port: Port) -> Input:
+        scalar = scalar_of(port.type)
+        held = scalar if not isinstance(scalar, Real) else REAL
+        return self._leaf(Input(name, held if port.lane or not port.dims else with_shape(held, port.dims), NOWHERE))
+
+    def _leaf(self, stream: Input) -> Input:
+        found = self._add(stream)
+        assert isinstance(found, Input)
+        return found
+
+    def _element(self, stream: Input, i: int) -> Node:
+        """Element i, row-major, of a stream in the adjoint."""
+        node: Node = stream
+        dims = shape(stream.type)
+        for k, n in enumerate(dims):
+            stride = 1
+            for m in dims[k + 1:]:
+                stride *= m
+            at = self._add(Const(i // stride % n, INT, NOWHERE))
+            t = node.type.elem if isinstance(node.type, Vector) else node.type
+            node = self._add(Index(node, at, t, NOWHERE))
+        return node
+
+    def _reads(self, port: Port) -> list[Node | None]:
+        known = {n.state: n for n in self.graph.nodes if isinstance(n, Read)}
+        return [known.get(name) for name in port.parts]
+
+    def _param(self, port: Port, i: int) -> Node | None:
+        """The node that reads element i of a param, if there is one."""
+        for n in self.graph.nodes:
+            if isinstance(n, Param) and n.name == port.name and not shape(n.type):
+                return n
+            if isinstance(n, Index) and not shape(n.type) and _leaf_of(n) == (port.name, i):
+                return n
+        return None
+
+    def _param_names(self, port: Port) -> tuple[str, ...]:
+        count = 1 if port.lane or not port.dims else port.elements
+        return tuple(f"~d.{port.name}" if count == 1 else f"~d.{port.name}[{i}]" for i in range(count))
+
+    def _shown(self, port: Port) -> Node:
+        """The cotangent of an input, as an output."""
+        found: dict[int, Node] = {}
+        for n in self.graph.nodes:
+            if isinstance(n, Input) and n.name == port.name and not shape(n.type):
+                return self._cotangent(n)
+            if isinstance(n, Index) and not shape(n.type):
+                leaf = _leaf_of(n)
+                if leaf is not None and leaf[0] == port.name:
+                    found[leaf[1]] = self._cotangent(n)
+        zero = self._number(0)
+        if port.lane or not port.dims:
+            return zero
+        return _packed([found.get(i, zero) for i in range(port.elements)], port.dims, REAL)
+
+    # The sweep.
+
+    def _seed(self, outs: tuple[Port, ...], states: tuple[Port, ...]) -> None:
+        for p in outs:
+            stream = self._input(f"~d.{p.name}", p)
+            for i, node in enumerate(self.lanes.output_nodes(p.name)):
+                self._give(node, self._element(stream, i))
+        for p in states:
+            for name in p.parts:
+                self._give(self.graph.state[name].next, self._add(Read(f"~d.{name}", REAL, NOWHERE)))
+
+    def _sweep(self) -> None:
+        roots = (*(n for _, n in self.graph.outputs), *(s.next for s in self.graph.states))
+        for node in reversed(reachable(roots)):
+            if node in self._total and operands(node) and not isinstance(node, Pack | Index):
+                self._pull(node, self._cotangent(node))
+
+    def _cotangent(self, node: Node | None) -> Node:
+        shares = self._total.get(node, []) if node is not None else []
+        return self._sum([(1, x) for x in shares]) if shares else self._number(0)
+
+    def _give(self, node: Node, share: Node) -> None:
+        if isinstance(node.type, Real):
+            self._total.setdefault(node, []).append(share)
+
+    def _pull(self, node: Node, d: Node) -> None:
+        """Passes the cotangent of a node on to its operands."""
+        m = self._again
+        match node:
+            case Affine():
+                for c, x in node.terms:
+                    self._give(x, self._sum([(c, d)]))
+            case Mul(a=a, b=b):
+                self._give(a, self._times(d, m(b)))
+                self._give(b, self._times(d, m(a)))
+            case Divide(a=a, b=b):
+                share = self._add(Divide(d, self._real(m(b)), REAL, NOWHERE))
+                self._give(a, share)
+                self._give(b, self._sum([(-1, self._times(share, m(node)))]))
+            case Mux(condition=c, then=a, other=b):
+                zero = self._number(0)
+                self._give(a, self._add(Mux(m(c), d, zero, REAL, NOWHERE)))
+                self._give(b, self._add(Mux(m(c), zero, d, REAL, NOWHERE)))
+            case MinMax():
+                self._pull_extreme(node, d)
+            case FloorDiv(op="%", x=x):
+                self._give(x, d)
+            case Unary(function=name, x=x):
+                self._give(x, self._unary(name, m(x), m(node), d))
+            case _:
+                pass  # tables, comparisons and quotients rounded down are constant almost everywhere
+
+    def _pull_extreme(self, node: MinMax, d: Node) -> None:
+        """To the first argument that attains it."""
+        zero, taken = self._number(0), d
+        for x in node.args[:-1]:
+            here = self._add(Compare("==", self._again(x), self._again(node), BOOL, NOWHERE))
+            self._give(x, self._add(Mux(here, taken, zero, REAL, NOWHERE)))
+            taken = self._add(Mux(here, zero, taken, REAL, NOWHERE))
+        self._give(node.args[-1], taken)
+
+    def _unary(self, name: str, x: Node, y: Node, d: Node) -> Node:
+        one = self._number(1)
+        match name:
+            case "exp":
+                return self._times(d, y)
+            case "log":
+                return self._add(Divide(d, self._real(x), REAL, NOWHERE))
+            case "sqrt":
+                return self._add(Divide(self._sum([(Fraction(1, 2), d)]), y, REAL, NOWHERE))
+            case "sigmoid":
+                return self._times(d, self._times(y, self._sum([(1, one), (-1, y)])))
+            case "tanh":
+                return self._times(d, self._sum([(1, one), (-1, self._times(y, y))]))
+            case "softplus":
+                return self._times(d, self._function("sigmoid", x))
+            case "silu":
+                s = self._function("sigmoid", x)
+                inner = self._sum([(1, one), (1, self._times(x, self._sum([(1, one), (-1, s)])))])
+                return self._times(d, self._times(s, inner))
+            case "sin":
+                return self._times(d, self._function("cos", x))
+            case "cos":
+                return self._sum([(-1, self._times(d, self._function("sin", x)))])
+            case _:
+                raise AssertionError(name)
+
+    # Nodes of the adjoint.
+
+    def _again(self, node: Node) -> Node:
+        """A node of the program, calculated in the adjoint from inputs and recorded states."""
+        stack = [node]
+        while stack:
+            n = stack[-1]
+            missing = [x for x in operands(n) if x not in self._moved]
+            if n in self._moved:
+                stack.pop()
+            elif missing:
+                stack.extend(missing)
+            else:
+                stack.pop()
+                self._moved[n] = self._copied(n)
+        return self._moved[node]
+
+    def _copied(self, n: Node) -> Node:
+        if isinstance(n, Read):
+            for port in self.lanes.states:
+                if n.state in port.parts:
+                    return self._element(self._stream(port), port.parts.index(n.state))
+        if not operands(n):
+            return self._add(n)
+        return self._add(with_operands(n, [self._moved[x] for x in operands(n)], n.type))
+
+    def _add(self, node: Node) -> Node:
+        return self._builder.add(node)
+
+    def _number(self, x: int) -> Node:
+        return self._add(Const(x, REAL, NOWHERE))
+
+    def _real(self, x: Node) -> Node:
+        return x if isinstance(x.type, Real) else self._add(Affine(((1, x),), 0, REAL, NOWHERE))
+
+    def _times(self, a: Node, b: Node) -> Node:
+        if isinstance(b.type, Bool):
+            b = self._real(b)
+        return self._add(Mul(a, b, REAL, NOWHERE))
+
+    def _function(self, name: str, x: Node) -> Node:
+        return self._add(Unary(name, x, REAL, NOWHERE))
+
+    def _sum(self, terms: list[tuple[int | Fraction, Node]]) -> Node:
+        if len(terms) == 1 and terms[0][0] == 1:
+            return terms[0][1]
+        return self._add(Affine(tuple(terms), 0, REAL, NOWHERE))
+
+
+def _names(ports: tuple[Port, ...]) -> tuple[str, ...]:
+    return tuple(p.name for p in ports)
+
+
+def _leaf_of(node: Node) -> tuple[str, int] | None:
+    """The name of the input or param that constant indices read, and the row-major place."""
+    place, stride, at = 0, 1, node
+    while isinstance(at, Index):
+        if not isinstance(at.index, Const) or not isinstance(at.index.value, int):
+            return None
+        size = shape(at.vector.type)[0]
+        place += min(max(at.index.value, 0), size - 1) * stride
+        stride *= size
+        at = at.vector
+    return (at.name, place) if isinstance(at, Input | Param) else None
+
+

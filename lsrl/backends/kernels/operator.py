@@ -1,0 +1,239 @@
+"""Kernels as one custom operator of torch, `lsrl::scan`, with fake kernels and a backward that is a kernel again.
+
+An operator is registered under a number, which is what the custom operator gets: so `torch.compile`, `torch.export`,
+checkpointing and double backward see an opaque operator with known shapes, and nothing is traced through time.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lsrl.backends.kernels.adjoint import RESET, Adjoint, make_adjoint, recorded
+from lsrl.backends.kernels.bodies import Parts
+from lsrl.backends.kernels.call import Call, CompiledKernel, Options, Shape, edge_dtype, state_dtype
+from lsrl.backends.kernels.cost import Device, choose_shape
+from lsrl.backends.kernels.lanes import Lanes, Port
+from lsrl.types import Real, scalar_of
+
+__all__ = ["NEVER", "FailedError", "Operator", "scan"]
+
+NEVER = torch.iinfo(torch.int64).max
+_KNOWN: dict[int, Operator] = {}
+_NUMBERS = itertools.count()
+
+MakeKernel = Callable[[torch.device, Parts, Options], CompiledKernel]
+OfDevice = Callable[[torch.device], Device]
+
+
+class FailedError(Exception):
+    """A check or a guard failed, first in row `row` at token `token`."""
+
+    def __init__(self, row: int, token: int) -> None:
+        super().__init__(row, token)
+        self.row, self.token = row, token
+
+
+class Operator:
+    """A program of lanes as an operator, for one pair of float types.
+
+    make_kernel: compiles it for a device. shape: run in this shape whatever the sizes are. Registered for ever under
+    `number`; its adjoints are made when they are first asked for.
+    """
+
+    def __init__(self, lanes: Lanes, options: Options, make_kernel: MakeKernel, of_device: OfDevice,
+                 shape: Shape | None = None) -> None:
+        self.lanes = lanes
+        self.options = options
+        self.shape = shape
+        self.parts = Parts.of(lanes)
+        self._make, self._of_device = make_kernel, of_device
+        self._kernels: dict[tuple[str, bool, bool], CompiledKernel] = {}
+        self._adjoints: dict[tuple[bool, frozenset[str]], tuple[Adjoint, Operator]] = {}
+        self._recording: dict[frozenset[str], Operator] = {}
+        self.number = next(_NUMBERS)
+        _KNOWN[self.number] = self
+
+    def kernel(self, device: torch.device, resets: bool, packed: bool) -> CompiledKernel:
+        key = (device.type, resets, packed)
+        if key not in self._kernels:
+            options = Options(self.options.edge, self.options.carry, resets, packed, self.options.checks)
+            self._kernels[key] = self._make(device, self.parts, options)
+        return self._kernels[key]
+
+    def adjoint(self, resets: bool, outputs: frozenset[str]) -> tuple[Adjoint, Operator]:
+        """The adjoint for cotangents of these outputs, and its operator."""
+        key = (resets, outputs)
+        if key not in self._adjoints:
+            adjoint = make_adjoint(self.lanes, resets, outputs)
+            self._adjoints[key] = adjoint, self._like(adjoint.lanes)
+        return self._adjoints[key]
+
+    def recording(self, states: frozenset[str]) -> Operator:
+        """The operator that gives back those states before each token, too; itself if there are none."""
+        if not states:
+            return self
+        if states not in self._recording:
+            self._recording[states] = self._like(recorded(self.lanes, states))
+        return self._recording[states]
+
+    def for_gradients(self, resets: bool) -> Operator:
+        """The operator that records what its adjoint needs, whichever outputs have a cotangent."""
+        real = frozenset(p.name for p in self.lanes.outputs if isinstance(scalar_of(p.type), Real))
+        return self.recording(frozenset(make_adjoint(self.lanes, resets, real).needs))
+
+    def _like(self, lanes: Lanes) -> Operator:
+        return Operator(lanes, Options(self.options.edge, self.options.carry, checks=False), self._make,
+                        self._of_device, self.shape)
+
+    def empty(self, inputs: Sequence[Tensor], offsets: Tensor | None, rows: int, tokens: int,
+              like: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Tensors for outputs and final states, in the layout of the inputs."""
+        lead = (rows, tokens) if offsets is None else (tokens,)
+        count = rows if offsets is None else offsets.shape[0] - 1
+        time_major = offsets is None and any(x.dim() > 1 and rows > 1 and tokens > 1 and x.stride(0) < x.stride(1)
+                                             for x in inputs)
+        outputs = []
+        for p in self.lanes.outputs:
+            dtype = edge_dtype(p, self.options)
+            if time_major:
+                outputs.append(like.new_empty((tokens, rows, *p.dims), dtype=dtype).transpose(0, 1))
+            else:
+                outputs.append(like.new_empty((*lead, *p.dims), dtype=dtype))
+        after = [like.new_empty((count, *p.dims), dtype=state_dtype(p, self.parts, self.options))
+                 for p in self.lanes.states]
+        return outputs, after
+
+    def run(self, inputs: Sequence[Tensor], before: Sequence[Tensor], params: Sequence[Tensor], resets: Tensor | None,
+            offsets: Tensor | None, rows: int, tokens: int, reverse: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """Outputs and final states. before: all states, or none of them. Raises FailedError, LsrlError."""
+        like = next(iter((*inputs, *before, *params)), torch.empty(0))
+        outputs, after = self.empty(inputs, offsets, rows, tokens, like)
+        count = rows if offsets is None else offsets.shape[0] - 1
+        kernel = self.kernel(like.device, resets is not None, offsets is not None)
+        checked = self.options.checks and bool(self.parts.step.checks)
+        failed = torch.full((count,), NEVER, dtype=torch.int64, device=like.device) if checked else None
+
+        def by_name(ports: Sequence[Port], tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+            return {p.name: t for p, t in zip(ports, tensors, strict=True)}
+
+        lanes = self.lanes
+        call = Call(count, tokens, by_name(lanes.inputs, [_inner_contiguous(x, offsets is not None) for x in inputs]),
+                    by_name(lanes.outputs, outputs),
+                    by_name(lanes.states, [x.contiguous() for x in before]) if before else {},
+                    by_name(lanes.states, after), by_name(lanes.params, [p.contiguous() for p in params]), resets,
+                    offsets, reverse, failed)
+        if count:
+            kernel.launch(call, self._shape(kernel, like.device, call))
+        if failed is not None and count:
+            first = int(failed.argmin())
+            token = int(failed[first])
+            if token != NEVER:
+                raise FailedError(first, token)
+        return outputs, after
+
+    def _shape(self, kernel: CompiledKernel, device: torch.device, call: Call) -> Shape:
+        if self.shape is not None and self.shape in kernel.shapes:
+            return self.shape
+        tokens = call.tokens if call.offsets is None else call.tokens // max(1, call.rows)
+        return choose_shape(kernel.shapes, self._of_device(device), call.rows, tokens, self.lanes.width)[0]
+
+
+def _inner_contiguous(x: Tensor, packed: bool) -> Tensor:
+    """The tensor with its dimensions after (row, token) contiguous; as it is where they are."""
+    lead = 1 if packed else 2
+    stride = 1
+    for n, s in zip(reversed(x.shape[lead:]), reversed(x.stride()[lead:]), strict=True):
+        if n != 1 and s != stride:
+            return x.contiguous()
+        stride *= n
+    return x
+
+
+@torch.library.custom_op("lsrl::scan", mutates_args=())
+def scan(inputs: list[Tensor], before: list[Tensor], params: list[Tensor], resets: Tensor | None,
+         offsets: Tensor | None, operator: int, rows: int, tokens: int, reverse: bool) -> list[Tensor]:
+    """Runs an operator by its number; its outputs and then its final states."""
+    outputs, after = _KNOWN[operator].run(inputs, before, params, resets, offsets, rows, tokens, reverse)
+    return [*outputs, *after]
+
+
+@scan.register_fake
+def _fake(inputs: list[Tensor], before: list[Tensor], params: list[Tensor], resets: Tensor | None,
+          offsets: Tensor | None, operator: int, rows: int, tokens: int, reverse: bool) -> list[Tensor]:
+    like = next(iter((*inputs, *before, *params)), torch.empty(0))
+    outputs, after = _KNOWN[operator].empty(inputs, offsets, rows, tokens, like)
+    return [*outputs, *after]
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    streams, before, params, resets, offsets, number, rows, tokens, reverse = inputs
+    lanes = _KNOWN[number].lanes
+    ctx.sizes = len(streams), len(before), len(params), number, rows, tokens, reverse
+    ctx.has = resets is not None, offsets is not None
+    records = [x for p, x in zip(lanes.outputs, output, strict=False) if p.name.startswith("~before.")]
+    ctx.save_for_backward(*streams, *params, *records, *(x for x in (resets, offsets) if x is not None))
+
+
+def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
+    n_inputs, n_before, n_params, number, rows, tokens, reverse = ctx.sizes
+    operator = _KNOWN[number]
+    lanes = operator.lanes
+    saved = list(ctx.saved_tensors)
+    offsets = saved.pop() if ctx.has[1] else None
+    resets = saved.pop() if ctx.has[0] else None
+    streams, params, records = saved[:n_inputs], saved[n_inputs : n_inputs + n_params], saved[n_inputs + n_params:]
+    recorded_ports = [p for p in lanes.outputs if p.name.startswith("~before.")]
+    known: dict[str, Tensor] = {p.name: x for p, x in zip(lanes.inputs, streams, strict=True)}
+    known.update({p.name: x for p, x in zip(recorded_ports, records, strict=True)})
+    live = {p.name: g for p, g in zip(lanes.outputs, grads, strict=False)
+            if g is not None and isinstance(scalar_of(p.type), Real)}
+    adjoint, backward = operator.adjoint(resets is not None, frozenset(live))
+    if torch.is_grad_enabled():  # the gradient is to be differentiated itself
+        backward = backward.for_gradients(False)
+    own = adjoint.lanes
+    for p in lanes.outputs:
+        if p.name in live:
+            known[f"~d.{p.name}"] = _for_each_lane(live[p.name], p, own, backward.options)
+    if resets is not None:
+        known[RESET] = resets
+    finals = {p.name: g for p, g in zip(lanes.states, grads[len(lanes.outputs):], strict=True)}
+    count = rows if offsets is None else offsets.shape[0] - 1
+    like = next(iter((*streams, *records, *params, *live.values())))
+    start: list[Tensor] = []
+    for p in own.states:
+        dtype = state_dtype(p, backward.parts, backward.options)
+        name = p.name.removeprefix("~d.")
+        port = next((q for q in lanes.states if q.name == name and name in adjoint.states), None)
+        g = finals.get(name) if port is not None else None
+        start.append(like.new_zeros((count, *p.dims), dtype=dtype) if g is None or port is None
+                     else _for_each_lane(g, port, own, backward.options).to(dtype))
+    made = torch.ops.lsrl.scan([known[p.name] for p in own.inputs], start, params, None, offsets, backward.number,
+                               rows, tokens, not reverse)
+    shown = {p.name: x for p, x in zip(backward.lanes.outputs, made, strict=False)}
+    after = {p.name: x for p, x in zip(own.states, made[len(backward.lanes.outputs):], strict=True)}
+    d_inputs = [_summed(shown[f"~d.{p.name}"], p, x.shape).to(x.dtype) if p.name in adjoint.inputs else None
+                for p, x in zip(lanes.inputs, streams, strict=True)]
+    d_before = [_summed(after[f"~d.{p.name}"], p, (count, *p.dims)) if p.name in adjoint.states else None
+                for p in lanes.states] if n_before else []
+    d_params = [_summed(after[f"~d.{p.name}"].sum(0), p, x.shape) for p, x in zip(lanes.params, params, strict=True)]
+    return d_inputs, d_before, d_params, None, None, None, None, None, None
+
+
+def _for_each_lane(g: Tensor, port: Port, lanes: Lanes, options: Options) -> Tensor:
+    """The cotangent of what all lanes calculate alike, shared out among them; of what is a lane's own, as it is."""
+    if port.lane or not lanes.outputs + lanes.states or not any(p.lane for p in (*lanes.outputs, *lanes.states)):
+        return g.contiguous()
+    return (g / lanes.width).unsqueeze(-1).expand(*g.shape, lanes.width).contiguous()
+
+
+def _summed(g: Tensor, port: Port, shape: Sequence[int]) -> Tensor:
+    """The cotangent of what all lanes share, from that of each lane."""
+    return g if port.lane or tuple(g.shape) == tuple(shape) else g.sum(-1)
+
+
+scan.register_autograd(_backward, setup_context=_setup)
