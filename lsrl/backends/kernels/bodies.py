@@ -42,10 +42,11 @@ class Output:
 @dataclass(frozen=True, eq=False)
 class Body:
     """outputs; checks: conditions that must hold at every token; broken: the check's number in the graph (None: a
-    guard of the numbers' width)."""
+    guard of the numbers' width). names: what the program calls some of the values."""
 
     outputs: tuple[Output, ...]
     checks: tuple[tuple[int | None, Value], ...]
+    names: Mapping[Value, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +101,9 @@ class Parts:
         """The step of all states."""
         lower = Lowering(self.storage, Builder())
         nexts = tuple(lower.next(s) for s in self.graph.states)
-        return Step(self._outputs(lower), self._checks(lower, dict(zip(self.graph.states, nexts, strict=True))), nexts)
+        outputs = self._outputs(lower)
+        checks = self._checks(lower, dict(zip(self.graph.states, nexts, strict=True)))
+        return Step(outputs, checks, lower.names(), nexts)
 
     @cached_property
     def not_parallel(self) -> Mapping[str, str]:
@@ -166,7 +169,8 @@ class _ScanMaker:
             return None
         nexts = {s: self.state(s, "new") for s in self.parts.graph.states}
         outputs = self.parts._outputs(self.lower)
-        return Parallel(outputs, self.parts._checks(self.lower, nexts), tuple(self.scans))
+        checks = self.parts._checks(self.lower, nexts)
+        return Parallel(outputs, checks, self.lower.names(), tuple(self.scans))
 
     def state(self, state: State, when: str) -> Value:
         """A state's value after ("new") or before ("prev") the token, as it is held."""

@@ -88,6 +88,15 @@ class Lowering:
         """The new value of a state, as it is held."""
         return self.held(self(state.next), state.next, state)
 
+    def names(self) -> dict[Value, str]:
+        """What the program calls the values lowered so far; the shortest of several names, leaves and constants aside."""
+        out: dict[Value, str] = {}
+        for name, node in sorted(self.storage.graph.names, key=lambda item: (len(item[0]), item[0])):
+            value = self._values.get(node)
+            if value is not None and value.args:
+                out.setdefault(value, name)
+        return out
+
     def held(self, value: Value, node: Node, state: State) -> Value:
         """A value of a node as a state holds it."""
         return self.rescaled(value, self.storage.scale(node), self.storage.state_scale(state),

@@ -17,12 +17,12 @@ from tests.corpus import CORPUS, OTHER, Case
 TOKENS = 24
 
 
-def coded(case: Case, program: lsrl.Program, seed: int) -> list[dict[str, Any]]:
+def coded(case: Case, program: lsrl.Program, seed: int, tokens: int = TOKENS) -> list[dict[str, Any]]:
     """Random inputs of a case, symbols as codes."""
     from lsrl.interpreter import read_inputs
 
     types = {n.name: n.type for n in program.graph.inputs}
-    rows = case.rows(types, TOKENS, seed)
+    rows = case.rows(types, tokens, seed)
     return [dict(read_inputs(program.graph, {k: "\0" if v is OTHER else v for k, v in r.items()}, 0)) for r in rows]
 
 

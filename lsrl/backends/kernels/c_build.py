@@ -1,0 +1,114 @@
+"""C texts become functions that Python can call: the compiler is found, run, and its result kept."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from lsrl.backends.kernels import c_cache
+from lsrl.diagnostics import LsrlError
+
+__all__ = ["FLAGS", "Compiler", "build", "find_compiler"]
+
+# Results are those of the text, operation by operation: no fused multiply-add, integers wrap.
+FLAGS = ("-std=c99", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fwrapv")
+_NATIVE = ("-march=native",)
+_MOST_MESSAGE = 12  # lines of a compiler's message
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """command: what runs it. version: what it says about itself. native: flags for this processor, if it has them."""
+
+    command: tuple[str, ...]
+    version: str
+    native: tuple[str, ...]
+
+
+def find_compiler() -> Compiler:
+    """$CC, or else cc, gcc or clang, or the one in the Python package ziglang. Raises LsrlError (L412)."""
+    return _find(os.environ.get("CC", ""), os.environ.get("PATH", ""))
+
+
+@cache
+def _find(wished: str, path: str) -> Compiler:
+    candidates = [tuple(shlex.split(wished))] if wished else []
+    candidates += [(name,) for name in ("cc", "gcc", "clang")]
+    if importlib.util.find_spec("ziglang") is not None:
+        candidates.append((sys.executable, "-m", "ziglang", "cc"))
+    for command in candidates:
+        if shutil.which(command[0], path=path) is None:
+            continue
+        said = _run([*command, "--version"])
+        if said.returncode == 0:
+            tried = _run([*command, *_NATIVE, "-E", "-x", "c", os.devnull])
+            return Compiler(command, said.stdout, _NATIVE if tried.returncode == 0 else ())
+    raise LsrlError.of("L412", "no C compiler was found: $CC, cc, gcc, clang",
+                       help="install one, such as the package gcc of the system, or `pip install ziglang`")
+
+
+def build(text: str) -> ctypes.CDLL:
+    """The library of a C text, compiled if no earlier run has. Raises LsrlError (L412) if that fails."""
+    compiler = find_compiler()
+    return _loaded(text, compiler)
+
+
+@cache
+def _loaded(text: str, compiler: Compiler) -> ctypes.CDLL:
+    key = _key(text, compiler)
+    file = c_cache.found(key)
+    if file is not None:
+        try:
+            return ctypes.CDLL(str(file))
+        except OSError:  # made for another system: compiled anew
+            file.unlink(missing_ok=True)
+    return ctypes.CDLL(str(c_cache.keep(key, _compile(text, compiler))))
+
+
+def _compile(text: str, compiler: Compiler) -> bytes:
+    """The shared library of a text."""
+    with tempfile.TemporaryDirectory(prefix="lsrl-") as folder:
+        source, out = Path(folder, "kernel.c"), Path(folder, "kernel.so")
+        source.write_text(text, encoding="utf-8")
+        done = _run([*compiler.command, *FLAGS, *compiler.native, "-shared", "-fPIC", "-o", str(out), str(source), "-lm"])
+        if done.returncode == 0:
+            return out.read_bytes()
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        shown = "\n".join(lines[:_MOST_MESSAGE]) or f"it ended with status {done.returncode}"
+        raise LsrlError.of("L412", f"`{shlex.join(compiler.command)}` does not compile a generated kernel:\n{shown}",
+                           help="set CC to another compiler; the interpreter runs the program without one")
+
+
+def _key(text: str, compiler: Compiler) -> str:
+    parts = (text, *compiler.command, compiler.version, *FLAGS, *compiler.native, _processor())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+@cache
+def _processor() -> str:
+    """What the compiler's `native` depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+    except OSError:
+        lines = []
+    known = sorted({line for line in lines if line.startswith(("flags", "model name", "Features", "CPU part"))})
+    return "\n".join([platform.system(), platform.machine(), platform.processor(), *known])
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False,
+                              stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C"})
+    except OSError as error:
+        return subprocess.CompletedProcess(command, 127, "", str(error))

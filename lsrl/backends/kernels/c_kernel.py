@@ -1,0 +1,147 @@
+"""A program's kernel on the CPU: compiled C, called through ctypes, shared out over threads."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cache, cached_property
+
+import torch
+from torch import Tensor
+
+from lsrl.backends.kernels.bodies import Parts
+from lsrl.backends.kernels.c_build import build
+from lsrl.backends.kernels.c_ports import Field
+from lsrl.backends.kernels.c_text import CText, c_text
+from lsrl.backends.kernels.call import Call, Options, Shape
+
+__all__ = ["CKernel"]
+
+_SMALL = 1 << 15  # tokens times lanes that one thread does before another one has started
+_STREAMED = 1 << 22  # bytes of outputs beyond which they go past the caches
+_LANES = 64  # a thread's share of lanes is a multiple of these
+
+
+class CKernel:
+    """A kernel of one program in C. Compiled at its first launch."""
+
+    def __init__(self, parts: Parts, options: Options, plan_text: str = "") -> None:
+        self.parts = parts
+        self.options = options
+        self._text: CText = c_text(parts, options, plan_text)
+        self.source = self._text.text
+        self.shapes: tuple[Shape, ...] = ("sequential",)
+
+    @cached_property
+    def _library(self) -> ctypes.CDLL:
+        return build(self.source)
+
+    def launch(self, call: Call, shape: Shape) -> None:
+        """Runs it. `before` and `after` may be the same tensors."""
+        if shape not in self.shapes:
+            raise ValueError(f"no shape {shape}")
+        width = self.parts.lanes.width
+        lanes = width if width == 1 else _lanes(self.parts, call)
+        if call.rows == 0:
+            return
+        call = _apart(call)
+        function = getattr(self._library, f"{self._text.name}_{shape}")
+        tasks = list(_shares(call.rows, lanes, _work(call, lanes)))
+        failed = call.failed
+        apart = failed is not None and any(share[2:] != (0, lanes) for share in tasks)
+        own = [torch.full_like(failed, torch.iinfo(torch.int64).max) if apart and failed is not None else failed
+               for _ in tasks]
+        packed = [self._packed(call, lanes, share, f) for share, f in zip(tasks, own, strict=True)]
+        if len(packed) == 1:
+            function(packed[0])
+        else:
+            list(_pool(len(packed)).map(function, packed))
+        if apart and failed is not None:
+            for f in own:
+                assert f is not None
+                torch.minimum(failed, f, out=failed)
+
+    def _packed(self, call: Call, lanes: int, share: tuple[int, int, int, int], failed: Tensor | None) -> ctypes.Array[
+            ctypes.c_int64]:
+        """The arguments' struct: all its members have 64 bits."""
+        first_row, end_row, first_lane, end_lane = share
+        numbers = {"token_count": call.tokens, "lane_count": lanes, "first_row": first_row, "end_row": end_row,
+                   "first_lane": first_lane, "end_lane": end_lane, "reverse": call.reverse,
+                   "streaming": sum(x.nbytes for x in call.outputs.values()) > _STREAMED}
+        at_row = 0 if call.offsets is None else None
+        values = [numbers[f.what] if f.what in numbers else self._member(f, call, failed, at_row)
+                  for f in self._text.fields]
+        return (ctypes.c_int64 * len(values))(*values)
+
+    def _member(self, field: Field, call: Call, failed: Tensor | None, at_row: int | None) -> int:
+        what, _, stride = field.what.partition("_")
+        x: Tensor | None
+        match what:
+            case "input":
+                x = call.inputs.get(field.of)
+            case "output":
+                x = call.outputs.get(field.of)
+            case "before":
+                x = call.before.get(field.of)
+            case "after":
+                x = call.after.get(field.of)
+            case "param":
+                x = call.params[field.of]
+            case "resets":
+                x = call.resets
+            case "offsets":
+                x = call.offsets
+            case _:
+                x = failed
+        if x is None:
+            return 0
+        if not stride:
+            return x.data_ptr()
+        if stride == "row":
+            return 0 if at_row is None else x.stride(0)
+        return x.stride(0 if at_row is None else 1)
+
+
+def _lanes(parts: Parts, call: Call) -> int:
+    """How many lanes a call has: what the program's vectors have elements."""
+    for ports, tensors, dim in ((parts.lanes.inputs, call.inputs, -1), (parts.lanes.outputs, call.outputs, -1),
+                                (parts.lanes.states, call.after, -1), (parts.lanes.states, call.before, -1),
+                                (parts.lanes.params, call.params, -1)):
+        for p in ports:
+            if p.lane and p.name in tensors:
+                return tensors[p.name].shape[dim]
+    return parts.lanes.width
+
+
+def _work(call: Call, lanes: int) -> int:
+    tokens = call.rows * call.tokens if call.offsets is None else call.tokens
+    return tokens * lanes
+
+
+def _shares(rows: int, lanes: int, work: int) -> Iterator[tuple[int, int, int, int]]:
+    """First and end row, first and end lane of each thread's share."""
+    threads = max(1, min(torch.get_num_threads(), work // _SMALL))
+    if rows >= threads or lanes < 2 * _LANES:
+        threads = min(threads, rows)
+        for i in range(threads):
+            yield rows * i // threads, rows * (i + 1) // threads, 0, lanes
+        return
+    blocks = -(-lanes // _LANES)
+    threads = min(threads, blocks)
+    for i in range(threads):
+        yield 0, rows, blocks * i // threads * _LANES, min(lanes, blocks * (i + 1) // threads * _LANES)
+
+
+def _apart(call: Call) -> Call:
+    """States read and written in one place are read from a copy: lanes share the ones that are no vectors."""
+    written = {x.data_ptr() for x in call.after.values()}
+    if any(x.data_ptr() in written for x in call.before.values()):
+        return replace(call, before={n: x.clone() for n, x in call.before.items()})
+    return call
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="lsrl")

@@ -1,0 +1,51 @@
+"""The text of a program's kernel in C99: needs a compiler and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from lsrl.backends.kernels.bodies import Parts
+from lsrl.backends.kernels.c_functions import functions
+from lsrl.backends.kernels.c_ports import Arguments, CPorts, Field
+from lsrl.backends.kernels.c_sequential import Loops
+from lsrl.backends.kernels.c_values import CValues
+from lsrl.backends.kernels.call import Options
+from lsrl.backends.kernels.text import commented, identifier
+
+__all__ = ["CText", "c_text"]
+
+_INCLUDES = """#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif"""
+
+
+@dataclass(frozen=True)
+class CText:
+    """text: the whole file. name: the prefix of its functions. fields: the members of its arguments' struct."""
+
+    text: str
+    name: str
+    fields: tuple[Field, ...]
+
+
+def c_text(parts: Parts, options: Options, plan_text: str = "") -> CText:
+    """The C text of a program. plan_text: what stands above it as a comment."""
+    name = identifier(parts.lanes.source.name)
+    carry = "double" if options.carry == torch.float64 else "float"
+    values = CValues(carry, name)
+    ports = CPorts(parts, options, values)
+    arguments = Arguments(parts, options)
+    loops = Loops(name, arguments, ports).text()
+    struct = [f"struct {name}_args {{", *(f"    {f.type}{f.name};" for f in arguments.fields), "};"]
+    header = "\n".join(["/*", *commented(plan_text or f"{name}: a kernel in C99.", " *"), " */"])
+    about = ("/* Strides are in elements, from one row and one token to the next. States that are not given start at "
+             "their initial\n   values; arrays that are not given (0) are not written. */")
+    blocks = [header, _INCLUDES, *functions(values.functions, carry), *values.tables, about + "\n" + "\n".join(struct),
+              *loops]
+    return CText("\n\n".join(blocks) + "\n", name, tuple(arguments.fields))
