@@ -81,7 +81,8 @@ def _compile(text: str, compiler: Compiler) -> bytes:
     with tempfile.TemporaryDirectory(prefix="lsrl-") as folder:
         source, out = Path(folder, "kernel.c"), Path(folder, "kernel.so")
         source.write_text(text, encoding="utf-8")
-        done = _run([*compiler.command, *FLAGS, *compiler.native, "-shared", "-fPIC", "-o", str(out), str(source), "-lm"])
+        done = _run([*compiler.command, *FLAGS, *compiler.native, "-shared", "-fPIC", "-o", str(out), str(source),
+                     "-lm"])
         if done.returncode == 0:
             return out.read_bytes()
         lines = [line for line in done.stderr.splitlines() if line.strip()]

@@ -51,7 +51,8 @@ class Loops:
         self.old_name = {r.name: names.fresh(f"{self.state_name[r.name]}_old") for r in self.registers}
         self.next_name = {r.name: names.fresh(f"next_{self.state_name[r.name]}") for r in self.registers}
         self.pointer = {(what, p.name): names.fresh(f"{p.name}_{ending}")
-                        for what, ports, ending in (("input", self.ports.inputs, "from"), ("param", self.ports.params, "of"),
+                        for what, ports, ending in (("input", self.ports.inputs, "from"),
+                                                    ("param", self.ports.params, "of"),
                                                     ("output", self.ports.outputs, "to")) for p in ports.values()}
         self._step_name = {n: names.fresh(f"{n}_step") for n in (*self.pointer.values(), "reset_at")}
         self._names = names
@@ -95,9 +96,8 @@ class Loops:
         a = self.a
         base, stride = a(what, of), a(f"{what}_token", of)
         start = f"(offset + (backwards ? tokens - 1 : 0)) * {stride}"
-        row_part = f"{row} * {a(f'{what}_row', of)}" if not self.options.packed else "0"
-        return [f"{kind} *{name} = {base} ? {base} + {row_part} + {start}{lane} : 0;",
-                f"const int64_t {self._step_name[name]} = backwards ? -{stride} : {stride};"]
+        return [f"{kind} *{name} = {base} ? {base} + {row} * {a(f'{what}_row', of)} + {start}{lane} : 0;",
+                f"const int64_t {self._step_name[name]} = {base} ? backwards ? -{stride} : {stride} : 0;"]
 
     def _pointer_name(self, port: Port, what: str) -> str:
         return self.pointer[what, port.name]
@@ -107,8 +107,9 @@ class Loops:
         a = self.a
         lines = [f"const int backwards = {a('reverse')} != 0;"]
         if self.options.packed:
-            lines += [f"const int64_t offset = {a('offsets')}[{row}];",
-                      f"const int64_t tokens = {a('offsets')}[{row} + 1] - offset;"]
+            lines += [f"const int64_t offset = {a('offsets')} ? {a('offsets')}[{row}] : 0;",
+                      f"const int64_t tokens = {a('offsets')} ? {a('offsets')}[{row} + 1] - offset : "
+                      f"{a('token_count')};"]
         else:
             lines += ["const int64_t offset = 0;", f"const int64_t tokens = {a('token_count')};"]
         return lines
@@ -143,7 +144,8 @@ class Loops:
     # One stream.
 
     def _one_stream(self) -> str:
-        values, known = self.values, {}
+        values = self.values
+        known: dict[Value, str] = {}
         lines = [*self._row_head("row"), *self._port_pointers("row", "lane")]
         for v in self.param_leaves:
             known[v] = self.leaf_name[v]
@@ -202,7 +204,8 @@ class Loops:
     # Neighbouring lanes.
 
     def _lanes(self) -> str:
-        values, known = self.values, {}
+        values = self.values
+        known: dict[Value, str] = {}
         size = 8 if values.carry == "double" else 4
         arrays = len(self.registers) + len(self.outputs) + len(self.fixed) + 1
         block = min(_MOST_LANES, max(64, _BLOCK_BYTES // (size * arrays) // 64 * 64))
@@ -291,7 +294,8 @@ class Loops:
 
     def _tile_function(self) -> str:
         """The tokens of a tile, all columns."""
-        values, known = self.values, {}
+        values = self.values
+        known: dict[Value, str] = {}
         lines = []
         for r in self.registers:
             n = self.state_name[r.name]
@@ -325,7 +329,7 @@ class Loops:
 
     def _take(self) -> str:
         """A slot takes a stream."""
-        values, known = self.values, {}
+        known: dict[Value, str] = {}
         lines = [*self._row_head("row"), *self._port_pointers("row", "lane")]
         for v in self.param_leaves:
             known[v] = f"k->{self.leaf_name[v]}[s]"
@@ -379,7 +383,7 @@ class Loops:
                             move += _loop("t", "n", [f"k.{self.leaf_name[v]}[t][s] = {got};"])
                     load += ["{", *_indented([*move, f"k.{pointer}[s] += n * step;"]), "}"]
                 else:
-                    own = f" && k.lane[s] == 0" if self.wide and not p.lane else ""
+                    own = " && k.lane[s] == 0" if self.wide and not p.lane else ""
                     for o in self.outputs:
                         if o.name == p.name:
                             move += _loop("t", "n", [f"p[t * step + {o.element}] = k.{self.output_name[o]}[t][s];"])
@@ -392,7 +396,7 @@ class Loops:
         load += [f"k.broken[s] = {name}_tile;"] * bool(self.checks)
         if self.checks:
             store += [f"if (k.broken[s] < {name}_tile) {{",
-                      f"    const int64_t at = k.at[s] + k.broken[s];", f"    {self._failure('k.row[s]', 'at')}", "}"]
+                      "    const int64_t at = k.at[s] + k.broken[s];", f"    {self._failure('k.row[s]', 'at')}", "}"]
         store += ["k.at[s] += n;", "k.left[s] -= n;", "if (k.left[s] == 0) {", *_indented(leave), "}"]
         for moved in (load, store):
             guarded = ["if (k.left[s] == 0) continue;", *moved]

@@ -19,9 +19,9 @@ __all__ = ["CText", "c_text"]
 _INCLUDES = """#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
-#if defined(__SSE2__)
-#include <immintrin.h>
+#include <string.h>"""
+_STREAMS = """#if defined(__SSE2__)
+#include <emmintrin.h>
 #endif"""
 
 
@@ -46,6 +46,6 @@ def c_text(parts: Parts, options: Options, plan_text: str = "") -> CText:
     header = "\n".join(["/*", *commented(plan_text or f"{name}: a kernel in C99.", " *"), " */"])
     about = ("/* Strides are in elements, from one row and one token to the next. States that are not given start at "
              "their initial\n   values; arrays that are not given (0) are not written. */")
-    blocks = [header, _INCLUDES, *functions(values.functions, carry), *values.tables, about + "\n" + "\n".join(struct),
-              *loops]
+    blocks = [header, _INCLUDES, *[_STREAMS] * ("put" in values.functions), *functions(values.functions, carry),
+              *values.tables, about + "\n" + "\n".join(struct), *loops]
     return CText("\n\n".join(blocks) + "\n", name, tuple(arguments.fields))

@@ -87,8 +87,8 @@ def state_tensors(parts: Parts, options: Options, states: Sequence[Mapping[str, 
     for p in parts.lanes.states:
         numbers = [[x if isinstance(x, float) else int(Fraction(x) * scales[p.parts[i if len(p.parts) > 1 else 0]])
                     for i, x in enumerate(flat(state[p.name]))] for state in states]
-        out[p.name] = torch.tensor(numbers, dtype=torch.float64 if isinstance(numbers[0][0], float) else torch.int64).to(
-            state_dtype(p, parts, options)).reshape(len(states), *p.dims)
+        wide = torch.float64 if isinstance(numbers[0][0], float) else torch.int64
+        out[p.name] = torch.tensor(numbers, dtype=wide).to(state_dtype(p, parts, options)).reshape(len(states), *p.dims)
     return out
 
 

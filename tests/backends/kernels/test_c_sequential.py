@@ -29,8 +29,7 @@ from tests.backends.kernels.batches import (
 from tests.backends.kernels.test_bodies import coded
 from tests.corpus import CORPUS, Case
 
-FLOAT64 = Options(edge=torch.float64, carry=torch.float64, resets=True)
-PACKED = Options(edge=torch.float64, carry=torch.float64, resets=True, packed=True)
+FLOAT64 = Options(edge=torch.float64, carry=torch.float64, resets=True, packed=True)
 TOKENS = 131  # two tiles and a little
 CASES = pytest.mark.parametrize("case", CORPUS, ids=lambda c: c.name)
 Shown = list[dict[str, list[Any]]]
@@ -137,12 +136,12 @@ def test_resets_start_anew(case: Case) -> None:
 @CASES
 @pytest.mark.parametrize("reverse", [False, True])
 def test_packed_sequences_are_sequences(case: Case, reverse: bool) -> None:
-    k = kernel(case, PACKED)
+    k = kernel(case, FLOAT64)
     lengths = [0, 3, 64, 1, 0, 65, 130, 7, *range(12), 0]
     for count in (2, len(lengths)):
         sequences = [sequence(case, s)[: lengths[s]] for s in range(count)]
         given = [rows[::-1] for rows in sequences] if reverse else sequences
-        call = packed_call(k.parts, PACKED, given, reverse=reverse)
+        call = packed_call(k.parts, FLOAT64, given, reverse=reverse)
         k.launch(call, "sequential")
         got = shown(k.parts, {n: x.unsqueeze(0) for n, x in call.outputs.items()})[0]
         want = [x for s in range(count) for x in expected(case, s)[: lengths[s]][:: -1 if reverse else 1]]
