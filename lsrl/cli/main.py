@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "targets": "tell which targets host a program, at what size, or why not",
     "export": "write a benchmark case: a model, its circuit as ground truth, data and a card",
     "robustness": "measure and predict the wrong outputs under noise on the weights",
+    "cache": "show or empty the folder of compiled kernels",
     "repl": "define programs and look at their streams, line by line",
 }
 

@@ -89,7 +89,7 @@ class Lowering:
         return self.held(self(state.next), state.next, state)
 
     def names(self) -> dict[Value, str]:
-        """What the program calls the values lowered so far, the shortest of several names; not of leaves and constants."""
+        """What the program calls the values lowered so far, by the shortest of several names; leaves have none here."""
         out: dict[Value, str] = {}
         for name, node in sorted(self.storage.graph.names, key=lambda item: (len(item[0]), item[0])):
             value = self._values.get(node)
