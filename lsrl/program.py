@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from lsrl.diagnostics import Source
 from lsrl.ir.graph import Graph
@@ -15,10 +15,15 @@ from lsrl.types import Symbols, Type, Value, Vector
 if TYPE_CHECKING:
     import torch
 
+    from lsrl.backends.kernels.module import KernelModule
     from lsrl.backends.model import CompiledModel
     from lsrl.frontend.modules import Module
     from lsrl.interpreter import Interpreter
     from lsrl.verify import Verdict
+
+KernelName: TypeAlias = Literal["c", "triton", "auto"]
+_KERNELS = ("c", "triton", "auto")
+_KERNEL_OPTIONS = ("check", "shape", "floats")
 
 __all__ = ["Program", "compile", "load", "load_model", "parse", "verify"]
 
@@ -72,9 +77,18 @@ class Program:
         """The value of every state before the first token."""
         return self._interpreter.initial_state()
 
-    def compile(self, target: str, dtype: torch.dtype | None = None, uniform: bool = False) -> CompiledModel:
-        """The program as weights of a torch module. Raises LsrlError (L4xx) where the target cannot host it."""
-        return compile(self, target, dtype, uniform)
+    @overload
+    def compile(self, target: KernelName, dtype: torch.dtype | None = None, uniform: bool = False,
+                **options: Any) -> KernelModule: ...
+
+    @overload
+    def compile(self, target: str, dtype: torch.dtype | None = None, uniform: bool = False,
+                **options: Any) -> CompiledModel: ...
+
+    def compile(self, target: str, dtype: torch.dtype | None = None, uniform: bool = False,
+                **options: Any) -> CompiledModel | KernelModule:
+        """As `lsrl.compile`. Raises LsrlError (L4xx) where the target cannot host the program."""
+        return compile(self, target, dtype, uniform, **options)
 
     def _row(self, x: Any) -> Mapping[str, object]:
         if isinstance(x, Mapping):
@@ -124,22 +138,47 @@ def _program(module: Module, name: str | None, sizes: Mapping[str, int | str | T
     return Program(module.elaborate(name, known), module.source.text)
 
 
-def compile(program: Program | Graph, target: str = "lstm", dtype: torch.dtype | None = None,
-            uniform: bool = False) -> CompiledModel:
-    """A program as weights of a torch module (`lsrl targets` lists the targets); float32 unless said otherwise.
+@overload
+def compile(program: Program | Graph | str | Path, target: KernelName, dtype: torch.dtype | None = None,
+            uniform: bool = False, **options: Any) -> KernelModule: ...
 
-    uniform: pad all layers to one width, so that they are a single torch module.
+
+@overload
+def compile(program: Program | Graph | str | Path, target: str = "lstm", dtype: torch.dtype | None = None,
+            uniform: bool = False, **options: Any) -> CompiledModel: ...
+
+
+def compile(program: Program | Graph | str | Path, target: str = "lstm", dtype: torch.dtype | None = None,
+            uniform: bool = False, **options: Any) -> CompiledModel | KernelModule:
+    """A program as a torch module; float32 unless said otherwise.
+
+    program: one that is loaded, or the path of a file, with the sizes of a generic program as options (`n=64`).
+    target: exact weights of a recurrent module (`lsrl targets` lists them), or generated kernels: "c", "triton", or
+    "auto", which goes by the device of the inputs. uniform: pad all layers of weights to one width, so that they are a
+    single torch module. The other options of kernels are those of `lsrl.backends.kernels.module.KernelModule`.
     Raises LsrlError (L4xx) with the place and the reason where the target cannot host the program.
     """
     import torch
 
+    if isinstance(program, str | Path):
+        known = {n: options.pop(n) for n in list(options) if n not in _KERNEL_OPTIONS}
+        program = load(program, None, **known)
+    if target in _KERNELS:
+        from lsrl.backends.kernels.module import KernelModule
+
+        return KernelModule(_graph(program), target, torch.float32 if dtype is None else dtype, **options)
+    if options:
+        raise TypeError(f"compiling to `{target}` has no option `{next(iter(options))}`")
     from lsrl.backends.registry import compile_graph
 
     return compile_graph(_graph(program), target, torch.float32 if dtype is None else dtype, uniform)
 
 
-def load_model(path: str | Path, program: Program | Graph | None = None) -> CompiledModel:
-    """A saved model; `program`, if given, must be the one that it was compiled from. Raises LsrlError."""
+def load_model(path: str | Path, program: Program | Graph | None = None) -> Any:
+    """A saved model or kernel module; `program`, if given, must be the one that it was compiled from.
+
+    Raises LsrlError.
+    """
     from lsrl.backends.model import load_model as load_file
 
     return load_file(path, None if program is None else _graph(program))

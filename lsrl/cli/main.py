@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "explain": "print what is known about a program, or a page on a diagnostic's code",
     "graph": "draw a program's dataflow graph as SVG, PNG or DOT",
     "compile": "construct the weights of a recurrent model and save it",
+    "kernel": "print the generated kernel of a program, in C or Triton, or its plan",
     "verify": "prove a model or another program equal to a program, or its asserts true",
     "targets": "tell which targets host a program, at what size, or why not",
     "export": "write a benchmark case: a model, its circuit as ground truth, data and a card",

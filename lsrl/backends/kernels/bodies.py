@@ -97,6 +97,24 @@ class Parts:
         return tuple(Register(x.name, s.state_kind(x), s.init(x), s.state_scale(x)) for x in self.graph.states)
 
     @cached_property
+    def state_ranges(self) -> dict[str, tuple[int, int]]:
+        """The counts that integer states may start from: what the code was proved for."""
+        s = self.storage
+        reads = {n.state: n for n in s.graph.nodes if isinstance(n, Read)}
+        out: dict[str, tuple[int, int]] = {}
+        for state in self.graph.states:
+            kind = s.state_kind(state)
+            most = s.plan.guards.get(state.name, (1 << (31 if kind == "int32" else 63)) - 1)
+            lo, hi = -most, most
+            if state.name in reads and kind != "float" and state.name not in s.plan.guards:
+                r = s.range(reads[state.name])
+                scale = s.state_scale(state)
+                lo = lo if r.lo is None else int(r.lo * scale)
+                hi = hi if r.hi is None else int(r.hi * scale)
+            out[state.name] = lo, hi
+        return out
+
+    @cached_property
     def step(self) -> Step:
         """The step of all states."""
         lower = Lowering(self.storage, Builder())

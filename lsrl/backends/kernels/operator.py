@@ -18,6 +18,7 @@ from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.call import Call, CompiledKernel, Options, Shape, edge_dtype, state_dtype
 from lsrl.backends.kernels.cost import Device, choose_shape
 from lsrl.backends.kernels.lanes import Lanes, Port
+from lsrl.backends.kernels.scans import Coded
 from lsrl.types import Real, scalar_of
 
 __all__ = ["NEVER", "FailedError", "Operator", "scan"]
@@ -137,10 +138,32 @@ class Operator:
         return outputs, after
 
     def _shape(self, kernel: CompiledKernel, device: torch.device, call: Call) -> Shape:
+        if not self._enterable(call):
+            return "sequential"
         if self.shape is not None and self.shape in kernel.shapes:
             return self.shape
         tokens = call.tokens if call.offsets is None else call.tokens // max(1, call.rows)
         return choose_shape(kernel.shapes, self._of_device(device), call.rows, tokens, self.lanes.width)[0]
+
+
+    def _enterable(self, call: Call) -> bool:
+        """Whether every given state of a cell that scans by the number of its joint state has such a number."""
+        parallel = self.parts.parallel
+        if not call.before or parallel is None:
+            return True
+        columns = {name: call.before[p.name].reshape(call.rows, -1)[:, i : i + 1] if not p.lane else
+                   call.before[p.name] for p in self.lanes.states for i, name in enumerate(p.parts)}
+        for scan_ in parallel.scans:
+            if isinstance(scan_, Coded):
+                place: Tensor | int = 0
+                for name, low, size in zip(scan_.states, scan_.low, scan_.sizes, strict=True):
+                    digit = columns[name].long() - low
+                    if bool(((digit < 0) | (digit >= size)).any()):
+                        return False
+                    place = place * size + digit
+                if bool((torch.tensor(scan_.code, device=columns[scan_.states[0]].device)[place] < 0).any()):
+                    return False
+        return True
 
 
 def _inner_contiguous(x: Tensor, packed: bool) -> Tensor:

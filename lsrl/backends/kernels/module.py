@@ -1,0 +1,332 @@
+"""A program as a torch module that runs generated kernels: C on CPUs, Triton on GPUs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lsrl.backends.kernels.call import EDGES, Options, Shape, edge_dtype, state_dtype
+from lsrl.backends.kernels.cost import Device
+from lsrl.backends.kernels.edges import check_offsets, named, read_stream
+from lsrl.backends.kernels.lanes import Lanes, Port, make_lanes
+from lsrl.backends.kernels.operator import FailedError, Operator, scan
+from lsrl.backends.kernels.plan import Plan, make_plan
+from lsrl.backends.kernels.targets import device_of, find_backend, make_kernel
+from lsrl.diagnostics import NOWHERE, LsrlError
+from lsrl.interpreter import param_values
+from lsrl.ir.graph import Graph
+from lsrl.types import Real, scalar_of
+
+__all__ = ["KernelModule", "load_kernel"]
+
+State = dict[str, Tensor]
+
+
+class KernelModule(nn.Module):
+    """A program as a module. Sizes: B sequences, T tokens.
+
+    graph: the program. target: "c", "triton", or "auto", which goes by the device of the inputs. dtype: of real inputs
+    and outputs where the inputs do not say: float32, bfloat16, float16 or float64. Inside, and in every carried state,
+    reals are float32, float64 for float64 inputs. check: that inputs are of their types and that the program's checks
+    hold. shape: run in this shape of kernel, whatever the sizes are. floats: hold reals in floats even where the
+    program is exact in counts of a step, so that it has gradients.
+
+    `param`s are parameters of the module, under their names ("." becomes "_"), of the program's initial values.
+    """
+
+    def __init__(self, graph: Graph, target: str = "auto", dtype: torch.dtype = torch.float32, *, check: bool = True,
+                 shape: Shape | None = None, floats: bool = False) -> None:
+        super().__init__()
+        find_backend(target)
+        if dtype not in EDGES:
+            raise LsrlError.of("L407", f"a kernel has no numbers of {dtype}",
+                               help=f"take one of {', '.join(str(d).removeprefix('torch.') for d in EDGES)}")
+        self.graph, self.target, self.dtype, self.check, self.shape = graph, target, dtype, check, shape
+        self.lanes: Lanes = make_lanes(graph, floats)
+        self._operators: dict[torch.dtype, Operator] = {}
+        self._recording: dict[tuple[torch.dtype, bool], Operator] = {}
+        wide = torch.float64 if dtype == torch.float64 else torch.float32
+        initial = param_values(graph)
+        for p in self.lanes.params:
+            self.register_parameter(_attribute(p.name), nn.Parameter(torch.tensor(initial[p.name], dtype=wide)))
+        self._operator(dtype)  # refusals come now
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan of the kernels."""
+        return make_plan(self._operator(self.dtype).parts, Options(self.dtype))
+
+    @property
+    def exact(self) -> bool:
+        """Whether outputs are those of the interpreter bit for bit; otherwise reals are floats."""
+        return self._operator(self.dtype).parts.storage.exact
+
+    def source(self, device: str | torch.device = "cpu") -> str:
+        """The generated text of the kernels for a device."""
+        kernel = self._operator(self.dtype).kernel(torch.device(device), False, False)
+        return str(getattr(kernel, "source", ""))
+
+    def initial_state(self, batch: int, device: str | torch.device = "cpu") -> State:
+        """The state before the first token in each of `batch` rows."""
+        operator = self._operator(self.dtype)
+        registers = {r.name: r for r in operator.parts.registers}
+        out: State = {}
+        for p in self.lanes.states:
+            flat = [float(Fraction(registers[n].init) / registers[n].scale) for n in p.parts]
+            one = torch.tensor(flat, dtype=torch.float64)
+            one = one.expand(p.dims) if p.lane else one.reshape(p.dims)
+            out[p.name] = one.to(self._shown_dtype(p, operator)).to(device).expand(batch, *p.dims).contiguous()
+        return out
+
+    def forward(self, inputs: Mapping[str, Any] | Any, state: Mapping[str, Tensor] | None = None, *,
+                resets: Any = None, cu_seqlens: Any = None, layout: str = "BT") -> tuple[Any, State]:
+        """The outputs of every token, and the state after the last.
+
+        inputs: name → tensor (B, T, *dims), or the bare tensor of a program with one input; of one without inputs a
+        tensor whose first two dimensions are B and T. Codes for symbols (`tokens` makes them of a text).
+        state: name → tensor (B, *dims), as this method returns it; the initial state if None.
+        resets: bools (B, T); where true, all states start anew before that token.
+        cu_seqlens: (sequences + 1) offsets of packed sequences: streams are then (total, *dims) or (1, total, *dims),
+        and states have a row for each sequence. layout: "BT", or "TB" for streams (T, B, *dims).
+        Outputs likewise: the bare tensor of a program with one output, else a dict; bool, the narrowest integers that
+        hold the declared range, or the dtype of the real inputs.
+        Raises LsrlError: L602 to L606 for inputs that are not of their types, L204, L501 and L601 where a check fails,
+        L414 where gradients are asked of an exact program.
+        """
+        if layout not in ("BT", "TB"):
+            raise LsrlError.of("L602", f"there is no layout {layout!r}", help='it is "BT" or "TB"')
+        streams, offsets, flattened, rows, tokens, device = self._streams(inputs, cu_seqlens, layout)
+        edge = self._edge(streams)
+        operator = self._operator(edge)
+        count = rows if offsets is None else offsets.shape[0] - 1
+        before = [] if state is None else self._before(state, operator, count, device)
+        started = None if resets is None else self._resets(resets, rows, tokens, offsets is not None, layout, device)
+        params = [getattr(self, _attribute(p.name)) for p in self.lanes.params]
+        wide = operator.options.carry
+        params = [x.to(device, wide) for x in params]
+        used = operator
+        if torch.is_grad_enabled() and any(x.requires_grad for x in (*streams, *before, *params)):
+            used = self._for_gradients(operator, started is not None, edge)
+        try:
+            made = scan(streams, before, params, started, offsets, used.number, rows, tokens, False)
+        except FailedError as failed:
+            raise self._explained(failed, operator, streams, before, params, started, offsets) from None
+        return self._shown(made, used, operator, layout, flattened)
+
+    def step(self, inputs: Mapping[str, Any] | Any, state: Mapping[str, Tensor] | None = None) -> tuple[Any, State]:
+        """One token: inputs and outputs as `forward` has them, without the dimension of tokens."""
+        if isinstance(inputs, Mapping):
+            inputs = {n: torch.as_tensor(x).unsqueeze(1) for n, x in inputs.items()}
+        else:
+            inputs = torch.as_tensor(inputs).unsqueeze(1)
+        out, after = self(inputs, state)
+        return ({n: x.squeeze(1) for n, x in out.items()} if isinstance(out, dict) else out.squeeze(1)), after
+
+    def tokens(self, text: str | bytes) -> Tensor:
+        """A text as the codes (1, T) of the program's one symbol or byte input. Raises LsrlError (L602, L605)."""
+        from lsrl.backends.encode import text_tokens
+
+        if len(self.lanes.inputs) != 1:
+            raise LsrlError.of("L602", f"a text is for one input; the program has {len(self.lanes.inputs)}")
+        return text_tokens(self.lanes.inputs[0].type, text)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the program and its parameters as a safetensors file, whole or not at all. Raises LsrlError (L620)."""
+        from lsrl.backends.files import FORMAT, write_model_file
+        from lsrl.ir.printer import print_graph
+
+        description = {
+            "format": FORMAT, "name": self.graph.name, "target": self.target, "kind": "kernel",
+            "dtype": str(self.dtype).removeprefix("torch."), "check": self.check, "shape": self.shape,
+            "floats": self.lanes.floats, "graph": print_graph(self.graph),
+            "text": "" if self.graph.span is NOWHERE else self.graph.span.source.text}
+        write_model_file(path, description, dict(self.state_dict()))
+
+    # Pieces of `forward`.
+
+    def _operator(self, edge: torch.dtype) -> Operator:
+        if edge not in self._operators:
+            carry = torch.float64 if edge == torch.float64 else torch.float32
+            self._operators[edge] = Operator(self.lanes, Options(edge, carry, checks=self.check),
+                                             lambda device, parts, options: make_kernel(self.target, device, parts,
+                                                                                        options),
+                                             self._device, self.shape)
+        return self._operators[edge]
+
+    def _device(self, device: torch.device) -> Device:
+        return device_of(device)
+
+    def _for_gradients(self, operator: Operator, resets: bool, edge: torch.dtype) -> Operator:
+        if operator.parts.storage.exact:
+            raise LsrlError.of("L414", f"`{self.graph.name}` is exact: its numbers are integers, which have no "
+                               "gradients", self.graph.span, help="compile it with floats=True, detach its inputs, or "
+                               "run it under torch.no_grad()")
+        if (edge, resets) not in self._recording:
+            self._recording[edge, resets] = operator.for_gradients(resets)
+        return self._recording[edge, resets]
+
+    def _streams(self, inputs: Mapping[str, Any] | Any, cu_seqlens: Any,
+                 layout: str) -> tuple[list[Tensor], Tensor | None, bool, int, int, torch.device]:
+        packed = cu_seqlens is not None
+        if not self.lanes.inputs:
+            return self._no_streams(inputs, cu_seqlens, layout)
+        given = named("input", self.lanes.inputs, inputs)
+        flattened = False
+        streams: list[Tensor] = []
+        operator = self._operator(self.dtype)
+        for p in self.lanes.inputs:
+            x = given[p.name]
+            if packed and isinstance(x, Tensor) and x.dim() == 2 + len(p.dims) and x.shape[0] == 1:
+                x, flattened = x[0], True
+            if not packed and layout == "TB" and isinstance(x, Tensor) and x.dim() >= 2:
+                x = x.transpose(0, 1)
+            real = isinstance(scalar_of(p.type), Real)
+            dtype = edge_dtype(p, operator.options)
+            if real and isinstance(x, Tensor) and x.dtype in EDGES:
+                dtype = x.dtype
+            streams.append(read_stream(p, x, dtype, self._grid(p, operator), self.check, packed))
+        sizes = {p.name: tuple(x.shape[: 1 if packed else 2]) for p, x in zip(self.lanes.inputs, streams, strict=True)}
+        devices = {x.device for x in streams}
+        if len(set(sizes.values())) > 1:
+            raise LsrlError.of("L602", "inputs of different lengths: " + ", ".join(
+                f"`{n}` is {' × '.join(map(str, s))}" for n, s in sizes.items()))
+        if len(devices) > 1:
+            raise LsrlError.of("L602", f"inputs on different devices: {', '.join(sorted(map(str, devices)))}")
+        size, device = next(iter(sizes.values())), devices.pop()
+        if packed:
+            return streams, check_offsets(cu_seqlens, size[0], device), flattened, 1, size[0], device
+        return streams, None, False, size[0], size[1], device
+
+    def _no_streams(self, inputs: Any, cu_seqlens: Any,
+                    layout: str) -> tuple[list[Tensor], Tensor | None, bool, int, int, torch.device]:
+        if isinstance(inputs, Mapping) or torch.as_tensor(inputs).dim() < 2:
+            raise LsrlError.of("L606", "the program has no input, so the numbers of sequences and tokens are not known",
+                               help="pass a tensor whose first two dimensions they are, such as torch.zeros(B, T)")
+        given = torch.as_tensor(inputs)
+        rows, tokens = given.shape[:2] if layout == "BT" else (given.shape[1], given.shape[0])
+        if cu_seqlens is not None:
+            return [], check_offsets(cu_seqlens, rows * tokens, given.device), True, 1, rows * tokens, given.device
+        return [], None, False, rows, tokens, given.device
+
+    def _grid(self, port: Port, operator: Operator) -> Fraction | None:
+        t = scalar_of(port.type)
+        if not isinstance(t, Real) or operator.parts.storage.floats:
+            return None
+        stream = next(n for n in operator.parts.graph.inputs if n.name == port.name)
+        return Fraction(1, operator.parts.storage.scale(stream)) if t.grid is None else t.grid
+
+    def _edge(self, streams: list[Tensor]) -> torch.dtype:
+        """The widest float type among the real inputs, which all get."""
+        real = [x for p, x in zip(self.lanes.inputs, streams, strict=True) if isinstance(scalar_of(p.type), Real)]
+        if not real:
+            return self.dtype
+        edge = real[0].dtype
+        for x in real[1:]:
+            edge = torch.promote_types(edge, x.dtype)
+        for i, p in enumerate(self.lanes.inputs):
+            if isinstance(scalar_of(p.type), Real):
+                streams[i] = streams[i].to(edge)
+        return edge
+
+    def _resets(self, resets: Any, rows: int, tokens: int, packed: bool, layout: str, device: torch.device) -> Tensor:
+        given = torch.as_tensor(resets).to(device)
+        if packed and given.dim() == 2 and given.shape[0] == 1:
+            given = given[0]
+        if not packed and layout == "TB" and given.dim() == 2:
+            given = given.transpose(0, 1)
+        wanted = (tokens,) if packed else (rows, tokens)
+        if given.dtype != torch.bool or tuple(given.shape) != wanted:
+            raise LsrlError.of("L602", f"resets has shape {tuple(given.shape)} of {given.dtype}; bools of shape "
+                               f"{wanted} are wanted")
+        return given.contiguous()
+
+    def _shown_dtype(self, port: Port, operator: Operator) -> torch.dtype:
+        dtype = state_dtype(port, operator.parts, operator.options)
+        if isinstance(scalar_of(port.type), Real) and not dtype.is_floating_point:
+            return torch.float64
+        return torch.int64 if dtype == torch.int32 else dtype
+
+    def _scales(self, port: Port, operator: Operator, like: Tensor) -> Tensor:
+        registers = {r.name: r for r in operator.parts.registers}
+        flat = torch.tensor([float(registers[n].scale) for n in port.parts], dtype=torch.float64, device=like.device)
+        return flat if port.lane else flat.reshape(port.dims)
+
+    def _before(self, state: Mapping[str, Tensor], operator: Operator, count: int,
+                device: torch.device) -> list[Tensor]:
+        given = named("state", self.lanes.states, state)
+        out: list[Tensor] = []
+        for p in self.lanes.states:
+            x = torch.as_tensor(given[p.name])
+            if tuple(x.shape) != (count, *p.dims):
+                raise LsrlError.of("L602", f"state `{p.name}` has shape {tuple(x.shape)}; {(count, *p.dims)} is wanted")
+            dtype = state_dtype(p, operator.parts, operator.options)
+            if isinstance(scalar_of(p.type), Real) and not dtype.is_floating_point:
+                x = (x.double() * self._scales(p, operator, x)).round()
+            x = x.to(device, dtype)
+            self._check_state(x, p, operator)
+            out.append(x)
+        return out
+
+    def _check_state(self, x: Tensor, port: Port, operator: Operator) -> None:
+        """That a state, in counts, has values that the code was proved for. Raises LsrlError (L603)."""
+        if x.is_floating_point() or x.dtype == torch.bool or not x.numel():
+            return
+        ranges = operator.parts.state_ranges
+        for i, name in enumerate(port.parts):
+            column = x if port.lane else x.reshape(len(x), -1)[:, i]
+            lo, hi = ranges[name]
+            least, most = (int(v) for v in torch.aminmax(column))
+            if least < lo or most > hi:
+                shown = least if least < lo else most
+                raise LsrlError.of("L603", f"state `{name}` is {shown}, outside the {lo} to {hi} that the program "
+                                   "can reach")
+
+    def _shown(self, made: list[Tensor], used: Operator, operator: Operator, layout: str,
+               flattened: bool) -> tuple[Any, State]:
+        out: dict[str, Tensor] = {}
+        for p, x in zip(used.lanes.outputs, made, strict=False):
+            if not p.name.startswith("~"):
+                out[p.name] = x.unsqueeze(0) if flattened else x.transpose(0, 1) if layout == "TB" else x
+        after: State = {}
+        for p, x in zip(used.lanes.states, made[len(used.lanes.outputs):], strict=True):
+            dtype = self._shown_dtype(p, operator)
+            if dtype.is_floating_point and not x.is_floating_point():
+                x = x.double() / self._scales(p, operator, x)
+            after[p.name] = x.to(dtype)
+        return (next(iter(out.values())) if len(out) == 1 else out), after
+
+    def _explained(self, failed: FailedError, operator: Operator, streams: list[Tensor], before: list[Tensor],
+                   params: list[Tensor], resets: Tensor | None, offsets: Tensor | None) -> LsrlError:
+        """The error of a check, in the interpreter's words: the tokens before are run again, and that one by it."""
+        from lsrl.backends.kernels.failures import explain
+
+        return explain(failed, self.graph, operator, streams, before, params, resets, offsets)
+
+
+def _attribute(name: str) -> str:
+    return name.replace(".", "_").replace("#", "_")
+
+
+def load_kernel(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> KernelModule:
+    """The module of a model file's contents. Raises KeyError, TypeError or ValueError if they are not of one."""
+    from lsrl.ir.parser import parse_graph
+
+    dtype = {str(d).removeprefix("torch."): d for d in EDGES}[str(description["dtype"])]
+    shape = description["shape"]
+    if shape not in (None, "sequential", "block", "split", "table"):
+        raise ValueError(f"a shape {shape!r}")
+    module = KernelModule(parse_graph(str(description["graph"])), str(description["target"]), dtype,
+                          check=bool(description["check"]), shape=shape, floats=bool(description["floats"]))
+    own = module.state_dict()
+    if set(own) != set(tensors) or any(own[n].shape != t.shape or own[n].dtype != t.dtype for n, t in tensors.items()):
+        raise ValueError("its tensors are not the program's params")
+    module.load_state_dict(dict(tensors))
+    return module
+
+

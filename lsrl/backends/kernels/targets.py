@@ -1,0 +1,88 @@
+"""The kernel targets, a row each, and the devices that they run on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from lsrl.backends.kernels.bodies import Parts
+from lsrl.backends.kernels.call import CompiledKernel, Options
+from lsrl.backends.kernels.cost import Device
+from lsrl.backends.kernels.plan import make_plan
+from lsrl.diagnostics import LsrlError, did_you_mean
+
+__all__ = ["KERNEL_TARGETS", "KernelTarget", "device_of", "find_backend", "make_kernel"]
+
+
+@dataclass(frozen=True)
+class KernelTarget:
+    """text: the generated text. make: a compiled kernel. devices: the types of torch devices whose tensors it takes."""
+
+    name: str
+    summary: str
+    devices: tuple[str, ...]
+    text: Callable[[Parts, Options], str]
+    make: Callable[[Parts, Options], CompiledKernel]
+
+
+def _c(parts: Parts, options: Options) -> CompiledKernel:
+    from lsrl.backends.kernels.c_kernel import CKernel
+
+    return CKernel(parts, options, make_plan(parts, options).text())
+
+
+def _c_text(parts: Parts, options: Options) -> str:
+    from lsrl.backends.kernels.c_text import c_text
+
+    return c_text(parts, options, make_plan(parts, options).text()).text
+
+
+def _triton(parts: Parts, options: Options) -> CompiledKernel:
+    from lsrl.backends.kernels.triton_kernel import TritonKernel
+
+    return TritonKernel(parts, options, make_plan(parts, options).text())
+
+
+def _triton_text(parts: Parts, options: Options) -> str:
+    from lsrl.backends.kernels.triton_text import triton_text
+
+    return triton_text(parts, options, make_plan(parts, options).text())
+
+
+KERNEL_TARGETS: dict[str, KernelTarget] = {t.name: t for t in (
+    KernelTarget("c", "generated C for CPUs, compiled by the system's compiler", ("cpu",), _c_text, _c),
+    KernelTarget("triton", "generated Triton for GPUs", ("cuda",), _triton_text, _triton),
+)}
+
+
+def find_backend(name: str) -> KernelTarget | None:
+    """The kernel target of a name, None for "auto". Raises LsrlError (L401) for an unknown one."""
+    if name == "auto":
+        return None
+    if name not in KERNEL_TARGETS:
+        known = [*KERNEL_TARGETS, "auto"]
+        raise LsrlError.of("L401", f"there is no kernel target `{name}`",
+                           help=did_you_mean(name, known) or f"kernel targets: {', '.join(known)}")
+    return KERNEL_TARGETS[name]
+
+
+def make_kernel(target: str, device: torch.device, parts: Parts, options: Options) -> CompiledKernel:
+    """The kernel of a target for tensors on a device. Raises LsrlError (L413) if it cannot take them."""
+    row = find_backend(target)
+    if row is None:
+        row = next((t for t in KERNEL_TARGETS.values() if device.type in t.devices), None)
+        if row is None:
+            raise LsrlError.of("L413", f"there is no kernel target for tensors on `{device}`",
+                               help="move the inputs to the CPU or to a GPU of NVIDIA or AMD")
+    return row.make(parts, options)
+
+
+def device_of(device: torch.device) -> Device:
+    """What the cost model knows of a torch device."""
+    if device.type == "cuda":
+        found = torch.cuda.get_device_properties(device)
+        return Device("gpu", found.multi_processor_count * 2048)
+    threads = torch.get_num_threads()
+    return Device("cpu", 16 * threads, threads)
