@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 import torch
 
@@ -40,15 +41,15 @@ def _c_text(parts: Parts, options: Options) -> str:
 
 
 def _triton(parts: Parts, options: Options) -> CompiledKernel:
-    from lsrl.backends.kernels.triton_kernel import TritonKernel
-
-    return TritonKernel(parts, options, make_plan(parts, options).text())
+    made: CompiledKernel = import_module("lsrl.backends.kernels.triton_kernel").TritonKernel(
+        parts, options, make_plan(parts, options).text())
+    return made
 
 
 def _triton_text(parts: Parts, options: Options) -> str:
-    from lsrl.backends.kernels.triton_text import triton_text
-
-    return triton_text(parts, options, make_plan(parts, options).text())
+    text: str = import_module("lsrl.backends.kernels.triton_text").triton_text(
+        parts, options, make_plan(parts, options).text()).text
+    return text
 
 
 KERNEL_TARGETS: dict[str, KernelTarget] = {t.name: t for t in (
