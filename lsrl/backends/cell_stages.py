@@ -42,20 +42,27 @@ class CellStages(Reading):
     """Builds the machine of a cell, or of a map, once it is known what of it is observed."""
 
     def _map(self, name: str, f: int, span: Span) -> int:
-        """A function of several variables as a variable: a machine without memory computes it."""
+        """A function of several variables as a variable: a machine without memory computes it.
+
+        Its units come after all cells, and so first of what is pending.
+        """
         if f in self._maps:
             return self._maps[f]
         domain = tuple(self.diagrams.leaves(f))
         variable = self._maps[f] = self.variables.add(domain)
         self.sources[variable] = Source(name, domain, "observed", span)
-        self._map_stage(name, f, variable, span)
+        self.pending.append((len(self.structure.cells), lambda: self._map_stage(name, f, variable, span)))
         return variable
 
     def _map_stage(self, name: str, f: int, variable: int, span: Span) -> None:
-        """A stage without memory that computes `f`, whose values are those of `variable`."""
         source = self.sources[variable]
         places = {x: i for i, x in enumerate(source.domain)}
-        machine = Machine(self.diagrams, (self.diagrams.map(f, lambda x: Leaf(0, (), (places[x],))),), 0, (((),),))
+        shown = class_of(source) if source.sets else None  # else it is not known yet what is asked for
+
+        def leaf(x: Hashable) -> Leaf:
+            return Leaf(0, (), (places[x] if shown is None else shown(places[x]),))
+
+        machine = Machine(self.diagrams, (self.diagrams.map(f, leaf),), 0, (((),),))
         stage = MachineStage(name, cover(machine), (variable,), span=span)
         source.home, source.kind, source.slot = stage, "observed", 0
         self._append(stage, (), "map", len(source.domain))
@@ -71,9 +78,9 @@ class CellStages(Reading):
     def _append_pending(self, last: int) -> None:
         """The stages that wait for the cells after number `last` to be built; those made last read none of the others.
         """
-        for at, stage in self.pending[::-1]:
+        for at, append in self.pending[::-1]:
             if at == last:
-                self._append(stage, (), "map", 2)
+                append()
 
     def _sums(self, stage: MachineStage) -> Sums | None:
         """The stage by general thresholds, if they are cheaper; the sign of a register is no bit to be weighed."""

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from lsrl.backends.circuit import Rational
 from lsrl.backends.finite import Leaf, Machine
@@ -73,7 +74,12 @@ def digits(values: Sequence[Hashable]) -> list[tuple[frozenset[Hashable], int]]:
 
 
 def asked_sets(numbers: Sequence[Rational]) -> list[frozenset[int]]:
-    """Sets of places that span the numbers: binary digits, or the places of each number where those are fewer."""
+    """Sets of places that span the numbers: binary digits, or the places of each number where those are fewer.
+
+    Digits of numbers that fall from place to place are those of their negatives, which span the same.
+    """
+    if len(numbers) > 2 and all(a > b for a, b in pairwise(numbers)):
+        numbers = [-x for x in numbers]
     groups: dict[Rational, set[int]] = {}
     for p, x in enumerate(numbers):
         groups.setdefault(x, set()).add(p)

@@ -37,12 +37,16 @@ class Diagrams:
 
     def __init__(self, limit: int = 200_000) -> None:
         self.sizes: list[int] = []
-        self.built = 0  # points that `build` has evaluated so far
         self._limit = limit
         self._numbers: dict[Hashable, int] = {}
         self._tops: list[int] = []
         self._children: list[tuple[int, ...]] = []
         self._values: list[Hashable] = []
+
+    @property
+    def nodes(self) -> int:
+        """Nodes of all functions made so far."""
+        return len(self._tops)
 
     def variable(self, size: int) -> int:
         """A new variable with the values 0 … size − 1, last in the order."""
@@ -203,7 +207,6 @@ class Diagrams:
         steps = 0
         while True:
             steps += 1
-            self.built += 1
             if steps > limit:
                 raise TooLargeError
             needed = evaluate()

@@ -24,12 +24,13 @@ __all__ = ["bits_circuit", "threshold_circuit"]
 _SMALL = 64  # a state of more values is counted where it can be
 _MOST_VALUES = 1024
 _LARGE = 1500  # nodes of a graph for which only the first layout is tried
-_MUCH = 1_700  # points at which functions were evaluated, likewise
+_MUCH = 2_200  # nodes of the diagrams of its functions, likewise
 
 
 _CHANGES: dict[str, Callable[[Layout], Layout]] = {
     "lag": lambda x: replace(x, lag=not x.lag), "wide": lambda x: replace(x, wide=not x.wide),
-    "letters": lambda x: replace(x, letters=not x.letters), "mirror": lambda x: replace(x, mirror=not x.mirror)}
+    "letters": lambda x: replace(x, letters=not x.letters), "mirror": lambda x: replace(x, mirror=not x.mirror),
+    "select": lambda x: replace(x, select=not x.select)}
 
 
 def bits_circuit(graph: Graph, target: str, why: str = "a bit has two values", general: int = 1) -> Circuit:
@@ -144,7 +145,7 @@ def _build(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target: s
             return planner.circuit()
         finally:
             matters.update(planner.matters)
-            if planner.diagrams.built > _MUCH:
+            if planner.diagrams.nodes > _MUCH:
                 matters.add("much work")
     except NotHostedError as error:
         return refuse(graph, target, _code(error), error.node, error.reason)

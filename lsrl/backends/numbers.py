@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from lsrl.arithmetic import apply, convert
-from lsrl.backends.circuit import Form, Symbol, constant
-from lsrl.backends.holdings import JOINT, Fold, Holdings, common, domain_of, look_up, rational, samples, union
+from lsrl.backends.circuit import Form, constant
+from lsrl.backends.holdings import JOINT, Fold, common, domain_of, look_up, rational, samples, union
+from lsrl.backends.picks import Picks
 from lsrl.backends.structure import input_scalar
 from lsrl.backends.symbolic import NotHostedError
 from lsrl.backends.wiring import Choice, Quantum, Staircase, gate_above
@@ -46,7 +47,7 @@ _CLEAN = 2**20  # sums of unclean bits beyond this cost a layer that cleans them
 _STEPS = 64  # of a staircase in one layer; more are taken bit by bit
 
 
-class Maps(Holdings):
+class Maps(Picks):
     """Lowers nodes that look at the present only."""
 
     def lower(self, node: Node) -> None:
@@ -107,14 +108,6 @@ class Maps(Holdings):
             case _:
                 raise NotHostedError(node, "no exact ReLU construction is known for it")
 
-    def _result(self, node: Node, layer: int, form: Form, lo: Fraction | None, hi: Fraction | None,
-                grid: Fraction) -> Quantum:
-        """A number within what the analysis knows of the node and what its construction shows."""
-        r = self.ranges[node]
-        low = r.lo if lo is None else lo if r.lo is None else max(lo, r.lo)
-        high = r.hi if hi is None else hi if r.hi is None else min(hi, r.hi)
-        return Quantum(self.wiring, self.symbol(node), layer, form, low, high, r.grid or grid)
-
     def _sum(self, node: Node, terms: Sequence[tuple[Fraction, Quantum]], bias: Fraction) -> Quantum:
         layer = max((q.layer for _, q in terms), default=0)
         form = Form.total((q.at(layer).scale(c) for c, q in terms), bias)
@@ -172,6 +165,10 @@ class Maps(Holdings):
         return self._truth(node, layer, make)
 
     def _choose(self, node: Mux) -> Choice | Quantum:
+        self._chosen.add(node)
+        picked = None if isinstance(node.type, Bool) else self._picked(node)
+        if picked is not None:
+            return picked
         if isinstance(node.type, Bool):
             layer = max(self.level(x) for x in (node.condition, node.then, node.other)) + 1
 
@@ -193,21 +190,6 @@ class Maps(Holdings):
         lifted = self.bit(node.condition, layer + 1).scale(d.lo) if d.lo else constant(0)
         return self._result(node, layer + 1, other.at(layer + 1) + part + lifted, None, None,
                             common(d.grid, other.grid))
-
-    def gated(self, d: Quantum, c: Form, layer: int, what: Symbol) -> Form:
-        """c · (d − lo), or c · d if d has no lower bound, over layer + 1; c is a 0/1 form over `layer`."""
-        g = d.grid
-        if d.lo is not None:
-            if d.hi is not None:
-                span = (d.hi - d.lo) / g
-                below = (d.at(layer) - d.lo).scale(1 / g) + (c - 1).scale(span)
-                return self.wiring.relu(layer + 1, below, span, what).scale(g)
-            below = (d.at(layer) - d.lo).scale(1 / g) + (c - 1).scale(self.mask)
-            return self.wiring.relu(layer + 1, below, None, what, self.mask).scale(g)
-        shut = (c - 1).scale(self.mask)
-        up = self.wiring.relu(layer + 1, d.at(layer).scale(1 / g) + shut, None, what, self.mask)
-        down = self.wiring.relu(layer + 1, d.at(layer).scale(-1 / g) + shut, None, what, self.mask)
-        return (up - down).scale(g)
 
     def _extreme(self, node: MinMax) -> Quantum:
         sign = 1 if node.op == "max" else -1
@@ -335,21 +317,6 @@ class Maps(Holdings):
             table.append(convert(apply(node, [x.value if isinstance(x, Const) else known[x] for x in node.args]),
                                  node.type))
         return self._unfold(Fold(roots, tuple(table)), self.symbol(node))
-
-    def _element(self, node: Index) -> Quantum:
-        if not isinstance(node.vector, Pack):
-            raise NotHostedError(node, "an element of a vector is chosen by a stream")
-        elements = node.vector.elements
-        c = self.choice(node.index)
-        parts = [self.quantum(e) for e in elements]
-        layer = max([c.layer + any(q.lo is None or q.hi is None for q in parts), *(q.layer for q in parts)])
-        total, grid = [constant(0)], Fraction(0)
-        for k, q in enumerate(parts):
-            grid = common(grid, q.grid)
-            here = frozenset(i for i, v in enumerate(c.domain) if min(max(int(rational(v)), 0), len(parts) - 1) == k)
-            total.append(self.gated(q, c.member(here, layer), layer, self.symbol(node)))
-            total.append(c.member(here, layer + 1).scale(q.lo or 0))
-        return self._result(node, layer + 1, Form.total(total), None, None, grid or Fraction(1))
 
 
 def _on_grid(x: Fraction, g: Fraction) -> Fraction:

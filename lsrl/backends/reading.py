@@ -19,6 +19,7 @@ from lsrl.backends.counters import (
 from lsrl.backends.cubes import Diagrams
 from lsrl.backends.finite import Step
 from lsrl.backends.long_sums import FEWEST, compared, cover_of, is_long, parts_of
+from lsrl.backends.selections import index_of, selection
 from lsrl.backends.stages import (
     MachineStage,
     Source,
@@ -38,9 +39,11 @@ from lsrl.backends.symbolic import Leaf as VariableLeaf
 from lsrl.diagnostics import Span
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Compare, Const, Node, Read, operands
-from lsrl.types import Value
+from lsrl.types import Bool, Value
 
 __all__ = ["Layout", "Reading", "class_of", "class_of_value", "number_of", "result_of"]
+
+FEWEST_PICKED = 3  # cells from which on a choice between their values is worth a variable
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Layout:
     registers: the states to be counted instead of enumerated. wide: cells also observe functions of what they read.
     lag: old states come from units that repeat them; else every unit of a cell tells them. letters: a map may make
     letters for a cell. mirror: registers with feedback are counted once more for those who read them. general: what a
-    threshold of any weights costs, where an "and" costs 1; 2 with ReLU.
+    threshold of any weights costs, where an "and" costs 1; 2 with ReLU. select: what an index picks of the states of
+    several cells is a variable of its own.
     """
 
     registers: frozenset[str] = frozenset()
@@ -59,6 +63,7 @@ class Layout:
     letters: bool = True
     mirror: bool = False
     general: int = 1
+    select: bool = True
 
 
 class Reading:
@@ -86,8 +91,9 @@ class Reading:
         self._stages: list[Stage] = []
         self._maps: dict[int, int] = {}
         self._bits: list[int] = []
-        self._long: dict[Node, int | None] = {}
-        self.pending: list[tuple[int, MachineStage]] = []  # stages that wait, with the last cell that each reads
+        self._apart: dict[Node, int | None] = {}  # long sums and selections, where they are variables of their own
+        # what appends stages that wait until all that read them are built, with the last cell that each reads
+        self.pending: list[tuple[int, Callable[[], None]]] = []
         self._reports: list[tuple[Stage, tuple[str, ...], str, int | None, str]] = []
         self._operations: dict[Node, Operation] = {}
         self._users: dict[Node, list[Node]] = {}
@@ -159,13 +165,17 @@ class Reading:
                 return VariableLeaf(self._input(scalar, node))
             if isinstance(node, Const):
                 return None
-            if isinstance(node, Compare) and is_long(node):
-                long = self._long_sum(node, me)
+            if isinstance(node, Compare) and (is_long(node) or any(index_of(x) is not None for x in operands(node))):
+                long = self._variable_apart(node, me, self._new_long_sum)
                 if long is not None:
                     return VariableLeaf(long)
             home = self.structure.home(node)
             if home is not None and home is not me:
                 return VariableLeaf(self._node(node, home))
+            if index_of(node) is not None:
+                picked = self._variable_apart(node, me, self._new_selection)
+                if picked is not None:
+                    return VariableLeaf(picked)
             for state in self.structure.next_of.get(node, ()):
                 cell = self.structure.cell_of[state.name]
                 if (cell.free or cell.mirrored) and cell is not me and state.name in cell.registers:
@@ -176,21 +186,54 @@ class Reading:
 
         return leaf
 
-    def _long_sum(self, node: Compare, me: StateCell | None) -> int | None:
-        """The variable of a comparison of many numbers, each of one variable; None if it is none, or about cell `me`.
+    def _variable_apart(self, node: Node, me: StateCell | None,
+                        make: Callable[[Node, int], int | None]) -> int | None:
+        """The variable that `make` makes of a node; None if it makes none, or the node is about cell `me`.
 
         Its units go between those who read it and the last cell that it reads: see `pending`.
         """
         cells = self.structure.deps[node] & ((1 << len(self.structure.cells)) - 1)
         if me is not None and cells >> me.number & 1:
             return None
-        if node not in self._long:
-            self._long[node] = None  # the parts may ask again
-            self._long[node] = self._new_long_sum(node, cells.bit_length() - 1)
-        return self._long[node]
+        if node not in self._apart:
+            self._apart[node] = None  # the parts may ask again
+            self._apart[node] = make(node, cells.bit_length() - 1)
+        return self._apart[node]
 
-    def _new_long_sum(self, node: Compare, last: int) -> int | None:
-        parts = parts_of(node, lambda n: input_scalar(n) is not None or self.structure.home(n) is not None)
+    def _new_selection(self, node: Node, last: int) -> int | None:
+        index = index_of(node)
+        assert index is not None
+        domain, values = self.structure.domain(index), self.structure.domain(node)
+        if domain is None or values is None or isinstance(node.type, Bool):
+            return None
+        found = selection(node, domain, lambda n: n in self.structure.next_of or self.structure.home(n) is not None)
+        if found is None or sum(self.structure.home(x) is not None for x, _ in found.cases) < FEWEST_PICKED:
+            return None
+        self.matters.add("select")
+        if not self.layout.select:
+            return None
+        self._apart.update(dict.fromkeys(found.inner))
+        f = self._function((node,), {}, None)
+        if any(isinstance(x, tuple) and isinstance(x[0], Linear) for x in self.diagrams.leaves(f)):
+            return None
+        f = self.diagrams.map(f, _first_number)
+        taken = set(self.diagrams.leaves(f))
+        variable = self._new(self._name(node), tuple(x for x in values if x in taken), node.span)
+        self.pending.append((last, lambda: self._map_stage(self._name(node), f, variable, node.span)))
+        return variable
+
+    def _map_stage(self, name: str, f: int, variable: int, span: Span) -> None:
+        """A stage without memory that computes `f`, whose values are those of `variable`."""
+        raise NotImplementedError
+
+    def _append(self, stage: Stage, states: tuple[str, ...], kind: str, baseline: int | None, note: str = "") -> None:
+        """A stage, all that read it being there already."""
+        raise NotImplementedError
+
+    def _new_long_sum(self, node: Node, last: int) -> int | None:
+        assert isinstance(node, Compare)
+        parts = parts_of(node, lambda n: input_scalar(n) is not None or self.structure.home(n) is not None
+                         or index_of(n) is not None)
         weights: dict[int, list[Rational]] = {}
         bias = parts.bias
         for c, n in parts.terms:
@@ -210,13 +253,14 @@ class Reading:
             for place in range(len(mine)):
                 mine[place] += c * Fraction(_first_number(self.diagrams.value(
                     self.diagrams.child(f, support[0], place))))
-        sums = compared(node, weights, bias) if len(weights) >= FEWEST else None
+        picked = any(self._apart.get(n) is not None for _, n in parts.terms)
+        sums = compared(node, weights, bias) if picked or len(weights) >= FEWEST else None
         if sums is None:
             return None
         variable = self._new(self._name(node), (False, True), node.span)
         stage = MachineStage(self._name(node), cover_of(sums), (variable,), span=node.span, sums=sums)
         self.sources[variable].home = stage
-        self.pending.append((last, stage))
+        self.pending.append((last, lambda: self._append(stage, (), "map", 2)))
         return variable
 
     def _grid(self, state: str) -> Fraction:
@@ -311,13 +355,13 @@ class Reading:
     def _aside(self) -> Iterator[None]:
         """Evaluations in here leave no variables behind."""
         names = ("diagrams", "variables", "sources", "_inputs", "_nodes", "_observed", "_lagging", "_trackers",
-                 "_known_leaves", "_steps", "_bits", "_long", "pending")
+                 "_known_leaves", "_steps", "_bits", "_apart", "pending")
         saved = {n: getattr(self, n) for n in names}
         self.diagrams = Diagrams()
         self.variables = Variables(self.diagrams)
         self.sources, self._inputs, self._nodes, self._observed, self._trackers = {}, {}, {}, {}, {}
         self._lagging, self._known_leaves, self._steps = {}, {}, {}
-        self._bits, self._long, self.pending = [], {}, []
+        self._bits, self._apart, self.pending = [], {}, []
         try:
             yield
         finally:

@@ -151,6 +151,26 @@ class Sweep:
         found = _FOUND[key]
         return None if found is None else self._as_term(*found)
 
+    def conjunction(self, on: Callable[[Hashable], int]) -> Term | None:
+        """The function [on(leaf)] as one "and" of [variable ∈ set]; None if it is none."""
+        marks = [bool(on(x)) for x in self.leaves]
+        counts = self._counts(marks)
+        weights: Weights = {}
+        points, live = 1, {0}
+        for level, below in zip(self.levels, counts[1:], strict=True):
+            classes = [any(below[level.nodes[n][c]] for n in live) for c in range(len(level.classes))]
+            live = {level.nodes[n][c] for n in live for c, x in enumerate(classes) if x and below[level.nodes[n][c]]}
+            places = [0] * self.sizes[level.variable]
+            for members, x in zip(level.classes, classes, strict=True):
+                for p in members:
+                    places[p] = int(x)
+            points *= sum(places)
+            if not all(places):
+                weights[level.variable] = tuple(places)
+        if not weights or points != counts[0][0]:  # points of the least product of sets that holds all that are on
+            return None
+        return Term(tuple(sorted(weights.items())), len(weights))
+
     def _searched(self, marks: Sequence[bool]) -> _Score | None:
         if len(self.levels) <= 2:
             return self._chain(marks)

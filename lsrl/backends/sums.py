@@ -204,8 +204,15 @@ def _mapped(machine: Machine, functions: Sequence[int], of: Callable[[Leaf], Has
 
 def _single_values(machine: Machine, functions: Sequence[int], values: Sequence[Hashable],
                    wanted: Wanted) -> Iterator[Slot]:
+    sweep = Sweep(machine.diagrams, functions)
+    if len(sweep.leaves) == 2:
+        one = _one_unit(sweep, sweep.leaves[0], wanted.general)
+        if one is not None:
+            told = {sweep.leaves[0]: one, sweep.leaves[1]: combined([(-1, one)], 1)}
+            yield Slot(tuple(values), tuple((frozenset([x]), told.get(x, Sum(()))) for x in values))
+            return
     cubes, default = disjoint_cubes(machine.diagrams, functions, 2)
-    for told in _partitions(Sweep(machine.diagrams, functions), cubes, default, wanted):
+    for told in _partitions(sweep, cubes, default, wanted):
         yield Slot(tuple(values), tuple((frozenset([x]), told.get(x, Sum(()))) for x in values))
 
 
@@ -218,11 +225,28 @@ def _asked_slot(machine: Machine, functions: Sequence[int], values: Sequence[Has
         if not span.add([int(x in members) for x in values]):
             continue
         mine = _in_set(machine, functions, members)
-        cubes, default = disjoint_cubes(machine.diagrams, mine, 2)
-        ways = _partitions(Sweep(machine.diagrams, mine), cubes, default, wanted)
-        basis.append((members, min((told.get(1, Sum(())) for told in ways),
-                                   key=lambda s: _sum_cost(s, wanted.general))))
+        sweep = Sweep(machine.diagrams, mine)
+        best = _one_unit(sweep, 1, wanted.general)
+        if best is None:
+            cubes, default = disjoint_cubes(machine.diagrams, mine, 2)
+            ways = _partitions(sweep, cubes, default, wanted)
+            best = min((told.get(1, Sum(())) for told in ways), key=lambda s: _sum_cost(s, wanted.general))
+        basis.append((members, best))
     return Slot(tuple(values), tuple(basis))
+
+
+def _one_unit(sweep: Sweep, value: Hashable, general: int) -> Sum | None:
+    """[the function has that value] by at most one unit of cost 1, if that can be seen at once; of two values."""
+    if len(sweep.leaves) == 1:
+        return Sum((), int(sweep.leaves[0] == value))
+    for leaf in reversed(sweep.leaves):
+        mine = is_in(frozenset([leaf]))
+        term = sweep.conjunction(mine)
+        if term is None and sweep.work * 2 <= _MOST_WORK:
+            term = sweep.threshold(mine)
+        if term is not None and (general == 1 or term.is_and):
+            return Sum(((1, term),)) if leaf == value else Sum(((-1, term),), 1)
+    return None
 
 
 def _in_set(machine: Machine, functions: Sequence[int], members: frozenset[Hashable]) -> tuple[int, ...]:

@@ -41,6 +41,7 @@ class Planner(CounterStages):
     def circuit(self) -> Circuit:
         """The circuit of the whole program."""
         outputs = [self._output(name, node) for name, node in self.graph.outputs]
+        self._append_pending(len(self.structure.cells))
         for cell in reversed(self.structure.cells):
             self._append_pending(cell.number)
             self._finish_trackers(cell.number)

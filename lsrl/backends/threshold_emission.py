@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -237,10 +238,10 @@ class GateRows:
         self.below = _Reader(below, columns, levels, self.arithmetic)
         self.own = _Reader(units, columns, levels, self.arithmetic)
         width, inputs = len(units), len(columns) if below is None else len(below)
-        self.w_in = torch.zeros(gates, width, inputs, dtype=torch.float64)
-        self.w_own = torch.zeros(gates, width, width, dtype=torch.float64)
-        self.bias_in = torch.zeros(gates, width, dtype=torch.float64)
-        self.bias_own = torch.zeros(gates, width, dtype=torch.float64)
+        self.w_in = np.zeros((gates, width, inputs))
+        self.w_own = np.zeros((gates, width, width))
+        self.bias_in = np.zeros((gates, width))
+        self.bias_own = np.zeros((gates, width))
         self.margins: list[Fraction] = []
 
     def keep(self, which: int, row: int, argument: float) -> None:
@@ -280,7 +281,7 @@ class GateRows:
         signed = float(scale if least > 0 else -scale)
         for part, matrix in ((below, self.w_in), (own, self.w_own)):
             if part.indices:
-                matrix[which, row, part.indices] = signed * torch.tensor(part.numbers, dtype=torch.float64)
+                matrix[which, row, part.indices] = np.array(part.numbers) * signed
         self.bias_in[which, row], self.bias_own[which, row] = (signed * float(b) for b in biases)
         return float(size)
 
@@ -290,8 +291,9 @@ class GateRows:
 
     def weights(self, initial: tuple[Tensor, ...]) -> LayerWeights:
         """The layer's parameters in the dtype."""
-        return LayerWeights(self.w_in.flatten(0, 1).to(self.dtype), self.w_own.flatten(0, 1).to(self.dtype),
-                            self.bias_in.flatten().to(self.dtype), self.bias_own.flatten().to(self.dtype), initial)
+        w_in, w_own, bias_in, bias_own = (torch.from_numpy(x).flatten(0, 1).to(self.dtype) for x in (
+            self.w_in, self.w_own, self.bias_in, self.bias_own))
+        return LayerWeights(w_in, w_own, bias_in, bias_own, initial)
 
 
 def threshold_layers(

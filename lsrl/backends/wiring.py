@@ -7,7 +7,7 @@ along by identity units, made when asked for, so that nothing is carried that no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeAlias
@@ -254,7 +254,8 @@ def gate_above(x: Quantum, stairs: Staircase, what: Symbol) -> Form:
 
 
 def pruned(circuit: Circuit) -> Circuit:
-    """The circuit without units that no output needs, and without placements that need such units."""
+    """The circuit without units that no output needs or that are 0 for ever, and without placements that need such."""
+    circuit = _without_zeros(circuit)
     keep: list[set[int]] = [set() for _ in circuit.layers]
     wanted = {i for o in circuit.outputs for f in o.forms for _, i in f.terms}
     if circuit.layers:
@@ -271,6 +272,41 @@ def pruned(circuit: Circuit) -> Circuit:
                     stack.append(i)
     names = [{old: new for new, old in enumerate(sorted(k))} for k in keep]
     return _over(circuit, names)
+
+
+def _without_zeros(circuit: Circuit) -> Circuit:
+    """The circuit in which nothing reads a number that is never more than 0."""
+    zeros = [{i for i, u in enumerate(layer) if isinstance(u, Number) and u.hi is not None and u.hi <= 0
+              and not u.start} for layer in circuit.layers]
+    if not any(zeros):
+        return circuit
+
+    def left(form: Form, dead: Collection[int]) -> Form:
+        return Form(tuple((w, i) for w, i in form.terms if i not in dead), form.bias)
+
+    def reading(u: Unit, below: Collection[int], own: Collection[int]) -> Unit:
+        match u:
+            case Bit() | Number():
+                return replace(u, below=left(u.below, below), own=left(u.own, own))
+            case Lag():
+                return replace(u, below=left(u.below, below))
+            case Gated():
+                return replace(u, keeps=tuple((left(k, below), i) for k, i in u.keeps), add=left(u.add, below),
+                               flip=left(u.flip, below))
+            case Register():
+                raise ValueError("a ReLU circuit has no registers")
+
+    layers: list[tuple[Unit, ...]] = []
+    below: Collection[int] = ()
+    for layer, own in zip(circuit.layers, zeros, strict=True):
+        layers.append(tuple(reading(u, below, own) for u in layer))
+        below = own
+    outputs = tuple(replace(o, forms=tuple(left(f, below) for f in o.forms)) for o in circuit.outputs)
+    placements = tuple(replace(
+        p, forms=tuple(left(f, zeros[p.layer - 1]) for f in p.forms),
+        numbers=tuple((n, replace(c, form=left(c.form, zeros[p.layer - 1]))) for n, c in p.numbers))
+        for p in circuit.placements)
+    return replace(circuit, layers=tuple(layers), outputs=outputs, placements=placements)
 
 
 def reordered(circuit: Circuit, order: Sequence[Sequence[int]]) -> Circuit:

@@ -245,3 +245,14 @@ def test_random_graphs(data: st.DataObject) -> None:
     agree(graph, [rows], model, circuit=circuit)
     for layer in circuit.layers:
         assert all(not isinstance(u, Number) or u.hi is None or u.hi > 0 for u in layer)
+
+
+def test_units_that_are_never_positive_are_left_out() -> None:
+    """`s` doubles below 0, so that of its two halves one is 0 for ever."""
+    graph = graph_of("program p(a: bool) -> (y: int):\n    state s: int = 0\n    state t: int = 0\n"
+                     "    t := s\n    s := s + s - 1\n    return (y = t)\n")
+    circuit = circuit_of(graph)
+    assert all(isinstance(u, Number) and u.hi is None for layer in circuit.layers for u in layer)
+    rows = random_rows(graph, 12, 1)
+    assert [x["y"] for x in circuit.simulate(rows)] == [x["y"] for x in expected(graph, rows)]
+    assert Fraction(str(expected(graph, rows)[-1]["y"])) < -1000
