@@ -11,6 +11,7 @@ import itertools
 import math
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -124,8 +125,7 @@ def _covers(model: Any) -> dict[str, str]:
 
 def _searched(graph: Graph, model: Any, against: Graph | None, letters: Letters, limits: Limits,
               progress: Callable[[int, int], None] | None) -> tuple[Found, Outputs, ProgramMachine]:
-    outputs = Outputs()
-    program = ProgramMachine(graph, letters, outputs)
+    outputs, program, letters = _known_program(graph, letters)
     machines: list[Machine] = [program]
     if against is not None:
         machines.append(ProgramMachine(against, letters, outputs))
@@ -133,6 +133,22 @@ def _searched(graph: Graph, model: Any, against: Graph | None, letters: Letters,
         stepwise = callable(getattr(model, "step", None)) and callable(getattr(model, "initial_state", None))
         machines.append((ModelMachine if stepwise else SequenceMachine)(model, graph, letters, outputs))
     return search(machines, len(letters), limits, progress), outputs, program
+
+
+class _Latest:
+    """The program that was verified last: what the interpreter made of it serves the next model of it too."""
+
+    graph: weakref.ref[Graph] | None = None
+    parts: tuple[Outputs, ProgramMachine, Letters] | None = None
+
+
+def _known_program(graph: Graph, letters: Letters) -> tuple[Outputs, ProgramMachine, Letters]:
+    found = _Latest.parts
+    if found is None or _Latest.graph is None or _Latest.graph() is not graph:
+        outputs = Outputs()
+        found = _Latest.parts = outputs, ProgramMachine(graph, letters, outputs), letters
+        _Latest.graph = weakref.ref(graph, lambda _: setattr(_Latest, "parts", None))
+    return found
 
 
 def _from_search(found: Found, graph: Graph, claim: str, covers: dict[str, str], letters: Letters, outputs: Outputs,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import lsrl
 from lsrl.backends.circuit import Bit, Circuit, Column, Form, Number, Output, Symbol, constant, signal
 from lsrl.backends.exactness import analyse_exactness
 from lsrl.backends.model import CompiledModel
@@ -21,6 +22,7 @@ from lsrl.python_step import compile_step
 from lsrl.types import BOOL, INT, Type, Value
 from lsrl.types import size as size_of
 from tests.backends.texts import agree, graph_of, random_rows
+from tests.corpus import ROOT
 
 WHAT = Symbol("unit")
 AUTOMATA = {
@@ -269,3 +271,21 @@ def test_refusals_of_unbounded_values_do_not_touch_this_target() -> None:
     rows = random_rows(graph, 30)
     agree(graph, [rows])
     assert len(list(Interpreter(graph).run(rows))) == 30
+
+
+@pytest.mark.parametrize("target", ["rnn_relu", "rnn_tanh"])
+def test_layers_without_memory_give_what_the_torch_modules_give(target: str) -> None:
+    """They are computed without the loop over tokens; in layers of torch alone the same bits come out."""
+    model = lsrl.load(ROOT / "examples/lsrl/tok2tok_3.lsrl").compile(target)
+    x = model.encoder(torch.randint(0, 10, (5, 70), generator=torch.Generator().manual_seed(0)))
+    state = model.initial_state(5)
+    shown, after = model.stack(x, state)[:2]
+    own: list[torch.Tensor] = []
+    without = 0
+    for module, start in zip(model.layers, state, strict=True):
+        assert isinstance(module, torch.nn.RNN)
+        without += not module.get_parameter("weight_hh_l0").any()
+        x, last = module(x, start[None].contiguous())
+        own.append(last[0])
+    assert without > 3 and torch.equal(shown, x)
+    assert all(torch.equal(a, b) for a, b in zip(after, own, strict=True))

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from lsrl.cli.main import COMMANDS, entry, main
+from tests.cli.interrupts import interrupted
 from tests.corpus import ROOT
 
 PARITY = str(ROOT / "examples/regular/parity.lsrl")
@@ -189,19 +188,9 @@ def test_nothing_is_half_written(capsys: Captured, tmp_path: Path) -> None:
 
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-m", "lsrl", "run", BALANCED, "-", "-o", str(tmp_path / "o.csv")],
-                               cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    process.stdin.write("()" * 100_000)
-    process.stdin.flush()
-    for _ in range(200):
-        if any(tmp_path.iterdir()):
-            break
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert err.strip() == "interrupted"
+    words = ["run", str(BALANCED), "-", "-o", str(tmp_path / "o.csv")]
+    status, _, err = interrupted(words, lambda: any(tmp_path.iterdir()), "()" * 100_000)
+    assert (status, err) == (130, "interrupted")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from lsrl.cli.main import main
+from tests.cli.interrupts import interrupted
 from tests.corpus import ROOT
 
 PARITY = str(ROOT / "examples/regular/parity.lsrl")
@@ -54,12 +53,9 @@ def test_errors_come_before_work(capsys: Captured, tmp_path: Path) -> None:
 
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-m", "lsrl", "export", PARITY, "--target", "lstm", "--out",
-                                str(tmp_path / "case"), "--sizes", "10000000,1,1"],
-                               cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(8)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode in (130, -signal.SIGINT)  # Python's own status while a library is being imported
-    assert (out, err.strip()) == ("", "interrupted")
+    words = ["export", PARITY, "--target", "lstm", "--out", str(tmp_path / "case"), "--sizes", "10000000,1,1"]
+    began = time.monotonic()
+    status, out, err = interrupted(words, lambda: time.monotonic() > began + 4)
+    assert status in (130, -signal.SIGINT)  # Python's own status while a library is being imported
+    assert (out, err) == ("", "interrupted")
     assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lsrl.cli.main import main
+from tests.cli.interrupts import interrupted
 from tests.corpus import ROOT
 
 PARITY = str(ROOT / "examples/regular/parity.lsrl")
@@ -82,12 +82,9 @@ def test_options_out_of_range(capsys: Captured, words: tuple[str, str]) -> None:
 
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-m", "lsrl", "robustness", PARITY, "--target", "lstm", "--draws",
-                                "1000000", "--plot", str(tmp_path / "a.svg")],
-                               cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(6)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert process.returncode in (130, -signal.SIGINT)  # Python's own status while a library is being imported
-    assert (out, err.strip()) == ("", "interrupted")
+    words = ["robustness", PARITY, "--target", "lstm", "--draws", "1000000", "--plot", str(tmp_path / "a.svg")]
+    began = time.monotonic()
+    status, out, err = interrupted(words, lambda: time.monotonic() > began + 4)
+    assert status in (130, -signal.SIGINT)  # Python's own status while a library is being imported
+    assert (out, err) == ("", "interrupted")
     assert list(tmp_path.iterdir()) == []

@@ -72,11 +72,9 @@ def first_wrong(model: CompiledModel, trial: Trial) -> int | None:
 
 
 @pytest.mark.parametrize("case", [c for c in CORPUS if c.lstm[0] != "L"], ids=lambda c: c.name)
-def test_an_lstm_stands_more_than_a_thousandth(case: Case) -> None:
-    model = lsrl.load(case.file).compile("lstm")
-    found = promised(model)
-    bits = int(model.readout.weight.count_nonzero(1).max())  # that one output reads; 90 of them in tok2tok_10
-    assert found.delta > min(1e-2, 0.49 / (bits * math.tanh(1.0) + 1)) > 5e-3 and found.tokens is None
+def test_an_lstm_stands_more_than_a_hundredth(case: Case) -> None:
+    found = promised(lsrl.load(case.file).compile("lstm"))
+    assert found.delta > 1e-2 and found.tokens is None
 
 
 @pytest.mark.parametrize("name", ["regular/parity", "regular/word_problem_s3", "counting/majority", "counting/queue",

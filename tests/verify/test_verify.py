@@ -6,16 +6,19 @@ import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+import lsrl
 from lsrl.diagnostics import LsrlError
 from lsrl.interpreter import Interpreter
 from lsrl.ir.graph import Graph
 from lsrl.ir.parser import parse_graph
 from lsrl.types import Value
-from lsrl.verify import verify
+from lsrl.verify import machines, verify
 
 PARITY = """graph parity
 %0 = input bit : bool
@@ -248,3 +251,35 @@ def test_progress_is_told() -> None:
     told: list[tuple[int, int]] = []
     verify(graph_of(UP_TO_TWO), counting_model(3), length=5, progress=lambda d, n: told.append((d, n)))
     assert told == [(0, 2), (1, 3), (2, 4), (3, 5), (4, 6)]
+
+
+@pytest.mark.parametrize("colliding", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+def test_rows_of_equal_bits_have_one_number(dtype: type, colliding: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the hash that they are sorted by tells nothing apart."""
+    if colliding:
+        monkeypatch.setattr(machines, "_factors", lambda words: np.zeros(words, np.uint64))
+    rng = np.random.default_rng(1)
+    rows, known = machines._Rows(), dict[bytes, int]()
+    for _ in range(20):
+        batch: np.ndarray[Any, Any] = rng.integers(0, 3, (50, 3)).astype(dtype)
+        numbers = rows.number(batch)
+        assert numbers.tolist() == [known.setdefault(row.tobytes(), len(known)) for row in batch]
+        assert np.array_equal(rows.rows[numbers], batch)
+
+
+def test_the_program_is_run_once_for_several_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = lsrl.parse("program p(a: bool) -> bool:\n    state s: bool = false\n    s := s != a\n    return s\n")
+    steps: list[object] = []
+    step = Interpreter.step
+
+    def counted(self: Interpreter, *args: Any) -> Any:
+        steps.append(args)
+        return step(self, *args)
+
+    monkeypatch.setattr(Interpreter, "step", counted)
+    assert {lsrl.verify(program, program.compile(t)).kind for t in ("lstm", "gru", "rnn_relu")} == {"PROVED"}
+    assert len(steps) == 4  # two states, two letters
+    other = lsrl.parse("program p(a: bool) -> bool:\n    state s: bool = false\n    s := s or a\n    return s\n")
+    assert lsrl.verify(program, against=other.graph).kind == "REFUTED"
+    assert lsrl.verify(other, other.compile("lstm")).kind == "PROVED"
