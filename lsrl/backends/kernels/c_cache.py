@@ -1,9 +1,9 @@
-"""The folder of compiled kernels: found by what they were made of, checked by what they contain.
+"""The folder of generated kernels: found by what they were made of, checked by what they contain.
 
-A file is named `<key>-<digest>.so`: the key is a hash of the text, the compiler, its flags and the processor; the
-digest a hash of the file's own bytes, so that a file that was cut short or changed is not loaded but made again. Files
-appear by renaming, which is atomic: several processes may use the folder at once. The least recently used go first
-when the folder grows beyond its limit.
+A file is named `<key>-<digest>.so`, or `.py` where it is a Triton text: the key is a hash of the text, the compiler,
+its flags and the processor; the digest a hash of the file's own bytes, so that a file that was cut short or changed is
+not loaded but made again. Files appear by renaming, which is atomic: several processes may use the folder at once. The
+least recently used go first when the folder grows beyond its limit.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class CacheFolder:
     def files(self) -> list[Path]:
         """The compiled kernels in it."""
         try:
-            return sorted(self.path.glob("*-*.so"))
+            return sorted([*self.path.glob("*-*.so"), *self.path.glob("*-*.py")])
         except OSError:
             return []
 
@@ -47,9 +47,9 @@ class CacheFolder:
         """Their bytes together."""
         return sum(size for _, size, _ in self._listed())
 
-    def find(self, key: str) -> Path | None:
+    def find(self, key: str, ending: str = ".so") -> Path | None:
         """A whole file of that key; damaged ones are removed."""
-        for file in self.path.glob(f"{key}-*.so"):
+        for file in self.path.glob(f"{key}-*{ending}"):
             try:
                 content = file.read_bytes()
             except OSError:
@@ -62,7 +62,7 @@ class CacheFolder:
                 file.unlink()
         return None
 
-    def store(self, key: str, content: bytes) -> Path:
+    def store(self, key: str, content: bytes, ending: str = ".so") -> Path:
         """The file that holds these bytes from now on. Raises OSError where it cannot be written."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, name = tempfile.mkstemp(prefix=".new-", dir=self.path)
@@ -70,7 +70,7 @@ class CacheFolder:
             with os.fdopen(handle, "wb") as out:
                 out.write(content)
             os.chmod(name, 0o700)
-            file = self.path / f"{key}-{_digest(content)}.so"
+            file = self.path / f"{key}-{_digest(content)}{ending}"
             os.replace(name, file)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -126,23 +126,23 @@ def cache_folder() -> CacheFolder:
     return CacheFolder(cache_path(), limit)
 
 
-def keep(key: str, content: bytes) -> Path:
+def keep(key: str, content: bytes, ending: str = ".so") -> Path:
     """Stores bytes in the user's folder, or where that cannot be, in one of this process, with a warning."""
     folder = cache_folder()
     reason = "others may write to it"
     if folder.private():
         try:
-            return folder.store(key, content)
+            return folder.store(key, content, ending)
         except OSError as error:
             reason = error.strerror or str(error)
     _warn_once(str(folder.path), reason)
-    return CacheFolder(_own_folder()).store(key, content)
+    return CacheFolder(_own_folder()).store(key, content, ending)
 
 
-def found(key: str) -> Path | None:
+def found(key: str, ending: str = ".so") -> Path | None:
     """The file of a key, in the user's folder."""
     folder = cache_folder()
-    return folder.find(key) if folder.private() else None
+    return folder.find(key, ending) if folder.private() else None
 
 
 @cache

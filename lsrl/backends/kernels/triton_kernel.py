@@ -1,0 +1,218 @@
+"""A program's kernel on a GPU: generated Triton, imported from the cache folder, launched on the tensors' device."""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from lsrl.backends.kernels.bodies import Parts
+from lsrl.backends.kernels.call import Call, Options, Shape
+from lsrl.backends.kernels.code import Value, schedule
+from lsrl.backends.kernels.triton_text import TritonText, triton_text
+from lsrl.diagnostics import NOWHERE, LsrlError
+
+__all__ = ["Configuration", "TritonKernel", "configurations"]
+
+_REGISTERS = 96  # 32-bit ones of a thread that a tile's values may take
+_GROUPS = ((30, 8), (80, 4), (200, 2))  # operations of a token up to which so many tokens are asked for at once
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The compile-time sizes of a launch: streams of a program, tokens of a tile, tokens of a group, warps."""
+
+    streams: int
+    tile: int
+    group: int
+    warps: int
+
+
+class TritonKernel:
+    """A kernel of one program in Triton. Compiled by Triton at the first launch of each configuration.
+
+    A kernel for calls that may come with resets or packed runs those without them by a text of its own.
+    """
+
+    def __init__(self, parts: Parts, options: Options, plan_text: str = "") -> None:
+        self.parts = parts
+        self.options = options
+        self._plan_text = plan_text
+        self._variants: dict[Options, _Variant] = {}
+        self.source = self._variant(options).made.text
+        self.shapes: tuple[Shape, ...] = self._variant(options).made.shapes
+
+    def launch(self, call: Call, shape: Shape, configuration: Configuration | None = None) -> None:
+        """Runs it; where a tile does not fit the device, with smaller ones, and at last in the shape `sequential`.
+
+        configuration: to be tried first, instead of that by size.
+
+        Raises LsrlError (L413) where no GPU is there, or tensors are not on it.
+        """
+        if shape not in self.shapes:
+            raise ValueError(f"no kernel of shape {shape}")
+        options = replace(self.options, resets=call.resets is not None, packed=call.offsets is not None,
+                          checks=call.failed is not None and self.options.checks)
+        variant = self._variant(options)
+        call = _states_apart(call)
+        lanes = _lanes(self.parts, call)
+        if not call.rows * lanes:
+            return
+        _refuse_without_device(call)
+        attempts = [] if configuration is None else [(shape, configuration)]
+        attempts += [(shape, c) for c in configurations(self.parts, shape, call.rows, call.tokens, lanes)]
+        if shape != "sequential":
+            attempts += [("sequential", c)
+                         for c in configurations(self.parts, "sequential", call.rows, call.tokens, lanes)]
+        variant.run(call, attempts)
+
+    def _variant(self, options: Options) -> _Variant:
+        if options not in self._variants:
+            self._variants[options] = _Variant(triton_text(self.parts, options, self._plan_text))
+        return self._variants[options]
+
+
+class _Variant:
+    """One text, imported when it is first run."""
+
+    def __init__(self, made: TritonText) -> None:
+        self.made = made
+        self._fits: dict[tuple[Shape, Configuration], bool] = {}
+
+    @cached_property
+    def module(self) -> ModuleType:
+        return imported(self.made.text)
+
+    def run(self, call: Call, attempts: list[tuple[Shape, Configuration]]) -> None:
+        error: Exception | None = None
+        for shape, c in attempts:
+            if not self._fits.get((shape, c), True):
+                continue
+            try:
+                self.module.launch(
+                    shape, call.rows, call.tokens, call.inputs, call.outputs, call.before, call.after, call.params,
+                    call.resets, call.offsets, call.reverse, call.failed, BL=c.streams, BT=c.tile, GROUP=c.group,
+                    num_warps=c.warps)
+            except Exception as found:
+                if type(found).__name__ != "OutOfResources":
+                    raise
+                self._fits[shape, c] = False
+                error = found
+                continue
+            return
+        raise LsrlError.of("L413", f"the device has too little memory for the kernel: {error}", NOWHERE,
+                           help="run the program with `--target c`")
+
+
+def configurations(parts: Parts, shape: Shape, rows: int, tokens: int, lanes: int) -> Iterator[Configuration]:
+    """The sizes to launch with, the best first; each next one takes less shared memory and fewer registers.
+
+    A tile has as many elements as keep the values that are alive at once in registers. Sizes of arrays only choose
+    between few configurations, so that other lengths seldom compile again.
+    """
+    wide = lanes > 1
+    if shape == "sequential":
+        operations = len(schedule([*(o.value for o in parts.step.outputs), *parts.step.nexts]))
+        group = next((g for most, g in _GROUPS if operations <= most), 1)
+        streams = min(128, max(32, _power(lanes if wide else rows // 512)))
+        yield Configuration(streams, 1, group, max(1, streams // 32))
+        return
+    words = _alive(parts)
+    each = min(16, max(1, 1 << ((_REGISTERS // words).bit_length() - 1) if words <= _REGISTERS else 1))
+    warps = 4
+    elements = each * 32 * warps
+    if wide:
+        streams = min(64, _power(lanes), elements // 16)
+        tile = elements // streams
+    else:
+        tile = min(elements, max(32, _power(tokens)))
+        streams = min(elements // tile, _power(rows))
+    while True:
+        yield Configuration(streams, tile, 1, warps)
+        if tile <= 16 and streams == 1:
+            return
+        tile, streams = (tile // 2, streams) if tile > 16 else (tile, streams // 2)
+
+
+def _power(n: int) -> int:
+    """The least power of two that is not less."""
+    return 1 << max(0, n - 1).bit_length()
+
+
+def _alive(parts: Parts) -> int:
+    """The most registers of 32 bits that a token's values in a tile take at once, scans' elements twice."""
+    body = parts.parallel
+    assert body is not None
+    roots = [*(o.value for o in body.outputs), *(v for s in body.scans for v in s.leaf)]
+    order = [v for v in schedule(roots) if v.op != "const"]
+    last: dict[Value, int] = {a: i for i, v in enumerate(order) for a in v.args}
+    last.update({r: len(order) for o in body.outputs for r in (o.value,)})
+
+    def words(v: Value) -> int:
+        return 2 if v.kind == "int64" else 1
+
+    alive, most = 0, 1
+    for i, v in enumerate(order):
+        alive += words(v)
+        most = max(most, alive)
+        alive -= sum(words(a) for a in set(v.args) if last.get(a) == i and a.op != "const")
+        alive -= 0 if v in last else words(v)
+    return most + max((2 * sum(2 if k == "int64" else 1 for k in s.kinds) for s in body.scans), default=0)
+
+
+def imported(text: str) -> ModuleType:
+    """A generated file as a module. Triton reads its functions' text from a file, in the user's cache folder."""
+    from lsrl.backends.kernels.c_cache import found, keep
+
+    key = "triton" + hashlib.sha256(text.encode()).hexdigest()[:32]
+    name = f"lsrl_{key}"
+    if name in sys.modules:
+        return sys.modules[name]
+    path = found(key, ".py") or keep(key, text.encode(), ".py")
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    linecache.cache[str(path)] = (len(text), None, text.splitlines(keepends=True), str(path))
+    sys.modules[name] = module
+    try:
+        exec(compile(text, str(path), "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _lanes(parts: Parts, call: Call) -> int:
+    lanes = parts.lanes
+    for ports, tensors in ((lanes.inputs, call.inputs), (lanes.outputs, call.outputs), (lanes.params, call.params),
+                           (lanes.states, call.after), (lanes.states, call.before)):
+        for p in ports:
+            if p.lane and p.name in tensors:
+                return int(tensors[p.name].shape[-1])
+    return 1
+
+
+def _states_apart(call: Call) -> Call:
+    """States read and written in one place are read from a copy, as some programs of the grid begin later."""
+    written = {x.data_ptr() for x in call.after.values()}
+    if any(x.data_ptr() in written for x in call.before.values()):
+        return replace(call, before={n: x.clone() for n, x in call.before.items()})
+    return call
+
+
+def _refuse_without_device(call: Call) -> None:
+    tensors: list[Any] = [*call.inputs.values(), *call.outputs.values()]
+    if all(x.is_cuda for x in tensors) or os.environ.get("TRITON_INTERPRET") == "1":
+        return
+    if torch.cuda.is_available():
+        raise LsrlError.of("L413", "Triton kernels take tensors on a GPU, and these are on the CPU", NOWHERE,
+                           help="move them with `.cuda()`, or compile with `target=\"auto\"`")
+    raise LsrlError.of("L413", "Triton kernels need a GPU, and torch finds none", NOWHERE,
+                       help="compile with `target=\"c\"` to run on the CPU")

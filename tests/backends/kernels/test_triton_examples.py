@@ -1,0 +1,57 @@
+"""Generated Triton kernels, in Triton's interpreter (on a GPU where there is one): every example, every shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+import lsrl
+from lsrl.backends.kernels.bodies import Parts
+from lsrl.backends.kernels.lanes import make_lanes
+from tests.backends.kernels import triton_runs
+from tests.backends.kernels.processes import one_process
+from tests.corpus import CORPUS, Case
+
+pytest.importorskip("triton", reason="Triton is for Linux")
+
+CASES = pytest.mark.parametrize("case", CORPUS, ids=lambda c: c.name)
+LARGER = ("tok2tok_5", "tok2tok_10")  # as tok2tok_3, with more registers
+# one of each class, with cuts, resets, packed sequences and the last token first in every shape
+CLASSES = ("parity", "tomita_3", "run_length", "greatest", "leaky_unit", "delay_3", "induction_head", "mod_5", "queue")
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[ProcessPoolExecutor]:
+    with one_process(interpreted=True) as pool:
+        yield pool
+
+
+def has_scans(case: Case) -> bool:
+    return Parts.of(make_lanes(lsrl.load(case.file).graph)).parallel is not None
+
+
+@CASES
+def test_the_sequential_shape_equals_the_interpreter(case: Case, process: ProcessPoolExecutor) -> None:
+    process.submit(triton_runs.check_packed, case.name, "sequential").result()
+    if case.name in CLASSES:
+        process.submit(triton_runs.check_whole, case.name, "sequential", 19, 9).result()
+
+
+@CASES
+def test_blocks_of_time_equal_the_interpreter(case: Case, process: ProcessPoolExecutor) -> None:
+    if has_scans(case) and case.name not in LARGER:
+        process.submit(triton_runs.check_whole, case.name, "block", 13).result()
+        if case.name in CLASSES:
+            process.submit(triton_runs.check_whole, case.name, "block", 19, 9).result()
+            process.submit(triton_runs.check_packed, case.name, "block").result()
+
+
+@CASES
+def test_chunks_of_time_equal_the_interpreter(case: Case, process: ProcessPoolExecutor) -> None:
+    if has_scans(case) and case.name not in LARGER:
+        process.submit(triton_runs.check_whole, case.name, "split", 13).result()
+        if case.name in CLASSES:
+            process.submit(triton_runs.check_whole, case.name, "split", 19, 9).result()
+            process.submit(triton_runs.check_packed, case.name, "split").result()
