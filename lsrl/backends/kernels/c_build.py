@@ -22,7 +22,8 @@ from lsrl.diagnostics import LsrlError
 __all__ = ["FLAGS", "Compiler", "build", "find_compiler"]
 
 # Results are those of the text, operation by operation: no fused multiply-add, integers wrap.
-FLAGS = ("-std=c99", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fwrapv")
+FLAGS = ("-std=c99", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fwrapv",
+         "-fopenmp-simd")
 _NATIVE = ("-march=native",)
 _MOST_MESSAGE = 12  # lines of a compiler's message
 

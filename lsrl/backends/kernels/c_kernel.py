@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache, cached_property
@@ -17,11 +17,15 @@ from lsrl.backends.kernels.c_ports import Field
 from lsrl.backends.kernels.c_text import CText, c_text
 from lsrl.backends.kernels.call import Call, Options, Shape
 
-__all__ = ["CKernel"]
+__all__ = ["CKernel", "UnknownStateError"]
 
 _SMALL = 1 << 15  # tokens times lanes that one thread does before another one has started
 _STREAMED = 1 << 22  # bytes of outputs beyond which they go past the caches
 _LANES = 64  # a thread's share of lanes is a multiple of these
+
+
+class UnknownStateError(Exception):
+    """The table shape cannot start from a state that the program never reaches; the sequential one can."""
 
 
 class CKernel:
@@ -32,14 +36,17 @@ class CKernel:
         self.options = options
         self._text: CText = c_text(parts, options, plan_text)
         self.source = self._text.text
-        self.shapes: tuple[Shape, ...] = ("sequential",)
+        self.shapes: tuple[Shape, ...] = self._text.shapes
 
     @cached_property
     def _library(self) -> ctypes.CDLL:
         return build(self.source)
 
     def launch(self, call: Call, shape: Shape) -> None:
-        """Runs it. `before` and `after` may be the same tensors."""
+        """Runs it. `before` and `after` may be the same tensors.
+
+        Raises UnknownStateError, with nothing done, where the table shape has no number for a state of `before`.
+        """
         if shape not in self.shapes:
             raise ValueError(f"no shape {shape}")
         width = self.parts.lanes.width
@@ -47,13 +54,15 @@ class CKernel:
         if call.rows == 0:
             return
         call = _apart(call)
+        numbers = self._numbered(call) if shape == "table" else {}
         function = getattr(self._library, f"{self._text.name}_{shape}")
         tasks = list(_shares(call.rows, lanes, _work(call, lanes)))
         failed = call.failed
         apart = failed is not None and any(share[2:] != (0, lanes) for share in tasks)
         own = [torch.full_like(failed, torch.iinfo(torch.int64).max) if apart and failed is not None else failed
                for _ in tasks]
-        packed = [self._packed(call, lanes, share, f) for share, f in zip(tasks, own, strict=True)]
+        packed = [self._packed(call, lanes, share, {**numbers, "failed": f})
+                  for share, f in zip(tasks, own, strict=True)]
         if len(packed) == 1:
             function(packed[0])
         else:
@@ -62,20 +71,59 @@ class CKernel:
             for f in own:
                 assert f is not None
                 torch.minimum(failed, f, out=failed)
+        if numbers:
+            self._decode(numbers["last_state"], call)
 
-    def _packed(self, call: Call, lanes: int, share: tuple[int, int, int, int], failed: Tensor | None) -> ctypes.Array[
-            ctypes.c_int64]:
+    def _numbered(self, call: Call) -> dict[str, Tensor | None]:
+        """The numbers of the states before a call, and room for those after it."""
+        table = self._text.table
+        assert table is not None
+        last = torch.empty(call.rows, dtype=torch.int32)
+        if not call.before or not self.parts.registers:
+            return {"first_state": None, "last_state": last}
+        init = {r.name: int(r.init) for r in self.parts.registers}
+        columns: dict[str, list[int]] = {}
+        for p in self.parts.lanes.states:
+            given = call.before.get(p.name)
+            for i, name in enumerate(p.parts):
+                columns[name] = [init[name]] * call.rows if given is None else \
+                    given.reshape(call.rows, -1)[:, i].to(torch.int64).tolist()
+        found = [table.code.get(q, -1) for q in zip(*(columns[n] for n in init), strict=True)]
+        if -1 in found:
+            raise UnknownStateError("a state before the first token is not among those that the program reaches")
+        return {"first_state": torch.tensor(found, dtype=torch.int32), "last_state": last}
+
+    def _decode(self, last: Tensor | None, call: Call) -> None:
+        assert last is not None
+        place = {r.name: i for i, r in enumerate(self.parts.registers)}
+        for p in self.parts.lanes.states:
+            if p.name in call.after:
+                rows = self._states[:, [place[n] for n in p.parts]][last.long()]
+                call.after[p.name].copy_(rows.reshape(call.after[p.name].shape))
+
+    @cached_property
+    def _states(self) -> Tensor:
+        """The counts of the table's states, and of the one after a failed check, which mean nothing."""
+        table = self._text.table
+        assert table is not None
+        return torch.tensor([*table.states, table.states[0]], dtype=torch.int64)
+
+    def _packed(self, call: Call, lanes: int, share: tuple[int, int, int, int],
+                more: Mapping[str, Tensor | None]) -> ctypes.Array[ctypes.c_int64]:
         """The arguments' struct: all its members have 64 bits."""
         first_row, end_row, first_lane, end_lane = share
         numbers = {"token_count": call.tokens, "lane_count": lanes, "first_row": first_row, "end_row": end_row,
                    "first_lane": first_lane, "end_lane": end_lane, "reverse": call.reverse,
                    "streaming": sum(x.nbytes for x in call.outputs.values()) > _STREAMED}
         at_row = 0 if call.offsets is None else None
-        values = [numbers[f.what] if f.what in numbers else self._member(f, call, failed, at_row)
+        values = [numbers[f.what] if f.what in numbers else self._member(f, call, more, at_row)
                   for f in self._text.fields]
         return (ctypes.c_int64 * len(values))(*values)
 
-    def _member(self, field: Field, call: Call, failed: Tensor | None, at_row: int | None) -> int:
+    def _member(self, field: Field, call: Call, more: Mapping[str, Tensor | None], at_row: int | None) -> int:
+        if field.what in ("failed", "first_state", "last_state"):
+            own = more.get(field.what)
+            return 0 if own is None else own.data_ptr()
         what, _, stride = field.what.partition("_")
         x: Tensor | None
         match what:
@@ -91,10 +139,8 @@ class CKernel:
                 x = call.params[field.of]
             case "resets":
                 x = call.resets
-            case "offsets":
-                x = call.offsets
             case _:
-                x = failed
+                x = call.offsets
         if x is None:
             return 0
         if not stride:

@@ -31,6 +31,11 @@ j1 jn y0 y1 yn gamma signgam exp log sin cos tan erf main broken holds reset res
 taken streams struct next old p own
 """
 C_WORDS = frozenset(_WORDS.split()) | FUNCTION_NAMES
+_KEYWORDS = frozenset("""
+auto break case char const continue default do double else enum extern float for goto if inline int long register
+restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm bool true false
+complex imaginary linux unix
+""".split())
 
 
 @dataclass(frozen=True)
@@ -44,10 +49,13 @@ class Field:
 
 
 class Arguments:
-    """The arguments' struct: the fields in their order, and their names by what they hold."""
+    """The arguments' struct: the fields in their order, and their names by what they hold.
 
-    def __init__(self, parts: Parts, options: Options) -> None:
-        names = Names(C_WORDS)
+    table: whether there is a function of the table shape, which takes and gives states as their numbers.
+    """
+
+    def __init__(self, parts: Parts, options: Options, table: bool = False) -> None:
+        names = Names(_KEYWORDS)
         self.fields: list[Field] = []
         self._name: dict[tuple[str, str], str] = {}
 
@@ -77,6 +85,9 @@ class Arguments:
         if options.packed:
             add("offsets", "", "const int64_t *", "offsets")
         add("failed", "", "int64_t *", "failed")
+        if table:
+            add("first_state", "", "const int32_t *", "first_state")
+            add("last_state", "", "int32_t *", "last_state")
 
     def __call__(self, what: str, of: str = "") -> str:
         """The expression of an argument."""
@@ -98,6 +109,11 @@ class CPorts:
     def memory(self, port: Port) -> str:
         """The C type of an input's or output's elements."""
         return MEMORY[edge_dtype(port, self.options)]
+
+    def wide_memory(self, port: Port) -> str:
+        """The same with at least 32 bits: what is worked on together should be of one width."""
+        kind = self.memory(port)
+        return "int32_t" if kind in ("uint8_t", "int8_t", "int16_t", "uint16_t") else kind
 
     def loaded(self, port: Port, kind: Kind, x: str) -> str:
         """An element of an input, in memory's type, as a number of the kernel."""

@@ -15,9 +15,9 @@ from lsrl.backends.kernels.code import Value
 from lsrl.backends.kernels.lanes import Port
 from lsrl.backends.kernels.text import Names, identifier, invariant, leaves
 
-__all__ = ["SLOTS", "Loops"]
+__all__ = ["SLOTS", "Loops", "function_text", "indented"]
 
-SLOTS = 16  # rows that run at once
+SLOTS = 8  # rows that run at once
 FEW_STREAMS = 4  # fewer are run one by one
 FEW_LANES = 16  # fewer are run in slots, as rows are
 _TILE = 64  # tokens of a tile
@@ -176,10 +176,11 @@ class Loops:
             inner += [f"    {to}[{o.element}] = {self.ports.stored(o)(text[o.value])};" for o in own] + ["}"]
         inner += self._assigned(text, "{}")
         inner += [f"{n} += {self._step_name[n]};" for n in self._moving()]
-        lines += ["for (int64_t t = 0; t < tokens; t++) {", *_indented(inner), "}"]
+        lines += ["for (int64_t t = 0; t < tokens; t++) {", *indented(inner), "}"]
         lines += [self._after(r, "row", "lane", self.state_name[r.name]) for r in self.registers]
-        return _function(f"static void {self.name}_one(const struct {self.name}_args *a, int64_t row, int64_t lane)",
-                         lines, "One stream from its first token to its last.")
+        return function_text(
+            f"static void {self.name}_one(const struct {self.name}_args *a, int64_t row, int64_t lane)", lines,
+            "One stream from its first token to its last.")
 
     def _assigned(self, text: Mapping[Value, str], place: str) -> list[str]:
         """States take their new values; all of them at once, as a new value may be another state's old one."""
@@ -225,7 +226,7 @@ class Loops:
         lines += _loop("c", "n", start)
         inner, body = [], []
         if self.options.resets:
-            inner += ["if (reset_at && *reset_at) {", *_indented(_loop("c", "n", [
+            inner += ["if (reset_at && *reset_at) {", *indented(_loop("c", "n", [
                 f"{self.state_name[r.name]}[c] = {self.ports.initial(r)};" for r in self.registers])), "}"]
         for name, leaf in self.state_leaves.items():
             known[leaf] = self.old_name[name]
@@ -242,7 +243,7 @@ class Loops:
         body += self._assigned(text, "{}[c]")
         body += [f"broken |= !{text[check]};" for check in self.checks]
         inner += ["int32_t broken = 0;"] * bool(self.checks)
-        inner += ["#if defined(__GNUC__) && !defined(__clang__)", "#pragma GCC ivdep", "#endif", *_loop("c", "n", body)]
+        inner += [f"#pragma omp simd{' reduction(|:broken)' * bool(self.checks)}", *_loop("c", "n", body)]
         if self.checks:
             inner += ["if (broken) {", f"    {self._failure('row', 't')}", "    break;", "}"]
         for o in self.outputs:
@@ -255,11 +256,11 @@ class Loops:
             else:
                 inner.append(f"if ({to} && lane == 0) *{to} = {self.output_name[o]}[0];")
         inner += [f"{n} += {self._step_name[n]};" for n in self._moving()]
-        lines += ["for (int64_t t = 0; t < tokens; t++) {", *_indented(inner), "}"]
+        lines += ["for (int64_t t = 0; t < tokens; t++) {", *indented(inner), "}"]
         lines += _loop("c", "n", [self._after(r, "row", "(lane + c)", f"{self.state_name[r.name]}[c]")
                                   for r in self.registers])
         head = f"enum {{ {self.name}_block = {block} }};\n\n"
-        return head + _function(
+        return head + function_text(
             f"static void {self.name}_lanes(const struct {self.name}_args *a, int64_t row, int64_t lane, int64_t n)",
             lines, "Some neighbouring lanes of one row, from the first token to the last.")
 
@@ -272,8 +273,9 @@ class Loops:
         tile = _TILE
         while tile > 4 and tile * SLOTS * width * columns > _TILE_BYTES:
             tile //= 2
-        struct = [f"{values.type(v.kind)} {self.leaf_name[v]}[{tile}][{SLOTS}];" for v in self.input_leaves]
-        struct += [f"{self.ports.memory(self.ports.outputs[o.name])} {self.output_name[o]}[{tile}][{SLOTS}];"
+        struct = [f"{self.ports.wide_memory(self.ports.inputs[v.attribute[0]])} {self.leaf_name[v]}[{tile}][{SLOTS}];"
+                  for v in self.input_leaves]
+        struct += [f"{self.ports.wide_memory(self.ports.outputs[o.name])} {self.output_name[o]}[{tile}][{SLOTS}];"
                    for o in self.outputs]
         struct += [f"int32_t reset[{tile}][{SLOTS}];"] * self.options.resets
         struct += [f"{values.type(r.kind)} {self.state_name[r.name]}[{SLOTS}];" for r in self.registers]
@@ -288,7 +290,7 @@ class Loops:
         struct += [f"const uint8_t *reset_at[{SLOTS}];"] * self.options.resets
         text = [f"enum {{ {self.name}_tile = {tile} }};", "",
                 f"/* Streams that run at once: tiles of their tokens, a column for each, and what belongs to each. */\n"
-                f"struct {self.name}_slots {{\n" + "\n".join(_indented(struct)) + "\n};", "",
+                f"struct {self.name}_slots {{\n" + "\n".join(indented(struct)) + "\n};", "",
                 self._tile_function(), "", self._take(), "", self._slots_run()]
         return "\n".join(text)
 
@@ -309,7 +311,8 @@ class Loops:
             body.append(f"const {values.type(leaf.kind)} {known[leaf]} = {old};")
         for v in self.input_leaves:
             known[v] = self.leaf_name[v]
-            body.append(f"const {values.type(v.kind)} {known[v]} = k->{known[v]}[t][c];")
+            got = self.ports.loaded(self.ports.inputs[v.attribute[0]], v.kind, f"k->{known[v]}[t][c]")
+            body.append(f"const {values.type(v.kind)} {known[v]} = {got};")
         for v in self.param_leaves:
             known[v] = f"k->{self.leaf_name[v]}[c]"
         statements, text = self._body(known, lambda v: f"k->{self.fixed_name[v]}[c]")
@@ -320,11 +323,10 @@ class Loops:
             holds = " & ".join(text[check] for check in self.checks)
             body += [f"const int32_t holds = {holds};",
                      f"k->broken[c] = holds | (k->broken[c] < {self.name}_tile) ? k->broken[c] : t;"]
-        loop = ["#if defined(__GNUC__) && !defined(__clang__)", "#pragma GCC ivdep", "#endif",
-                *_loop("c", str(SLOTS), body, "int")]
-        lines += ["for (int t = 0; t < n; t++) {", *_indented(loop), "}"]
+        loop = ["#pragma omp simd", *_loop("c", str(SLOTS), body, "int")]
+        lines += ["for (int t = 0; t < n; t++) {", *indented(loop), "}"]
         lines += [f"memcpy(k->{n}, {n}, sizeof {n});" for n in self.state_name.values()]
-        return _function(f"static void {self.name}_run_tile(struct {self.name}_slots *restrict k, int n)", lines,
+        return function_text(f"static void {self.name}_run_tile(struct {self.name}_slots *restrict k, int n)", lines,
                          "Runs n tokens of all slots.")
 
     def _take(self) -> str:
@@ -340,8 +342,9 @@ class Loops:
         lines += [f"k->{n}[s] = {n};" for n in self._moving()]
         lines += [f"(void){self._step_name[n]};" for n in self._moving()]
         lines += ["k->row[s] = row, k->lane[s] = lane, k->at[s] = 0, k->left[s] = tokens;"]
-        return _function(f"static void {self.name}_take(const struct {self.name}_args *a, struct {self.name}_slots *k, "
-                         "int s, int64_t row, int64_t lane)", lines, "Slot s takes a stream.")
+        return function_text(
+            f"static void {self.name}_take(const struct {self.name}_args *a, struct {self.name}_slots *k, int s, "
+            "int64_t row, int64_t lane)", lines, "Slot s takes a stream.")
 
     def _slots_run(self) -> str:
         a, name = self.a, self.name
@@ -360,7 +363,7 @@ class Loops:
             f"            {name}_take(a, &k, s, {a('first_row')} + taken / lanes, {a('first_lane')} + taken % lanes);",
             "            taken++;",
             "            if (k.left[s] == 0) {",
-            *_indented(leave, 4),
+            *indented(leave, 4),
             "            }",
             "        }",
             "        if (k.left[s] > 0) {",
@@ -379,32 +382,32 @@ class Loops:
                 if what == "input":
                     for v in self.input_leaves:
                         if v.attribute[0] == p.name:
-                            got = self.ports.loaded(p, v.kind, f"p[t * step + {v.attribute[1]}]")
-                            move += _loop("t", "n", [f"k.{self.leaf_name[v]}[t][s] = {got};"])
-                    load += ["{", *_indented([*move, f"k.{pointer}[s] += n * step;"]), "}"]
+                            move += _loop("t", "n", [f"k.{self.leaf_name[v]}[t][s] = p[t * step + {v.attribute[1]}];"])
+                    load += ["{", *indented([*move, f"k.{pointer}[s] += n * step;"]), "}"]
                 else:
                     own = " && k.lane[s] == 0" if self.wide and not p.lane else ""
                     for o in self.outputs:
                         if o.name == p.name:
-                            move += _loop("t", "n", [f"p[t * step + {o.element}] = k.{self.output_name[o]}[t][s];"])
+                            move += _loop("t", "n", [
+                                f"p[t * step + {o.element}] = ({self.ports.memory(p)})k.{self.output_name[o]}[t][s];"])
                     store += [f"if (k.{pointer}[s]{own}) {{",
-                              *_indented([*move, f"k.{pointer}[s] += n * step;"]), "}"]
+                              *indented([*move, f"k.{pointer}[s] += n * step;"]), "}"]
         if self.options.resets:
-            load += ["if (k.reset_at[s]) {", *_indented([
+            load += ["if (k.reset_at[s]) {", *indented([
                 f"const int64_t step = {backwards} * {a('resets_token')};", *_loop("t", "n", [
                     "k.reset[t][s] = k.reset_at[s][t * step];"]), "k.reset_at[s] += n * step;"]), "}"]
         load += [f"k.broken[s] = {name}_tile;"] * bool(self.checks)
         if self.checks:
             store += [f"if (k.broken[s] < {name}_tile) {{",
                       "    const int64_t at = k.at[s] + k.broken[s];", f"    {self._failure('k.row[s]', 'at')}", "}"]
-        store += ["k.at[s] += n;", "k.left[s] -= n;", "if (k.left[s] == 0) {", *_indented(leave), "}"]
+        store += ["k.at[s] += n;", "k.left[s] -= n;", "if (k.left[s] == 0) {", *indented(leave), "}"]
         for moved in (load, store):
             guarded = ["if (k.left[s] == 0) continue;", *moved]
-            lines += _indented(_loop("s", str(SLOTS), guarded, "int"))
+            lines += indented(_loop("s", str(SLOTS), guarded, "int"))
             if moved is load:
                 lines.append(f"    {name}_run_tile(&k, (int)n);")
         lines.append("}")
-        return _function(f"static void {name}_in_slots(const struct {name}_args *a)", lines,
+        return function_text(f"static void {name}_in_slots(const struct {name}_args *a)", lines,
                          f"All streams, {SLOTS} at a time.")
 
     # What a launch calls.
@@ -424,7 +427,7 @@ class Loops:
                      "    return;", "}",
                      f"for (int64_t row = {a('first_row')}; row < {a('end_row')}; row++)",
                      f"    {name}_one(a, row, 0);"]
-        return _function(f"void {name}_sequential(const struct {name}_args *a)", lines,
+        return function_text(f"void {name}_sequential(const struct {name}_args *a)", lines,
                          "Rows first_row to end_row and lanes first_lane to end_lane, ends excluded.")
 
 
@@ -436,12 +439,13 @@ def _element_name(v: Value) -> str:
 def _loop(variable: str, end: str, body: list[str], kind: str = "int64_t") -> list[str]:
     if not body:
         return []
-    return [f"for ({kind} {variable} = 0; {variable} < {end}; {variable}++) {{", *_indented(body), "}"]
+    return [f"for ({kind} {variable} = 0; {variable} < {end}; {variable}++) {{", *indented(body), "}"]
 
 
-def _indented(lines: list[str], by: int = 1) -> list[str]:
+def indented(lines: list[str], by: int = 1) -> list[str]:
     return [line if line.startswith("#") else "    " * by + line for line in lines]
 
 
-def _function(head: str, lines: list[str], comment: str) -> str:
-    return "\n".join([f"/* {comment} */", head, "{", *_indented(lines), "}"])
+def function_text(head: str, lines: list[str], comment: str) -> str:
+    """A function with a comment above it."""
+    return "\n".join([f"/* {comment} */", head, "{", *indented(lines), "}"])

@@ -10,8 +10,10 @@ from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.c_functions import functions
 from lsrl.backends.kernels.c_ports import Arguments, CPorts, Field
 from lsrl.backends.kernels.c_sequential import Loops
+from lsrl.backends.kernels.c_table import TableText
 from lsrl.backends.kernels.c_values import CValues
-from lsrl.backends.kernels.call import Options
+from lsrl.backends.kernels.call import Options, Shape
+from lsrl.backends.kernels.state_table import StateTable, find_table
 from lsrl.backends.kernels.text import commented, identifier
 
 __all__ = ["CText", "c_text"]
@@ -27,11 +29,16 @@ _STREAMS = """#if defined(__SSE2__)
 
 @dataclass(frozen=True)
 class CText:
-    """text: the whole file. name: the prefix of its functions. fields: the members of its arguments' struct."""
+    """text: the whole file. name: the prefix of its functions. fields: the members of its arguments' struct.
+
+    shapes: each is a function `<name>_<shape>`. table: of the table shape.
+    """
 
     text: str
     name: str
     fields: tuple[Field, ...]
+    shapes: tuple[Shape, ...]
+    table: StateTable | None
 
 
 def c_text(parts: Parts, options: Options, plan_text: str = "") -> CText:
@@ -40,12 +47,17 @@ def c_text(parts: Parts, options: Options, plan_text: str = "") -> CText:
     carry = "double" if options.carry == torch.float64 else "float"
     values = CValues(carry, name)
     ports = CPorts(parts, options, values)
-    arguments = Arguments(parts, options)
+    table = find_table(parts, options.checks)
+    arguments = Arguments(parts, options, table is not None)
     loops = Loops(name, arguments, ports).text()
+    shapes: tuple[Shape, ...] = ("sequential",)
+    if table is not None:
+        loops += TableText(name, arguments, ports, table).text()
+        shapes = ("sequential", "table")
     struct = [f"struct {name}_args {{", *(f"    {f.type}{f.name};" for f in arguments.fields), "};"]
     header = "\n".join(["/*", *commented(plan_text or f"{name}: a kernel in C99.", " *"), " */"])
     about = ("/* Strides are in elements, from one row and one token to the next. States that are not given start at "
              "their initial\n   values; arrays that are not given (0) are not written. */")
     blocks = [header, _INCLUDES, *[_STREAMS] * ("put" in values.functions), *functions(values.functions, carry),
               *values.tables, about + "\n" + "\n".join(struct), *loops]
-    return CText("\n\n".join(blocks) + "\n", name, tuple(arguments.fields))
+    return CText("\n\n".join(blocks) + "\n", name, tuple(arguments.fields), shapes, table)

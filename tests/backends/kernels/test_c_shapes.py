@@ -1,8 +1,9 @@
-"""Generated C, the sequential shape: every example gives what the interpreter gives."""
+"""Generated C, every shape: every example gives what the interpreter gives, bit for bit where it is exact."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 import lsrl
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.c_kernel import CKernel
-from lsrl.backends.kernels.call import Options
+from lsrl.backends.kernels.call import Call, Options
 from lsrl.backends.kernels.lanes import make_lanes
 from tests.backends.kernels.batches import (
     NEVER,
@@ -69,38 +70,43 @@ def as_the_interpreter(case: Case) -> bool:
     return storage.exact or program_of(case).graph.numeric
 
 
+def runs(case: Case, **call: Any) -> Iterator[tuple[CKernel, Call]]:
+    """The call, made and launched in every shape that the kernel has."""
+    k = kernel(case, FLOAT64)
+    for shape in k.shapes:
+        made = make_call(k.parts, FLOAT64, **call)
+        k.launch(made, shape)
+        yield k, made
+
+
 @CASES
 @pytest.mark.parametrize("layout", [lambda x: x, time_major, spread_out], ids=["rows", "tokens", "gaps"])
 def test_every_example_equals_the_interpreter_in_any_layout(case: Case, layout: Layout) -> None:
-    k = kernel(case, FLOAT64)
-    for rows in (1, 18):  # one stream alone; one group of slots and two streams more
-        call = make_call(k.parts, FLOAT64, [sequence(case, s) for s in range(rows)], layout=layout)
-        k.launch(call, "sequential")
-        assert call.failed is not None and int(call.failed.min()) == NEVER
-        for s, got in enumerate(shown(k.parts, call.outputs)):
-            assert same(got, expected(case, s), as_the_interpreter(case))
+    for rows in (1, 11):  # one stream alone; groups of slots and streams that are left
+        for k, call in runs(case, sequences=[sequence(case, s) for s in range(rows)], layout=layout):
+            assert call.failed is not None and int(call.failed.min()) == NEVER
+            for s, got in enumerate(shown(k.parts, call.outputs)):
+                assert same(got, expected(case, s), as_the_interpreter(case))
 
 
 @CASES
 def test_a_sequence_cut_anywhere_goes_on_from_its_state(case: Case) -> None:
-    k = kernel(case, FLOAT64)
-    for rows in (2, 5):
-        whole = make_call(k.parts, FLOAT64, [sequence(case, s) for s in range(rows)])
-        k.launch(whole, "sequential")
+    for rows in (1, 5):
+        wholes = [call for _, call in runs(case, sequences=[sequence(case, s) for s in range(rows)])]
         for cut in (0, 1, 64, TOKENS):
-            first = make_call(k.parts, FLOAT64, [sequence(case, s)[:cut] for s in range(rows)])
-            k.launch(first, "sequential")
-            then = make_call(k.parts, FLOAT64, [sequence(case, s)[cut:] for s in range(rows)], before=first.after)
-            k.launch(then, "sequential")
-            for name, x in whole.outputs.items():
-                assert torch.equal(torch.cat([first.outputs[name], then.outputs[name]], 1), x)
-            for name, x in whole.after.items():
-                assert torch.equal(then.after[name], x)
+            firsts = [call for _, call in runs(case, sequences=[sequence(case, s)[:cut] for s in range(rows)])]
+            for whole, first in zip(wholes, firsts, strict=True):
+                for _, then in runs(case, sequences=[sequence(case, s)[cut:] for s in range(rows)],
+                                    before=first.after):
+                    for name, x in whole.outputs.items():
+                        assert torch.equal(torch.cat([first.outputs[name], then.outputs[name]], 1), x)
+                    for name, x in whole.after.items():
+                        assert torch.equal(then.after[name], x)
 
 
 @CASES
 def test_states_are_the_programs_own(case: Case) -> None:
-    program, k = program_of(case), kernel(case, FLOAT64)
+    program, parts = program_of(case), kernel(case, FLOAT64).parts
     if not as_the_interpreter(case):
         return
     states = []
@@ -109,28 +115,26 @@ def test_states_are_the_programs_own(case: Case) -> None:
         for row in sequence(case, s)[:40]:
             _, now = program._interpreter.step(now, row)
         states.append(now)
-    call = make_call(k.parts, FLOAT64, [sequence(case, s)[:40] for s in range(3)])
-    k.launch(call, "sequential")
-    for name, x in state_tensors(k.parts, FLOAT64, states).items():
-        assert torch.equal(call.after[name], x)
-    later = make_call(k.parts, FLOAT64, [sequence(case, s)[40:] for s in range(3)],
-                      before=state_tensors(k.parts, FLOAT64, states))
-    k.launch(later, "sequential")
-    for s, got in enumerate(shown(k.parts, later.outputs)):
-        assert got == expected(case, s)[40:]
+    tensors = state_tensors(parts, FLOAT64, states)
+    for _, call in runs(case, sequences=[sequence(case, s)[:40] for s in range(3)]):
+        for name, x in tensors.items():
+            assert torch.equal(call.after[name], x)
+    for _, call in runs(case, sequences=[sequence(case, s)[40:] for s in range(3)], before=tensors):
+        for s, got in enumerate(shown(parts, call.outputs)):
+            assert got == expected(case, s)[40:]
 
 
 @CASES
 def test_resets_start_anew(case: Case) -> None:
-    k = kernel(case, FLOAT64)
     for rows in (1, 6):
         resets = [[random.Random(r * 1000 + t).random() < 0.1 for t in range(TOKENS)] for r in range(rows)]
-        call = make_call(k.parts, FLOAT64, [sequence(case, s) for s in range(rows)], resets=resets)
-        k.launch(call, "sequential")
-        for s, got in enumerate(shown(k.parts, call.outputs)):
+        want = []
+        for s in range(rows):
             cuts = [0, *(t for t in range(1, TOKENS) if resets[s][t]), TOKENS]
-            want = [x for a, b in pairwise(cuts) for x in wanted(program_of(case), sequence(case, s)[a:b])]
-            assert same(got, want, as_the_interpreter(case))
+            want.append([x for a, b in pairwise(cuts) for x in wanted(program_of(case), sequence(case, s)[a:b])])
+        for k, call in runs(case, sequences=[sequence(case, s) for s in range(rows)], resets=resets):
+            for s, got in enumerate(shown(k.parts, call.outputs)):
+                assert same(got, want[s], as_the_interpreter(case))
 
 
 @CASES
@@ -141,30 +145,26 @@ def test_packed_sequences_are_sequences(case: Case, reverse: bool) -> None:
     for count in (2, len(lengths)):
         sequences = [sequence(case, s)[: lengths[s]] for s in range(count)]
         given = [rows[::-1] for rows in sequences] if reverse else sequences
-        call = packed_call(k.parts, FLOAT64, given, reverse=reverse)
-        k.launch(call, "sequential")
-        got = shown(k.parts, {n: x.unsqueeze(0) for n, x in call.outputs.items()})[0]
         want = [x for s in range(count) for x in expected(case, s)[: lengths[s]][:: -1 if reverse else 1]]
-        assert same(got, want, as_the_interpreter(case))
+        for shape in k.shapes:
+            call = packed_call(k.parts, FLOAT64, given, reverse=reverse)
+            k.launch(call, shape)
+            got = shown(k.parts, {n: x.unsqueeze(0) for n, x in call.outputs.items()})[0]
+            assert same(got, want, as_the_interpreter(case))
 
 
 @CASES
 def test_reverse_runs_from_the_last_token(case: Case) -> None:
-    k = kernel(case, FLOAT64)
     for rows in (1, 5):
-        call = make_call(k.parts, FLOAT64, [sequence(case, s)[::-1] for s in range(rows)], reverse=True)
-        k.launch(call, "sequential")
-        for s, got in enumerate(shown(k.parts, call.outputs)):
-            assert same(got[::-1], expected(case, s), as_the_interpreter(case))
+        for k, call in runs(case, sequences=[sequence(case, s)[::-1] for s in range(rows)], reverse=True):
+            for s, got in enumerate(shown(k.parts, call.outputs)):
+                assert same(got[::-1], expected(case, s), as_the_interpreter(case))
 
 
 @CASES
 def test_nothing_to_do_is_done(case: Case) -> None:
-    k = kernel(case, FLOAT64)
-    k.launch(make_call(k.parts, FLOAT64, []), "sequential")
-    for rows in (1, 5):
-        call = make_call(k.parts, FLOAT64, [[]] * rows)
-        k.launch(call, "sequential")
-        start = program_of(case)._interpreter.initial_state()
-        for name, x in state_tensors(k.parts, FLOAT64, [start] * rows).items():
-            assert torch.equal(call.after[name], x)
+    start = program_of(case)._interpreter.initial_state()
+    for rows in (0, 1, 5):
+        for k, call in runs(case, sequences=[[]] * rows):
+            for name, x in (state_tensors(k.parts, FLOAT64, [start] * rows) if rows else {}).items():
+                assert torch.equal(call.after[name], x)
