@@ -23,19 +23,17 @@ MEMORY = {torch.bool: "uint8_t", torch.uint8: "uint8_t", torch.int8: "int8_t", t
           torch.bfloat16: "uint16_t", torch.float16: "uint16_t"}
 _HALVES = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
 
-_WORDS = """
-auto break case char const continue default do double else enum extern float for goto if inline int long
-register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
-asm bool true false complex imaginary linux unix a c s t n k row lane at left tokens lanes rows step stream j0
-j1 jn y0 y1 yn gamma signgam exp log sin cos tan erf main broken holds reset reset_at offset backwards live
-taken streams struct next old p own
-"""
-C_WORDS = frozenset(_WORDS.split()) | FUNCTION_NAMES
-_KEYWORDS = frozenset("""
+_KEYWORD_TEXT = """
 auto break case char const continue default do double else enum extern float for goto if inline int long register
 restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm bool true false
 complex imaginary linux unix
-""".split())
+"""
+_WORD_TEXT = """
+a c s t n k p q row lane at left tokens lanes rows step stream j0 j1 jn y0 y1 yn gamma signgam exp log sin cos tan erf
+main failing holds reset reset_at offset backwards live taken streams next old own from to word letter
+"""
+_KEYWORDS = frozenset(_KEYWORD_TEXT.split())
+C_WORDS = frozenset(_WORD_TEXT.split()) | _KEYWORDS | FUNCTION_NAMES
 
 
 @dataclass(frozen=True)

@@ -241,11 +241,11 @@ class Loops:
         body += statements
         body += [f"{self.output_name[o]}[c] = {self.ports.stored(o)(text[o.value])};" for o in self.outputs]
         body += self._assigned(text, "{}[c]")
-        body += [f"broken |= !{text[check]};" for check in self.checks]
-        inner += ["int32_t broken = 0;"] * bool(self.checks)
-        inner += [f"#pragma omp simd{' reduction(|:broken)' * bool(self.checks)}", *_loop("c", "n", body)]
+        body += [f"failing |= !{text[check]};" for check in self.checks]
+        inner += ["int32_t failing = 0;"] * bool(self.checks)
+        inner += [f"#pragma omp simd{' reduction(|:failing)' * bool(self.checks)}", *_loop("c", "n", body)]
         if self.checks:
-            inner += ["if (broken) {", f"    {self._failure('row', 't')}", "    break;", "}"]
+            inner += ["if (failing) {", f"    {self._failure('row', 't')}", "    break;", "}"]
         for o in self.outputs:
             p = self.ports.outputs[o.name]
             to = self._pointer_name(p, "output")
@@ -281,7 +281,7 @@ class Loops:
         struct += [f"{values.type(r.kind)} {self.state_name[r.name]}[{SLOTS}];" for r in self.registers]
         struct += [f"{values.carry} {self.leaf_name[v]}[{SLOTS}];" for v in self.param_leaves]
         struct += [f"{values.type(v.kind)} {self.fixed_name[v]}[{SLOTS}];" for v in self.fixed]
-        struct += [f"int32_t broken[{SLOTS}];"] * bool(self.checks)
+        struct += [f"int32_t failing[{SLOTS}];"] * bool(self.checks)
         struct += [f"int64_t row[{SLOTS}], lane[{SLOTS}], at[{SLOTS}], left[{SLOTS}];"]
         for what, ports in (("input", self.ports.inputs), ("output", self.ports.outputs)):
             const = "const " if what == "input" else ""
@@ -322,7 +322,7 @@ class Loops:
         if self.checks:
             holds = " & ".join(text[check] for check in self.checks)
             body += [f"const int32_t holds = {holds};",
-                     f"k->broken[c] = holds | (k->broken[c] < {self.name}_tile) ? k->broken[c] : t;"]
+                     f"k->failing[c] = holds | (k->failing[c] < {self.name}_tile) ? k->failing[c] : t;"]
         loop = ["#pragma omp simd", *_loop("c", str(SLOTS), body, "int")]
         lines += ["for (int t = 0; t < n; t++) {", *indented(loop), "}"]
         lines += [f"memcpy(k->{n}, {n}, sizeof {n});" for n in self.state_name.values()]
@@ -396,10 +396,10 @@ class Loops:
             load += ["if (k.reset_at[s]) {", *indented([
                 f"const int64_t step = {backwards} * {a('resets_token')};", *_loop("t", "n", [
                     "k.reset[t][s] = k.reset_at[s][t * step];"]), "k.reset_at[s] += n * step;"]), "}"]
-        load += [f"k.broken[s] = {name}_tile;"] * bool(self.checks)
+        load += [f"k.failing[s] = {name}_tile;"] * bool(self.checks)
         if self.checks:
-            store += [f"if (k.broken[s] < {name}_tile) {{",
-                      "    const int64_t at = k.at[s] + k.broken[s];", f"    {self._failure('k.row[s]', 'at')}", "}"]
+            store += [f"if (k.failing[s] < {name}_tile) {{",
+                      "    const int64_t at = k.at[s] + k.failing[s];", f"    {self._failure('k.row[s]', 'at')}", "}"]
         store += ["k.at[s] += n;", "k.left[s] -= n;", "if (k.left[s] == 0) {", *indented(leave), "}"]
         for moved in (load, store):
             guarded = ["if (k.left[s] == 0) continue;", *moved]

@@ -169,11 +169,11 @@ def _evaluated(v: Value, args: list[Array], rows: int) -> Array:
             entries = np.array([int(e) for e in v.attribute.entries], np.int64)
             return np.asarray(entries[np.clip(args[0], 0, len(entries) - 1)])
         case "not":
-            return args[0] == 0
+            return np.asarray(args[0] == 0)
         case "quotient":
-            return np.floor_divide(args[0], args[1])
+            return np.asarray(args[0] // args[1])
         case "remainder":
-            return np.mod(args[0], args[1])
+            return np.asarray(args[0] % args[1])
         case _:
             result: Array = _UFUNCS[v.op](*args)
             return result
