@@ -7,6 +7,7 @@ import math
 import shutil
 import tempfile
 import zipfile
+from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Any
@@ -49,6 +50,29 @@ class _ArrayWriter(Writer):
                                    help="use jsonl or csv") from None
             out.append(array)
         return out
+
+    @abstractmethod
+    def _append(self, arrays: Sequence[Any]) -> None:
+        """Adds the values of some tokens, an array an output."""
+
+    def write(self, rendered: Sequence[tuple[Any, ...]]) -> None:
+        if rendered:
+            with self.sink.writing():
+                self._append(self._arrays(rendered))
+
+    def write_columns(self, columns: Sequence[Any]) -> None:
+        with self.sink.writing():
+            self._append([_of_codes(c, node.type) for c, (_, node) in zip(columns, self.graph.outputs, strict=True)])
+
+
+def _of_codes(column: Any, t: Type) -> Any:
+    """A column as files hold it: symbols by name."""
+    import numpy as np
+
+    scalar = scalar_of(t)
+    if isinstance(scalar, Symbols):
+        return np.array([*scalar.names, *(["*"] if scalar.other else [])], dtype=_dtype(t))[column]
+    return column.astype(_dtype(t))
 
 
 def convert_leaves(value: Any, t: Type) -> Any:
@@ -117,10 +141,8 @@ class NpyWriter(_ArrayWriter):
         t = graph.outputs[0][1].type
         self._file = _NpyFile(sink.stream, _dtype(t), shape(t))
 
-    def write(self, rendered: Sequence[tuple[Any, ...]]) -> None:
-        if rendered:
-            with self.sink.writing():
-                self._file.append(self._arrays(rendered)[0])
+    def _append(self, arrays: Sequence[Any]) -> None:
+        self._file.append(arrays[0])
 
     def finish(self) -> None:
         self._file.close()
@@ -136,11 +158,9 @@ class NpzWriter(_ArrayWriter):
         self._files = [_NpyFile(s, _dtype(node.type), shape(node.type))
                        for s, (_, node) in zip(self._streams, graph.outputs, strict=True)]
 
-    def write(self, rendered: Sequence[tuple[Any, ...]]) -> None:
-        if rendered:
-            with self.sink.writing():
-                for file, array in zip(self._files, self._arrays(rendered), strict=True):
-                    file.append(array)
+    def _append(self, arrays: Sequence[Any]) -> None:
+        for file, array in zip(self._files, arrays, strict=True):
+            file.append(array)
 
     def finish(self) -> None:
         with zipfile.ZipFile(self.sink.stream, "w", zipfile.ZIP_DEFLATED) as archive:

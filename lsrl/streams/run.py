@@ -13,6 +13,7 @@ from lsrl.ir.graph import Graph
 from lsrl.python_step import CheckFailedError, compile_step
 from lsrl.streams.array_readers import NpyReader, NpzReader, ParquetReader
 from lsrl.streams.array_writers import NpyWriter, NpzWriter, ParquetWriter
+from lsrl.streams.kernel_run import AFTER_TOKENS, KernelRun, StopInBlockError, make_kernel_run
 from lsrl.streams.readers import Reader, is_text_program
 from lsrl.streams.row_readers import CsvReader, JsonLinesReader
 from lsrl.streams.sinks import ByteSink
@@ -129,8 +130,31 @@ def run_stream(graph: Graph, source: Reader, target: Writer, *, last: bool = Fal
     runner = StreamRunner(step, start, source.decode, target.render, remember=source.repeats)
     final: Any = None
     tokens = 0
+    kernel: KernelRun | None = None
+    tried = False
     try:
         for block in source.blocks():
+            if tokens >= AFTER_TOKENS and not tried:
+                tried = True
+                kernel = make_kernel_run(graph, source, params)
+                if kernel is not None:
+                    kernel = _loaded(kernel, step.unpack_state(runner.state))
+            if kernel is not None and block:
+                try:
+                    columns = kernel.run(block)
+                except StopInBlockError:  # a token by token, for the error, or because only Python can
+                    runner = StreamRunner(step, step.pack_state(kernel.state()), source.decode, target.render,
+                                          remember=source.repeats)
+                    kernel = None
+                else:
+                    if last:
+                        final = [c[-1:] for c in columns]
+                    else:
+                        target.write_columns(columns)
+                    tokens += len(block)
+                    if progress is not None:
+                        progress(tokens, source.fraction)
+                    continue
             if last and block:
                 final = runner.run_last(block)
             elif block:
@@ -147,8 +171,20 @@ def run_stream(graph: Graph, source: Reader, target: Writer, *, last: bool = Fal
     if last:
         if not tokens:
             raise LsrlError.of("L614", f"{source.source.name} is empty: there is no last token")
-        target.write([final])
-    return step.unpack_state(runner.state)
+        if kernel is not None and kernel.ran:
+            target.write_columns(final)
+        else:
+            target.write([final])
+    return step.unpack_state(runner.state) if kernel is None else kernel.state()
+
+
+def _loaded(kernel: KernelRun, state: dict[str, Value]) -> KernelRun | None:
+    """The kernel, started from a state of the program; None if its numbers cannot hold it."""
+    try:
+        kernel.load(state)
+    except StopInBlockError:
+        return None
+    return kernel
 
 
 def _explained(stop: TokenError, error: Callable[[CheckFailedError, int], RunError], source: Reader) -> LsrlError:

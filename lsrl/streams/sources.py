@@ -14,7 +14,8 @@ from lsrl.diagnostics import LsrlError
 __all__ = ["BLOCK", "Place", "ByteSource", "describe_os_error"]
 
 Place: TypeAlias = "str | os.PathLike[str] | IO[bytes]"  # a path, "-" for standard input (output), or a binary stream
-BLOCK = 1 << 16  # bytes that are read at once
+BLOCK = 1 << 16  # bytes that are read at once, at first; then more and more, up to the most
+_MOST_AT_ONCE = 1 << 20
 
 
 class ByteSource:
@@ -49,14 +50,16 @@ class ByteSource:
     def blocks(self) -> Iterator[bytes]:
         """The bytes, some at a time: as they come, if the stream is a pipe or terminal."""
         read = getattr(self.stream, "read1", self.stream.read)
+        size = BLOCK
         while True:
             try:
-                block: bytes = read(BLOCK)
+                block: bytes = read(size)
             except OSError as error:
                 raise LsrlError.of("L607", f"cannot read {self.name}: {describe_os_error(error)}") from None
             if not block:
                 return
             self.offset += len(block)
+            size = min(2 * size, _MOST_AT_ONCE) if len(block) == size else size
             yield block
 
     def text_blocks(self) -> Iterator[str]:

@@ -7,8 +7,10 @@ import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import product
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lsrl.diagnostics import LsrlError
 from lsrl.ir.graph import Graph
@@ -16,6 +18,13 @@ from lsrl.streams.row_readers import column_names
 from lsrl.streams.sinks import ByteSink
 from lsrl.streams.text import is_byte, json_value, plain_value
 from lsrl.types import Symbols, Type, Vector, scalar_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_JOINT = 1 << 16  # different rows of outputs that are rendered once each
+_RUNS = 1 << 12  # different runs of them that are put together once each
 
 __all__ = ["CsvWriter", "JsonLinesWriter", "PlainWriter", "Writer"]
 
@@ -35,6 +44,11 @@ class Writer(ABC):
     @abstractmethod
     def write(self, rendered: Sequence[Any]) -> None:
         """Writes what `render` made of some tokens."""
+
+    def write_columns(self, columns: Sequence[NDArray[Any]]) -> None:
+        """Writes the outputs of some tokens, an array (tokens, …) an output, symbols as codes."""
+        render = self.render
+        self.write([render(row) for row in zip(*(map(_as_tuples, c.tolist()) for c in columns), strict=True)])
 
     def finish(self) -> None:  # noqa: B027 - most formats have nothing there
         """Writes what comes after the last token."""
@@ -63,6 +77,26 @@ class _TextWriter(Writer):
     def write(self, rendered: Sequence[str]) -> None:
         if rendered:
             self.sink.write("".join(rendered).encode())
+
+    def write_columns(self, columns: Sequence[NDArray[Any]]) -> None:
+        """As many different rows as there are are rendered once; bytes are put together in arrays."""
+        import numpy as np
+
+        if not len(columns[0]) or any(c.ndim > 1 or c.dtype.kind not in "bu" for c in columns):
+            super().write_columns(columns)
+            return
+        joint = columns[0].astype(np.int64)
+        for c in columns[1:]:
+            joint = joint * (int(c.max()) + 1) + c
+        most = int(joint.max()) + 1
+        if most > _JOINT:
+            super().write_columns(columns)
+            return
+        first = np.full(most, -1, np.int64)
+        first[joint[::-1]] = np.arange(len(joint) - 1, -1, -1)
+        pieces = tuple(b"" if at < 0 else self.render(tuple(c[at].item() for c in columns)).encode() for at in first)
+        self.write(())
+        self.sink.write(_joined(pieces, joint))
 
 
 class JsonLinesWriter(_TextWriter):
@@ -109,6 +143,35 @@ class PlainWriter(_TextWriter):
                 raise LsrlError.of("L613", "an output of type byte is outside 0..255") from None
         elif not self._bytes:
             super().write(rendered)
+
+    def write_columns(self, columns: Sequence[NDArray[Any]]) -> None:
+        if self._bytes:
+            self.sink.write(columns[0].astype("u1").tobytes())
+        else:
+            super().write_columns(columns)
+
+
+def _joined(pieces: tuple[bytes, ...], codes: NDArray[np.int64]) -> bytes:
+    """The pieces that codes name, one after the other: several at a time, as far as a table of them stays small."""
+    import numpy as np
+
+    count, n = 1, len(pieces)
+    while n ** (count + 1) <= _RUNS and n > 1:
+        count += 1
+    whole = len(codes) - len(codes) % count
+    runs = codes[:whole].reshape(-1, count) @ (n ** np.arange(count - 1, -1, -1, dtype=np.int64))
+    table = _runs(pieces, count)
+    return b"".join([table[r] for r in runs.tolist()] + [pieces[c] for c in codes[whole:].tolist()])
+
+
+@lru_cache(maxsize=8)
+def _runs(pieces: tuple[bytes, ...], count: int) -> list[bytes]:
+    """Every run of that many pieces, in the order of its number."""
+    return [b"".join(run) for run in product(pieces, repeat=count)]
+
+
+def _as_tuples(x: Any) -> Any:
+    return tuple(map(_as_tuples, x)) if isinstance(x, list) else x
 
 
 def _plain(t: Type, numeric: bool, exact: bool) -> Callable[[Any], str]:

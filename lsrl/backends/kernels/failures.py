@@ -15,7 +15,7 @@ from lsrl.interpreter import Interpreter, RunError, check_failure
 from lsrl.ir.graph import Graph
 from lsrl.types import Bool, Real, Value, scalar_of
 
-__all__ = ["explain"]
+__all__ = ["explain", "program_value"]
 
 
 def explain(failed: FailedError, graph: Graph, operator: Operator, streams: list[Tensor], before: list[Tensor],
@@ -32,7 +32,7 @@ def explain(failed: FailedError, graph: Graph, operator: Operator, streams: list
                             None, 1, token, False)
     known = {p.name: x for p, x in zip(operator.lanes.params, params, strict=True)}
     meaning = Interpreter(graph, {n: _nested(x) for n, x in known.items()})
-    state = {p.name: _value(x[0], p, operator) for p, x in zip(operator.lanes.states, after, strict=True)}
+    state = {p.name: program_value(x[0], p, operator) for p, x in zip(operator.lanes.states, after, strict=True)}
     if own_resets is not None and bool(own_resets[0, token]):
         state = meaning.initial_state()
     scales = {n.name: operator.parts.storage.scale(n) for n in operator.parts.graph.inputs}
@@ -73,7 +73,7 @@ def _input(x: Tensor, port: Port, scale: int, operator: Operator) -> Any:
     return one(numbers)
 
 
-def _value(x: Tensor, port: Port, operator: Operator) -> Value:
+def program_value(x: Tensor, port: Port, operator: Operator) -> Value:
     """A final state of a kernel as the interpreter holds it."""
     registers = {r.name: r for r in operator.parts.registers}
     scales = [registers[n].scale for n in port.parts]

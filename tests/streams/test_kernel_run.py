@@ -1,0 +1,136 @@
+"""Long texts go through a C kernel, and give what the generated Python step gives, byte for byte."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+import lsrl
+from lsrl.diagnostics import LsrlError
+from lsrl.streams import open_input, open_output, run, run_stream, sources
+from lsrl.streams.kernel_run import KernelRun, make_kernel_run
+from lsrl.streams.readers import is_text_program
+from lsrl.types import Symbols
+from tests.corpus import CORPUS, OTHER, Case
+
+TEXTS = [c for c in CORPUS if c.name in (
+    "balanced", "word_count", "c_comments", "dyck_1", "modular_arithmetic", "letter_counts", "shuffle_dyck_2", "tomita_3")]
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "BLOCK", 61)
+
+
+def text_of(case: Case, program: lsrl.Program, length: int = 700) -> str:
+    """A random text of the alphabet, with letters of one to four bytes for what it does not name."""
+    rows = case.rows({n.name: n.type for n in program.graph.inputs}, length, 9)
+    name = program.graph.inputs[0].name
+    others = iter("aé世𝄞" * length)
+    return "".join(next(others) if r[name] is OTHER else r[name] for r in rows)
+
+
+def ran(program: lsrl.Program, text: bytes, form: str, *, kernel: bool, monkeypatch: pytest.MonkeyPatch,
+        path: Path, last: bool = False) -> tuple[bytes, object]:
+    monkeypatch.setattr(run, "AFTER_TOKENS", 100 if kernel else 1 << 60)
+    used: list[KernelRun | None] = []
+
+    def watched(*given: object) -> KernelRun | None:
+        used.append(make_kernel_run(*given))  # type: ignore[arg-type]
+        return used[-1]
+
+    monkeypatch.setattr(run, "make_kernel_run", watched)
+    target = path / f"out_{kernel}.{form}"
+    with open_input(program.graph, io.BytesIO(text), "text") as source, \
+            open_output(program.graph, target, form) as sink:
+        after = run_stream(program.graph, source, sink, last=last)
+    assert bool(used and used[0] is not None and used[0].ran) == kernel
+    return target.read_bytes(), after
+
+
+@pytest.mark.parametrize("case", TEXTS, ids=lambda c: c.name)
+def test_every_form_of_output_is_the_same(case: Case, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = lsrl.load(case.file)
+    assert is_text_program(program.graph)
+    text = text_of(case, program).encode()
+    for form in ("jsonl", "csv", "text", "npz"):
+        slow, fast = (ran(program, text, form, kernel=k, monkeypatch=monkeypatch, path=tmp_path) for k in (False, True))
+        assert slow == fast
+    slow, fast = (ran(program, text, "csv", kernel=k, monkeypatch=monkeypatch, path=tmp_path, last=True)
+                  for k in (False, True))
+    assert slow == fast
+
+
+@pytest.mark.parametrize("place", [90, 101, 333])
+def test_a_letter_outside_the_alphabet_is_the_same_error(place: int, monkeypatch: pytest.MonkeyPatch,
+                                                         tmp_path: Path) -> None:
+    program = lsrl.load(next(c for c in CORPUS if c.name == "tomita_3").file)
+    alphabet = program.graph.inputs[0].type
+    assert isinstance(alphabet, Symbols) and not alphabet.other
+    text = (alphabet.names[0] * place + "é" + alphabet.names[1] * 400).encode()
+    messages = []
+    for kernel in (False, True):
+        monkeypatch.setattr(run, "AFTER_TOKENS", 64 if kernel else 1 << 60)
+        with pytest.raises(LsrlError) as error, open_input(program.graph, io.BytesIO(text), "text") as source, \
+                open_output(program.graph, tmp_path / f"{kernel}.csv", "csv") as sink:
+            run_stream(program.graph, source, sink)
+        messages.append(str(error.value))
+    assert messages[0] == messages[1] and "L605" in messages[0] and f"character {place} " in messages[0]
+
+
+def test_a_check_that_fails_is_the_same_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = lsrl.parse('program p(tok: {"a", "b"}) -> int[0..200]:\n    state n: int[0..200] = 0\n'
+                         '    n := n + match tok: "a" => 1, "b" => 0\n    return n\n')
+    text = b"ab" * 300
+    messages = []
+    for kernel in (False, True):
+        monkeypatch.setattr(run, "AFTER_TOKENS", 64 if kernel else 1 << 60)
+        with pytest.raises(LsrlError) as error, open_input(program.graph, io.BytesIO(text), "text") as source, \
+                open_output(program.graph, tmp_path / f"{kernel}.csv", "csv") as sink:
+            run_stream(program.graph, source, sink)
+        messages.append(str(error.value))
+    assert messages[0] == messages[1] and "becomes 201 when n is 200" in messages[0]
+
+
+def test_a_state_from_before_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = lsrl.load(next(c for c in CORPUS if c.name == "balanced").file)
+    text = "(a[b{c}]" * 100
+    states = []
+    for kernel in (False, True):
+        monkeypatch.setattr(run, "AFTER_TOKENS", 64 if kernel else 1 << 60)
+        state = None
+        for piece in (text[:411], text[411:]):
+            with open_input(program.graph, io.BytesIO(piece.encode()), "text") as source, \
+                    open_output(program.graph, tmp_path / f"{kernel}.csv", "csv") as sink:
+                state = run_stream(program.graph, source, sink, state=state)
+        states.append(state)
+    assert states[0] == states[1]
+
+
+def test_bytes_of_any_kind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = lsrl.parse("program p(b: byte) -> byte:\n    state s: int[0..255] = 0\n    s := (s + b) % 256\n"
+                         "    return s\n")
+    text = bytes(range(256)) * 3
+    slow, fast = (ran(program, text, "text", kernel=k, monkeypatch=monkeypatch, path=tmp_path) for k in (False, True))
+    assert slow == fast
+
+
+def test_without_a_compiler_python_goes_on_and_says_so_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:
+    from lsrl.backends.kernels import c_kernel
+    from lsrl.streams import kernel_run
+
+    def none(text: str) -> object:
+        raise LsrlError.of("L412", "no C compiler was found")
+
+    monkeypatch.setattr(c_kernel, "build", none)
+    monkeypatch.setattr(kernel_run, "_warned", set())
+    program = lsrl.load(next(c for c in CORPUS if c.name == "balanced").file)
+    monkeypatch.setattr(run, "AFTER_TOKENS", 64)
+    for _ in range(2):
+        with open_input(program.graph, io.BytesIO(b"()" * 200), "text") as source, \
+                open_output(program.graph, tmp_path / "out.csv", "csv") as sink:
+            run_stream(program.graph, source, sink)
+    assert capsys.readouterr().err.count("no C compiler was found") == 1
