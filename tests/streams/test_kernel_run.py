@@ -15,8 +15,8 @@ from lsrl.streams.readers import is_text_program
 from lsrl.types import Symbols
 from tests.corpus import CORPUS, OTHER, Case
 
-TEXTS = [c for c in CORPUS if c.name in (
-    "balanced", "word_count", "c_comments", "dyck_1", "modular_arithmetic", "letter_counts", "shuffle_dyck_2", "tomita_3")]
+TEXTS = [c for c in CORPUS if c.name in ("balanced", "word_count", "c_comments", "dyck_1", "modular_arithmetic",
+                                         "letter_counts", "shuffle_dyck_2", "tomita_3")]
 
 
 @pytest.fixture(autouse=True)
