@@ -111,12 +111,13 @@ def _try(row: Target, scalar: Graph, dtype: torch.dtype) -> tuple[Circuit, Emiss
 def _hosts(row: Target, scalar: Graph, dtype: torch.dtype) -> list[str]:
     """The names of the other targets that host a program."""
     key = program_hash(scalar), dtype
-    for t in TARGETS.values():
-        if t is not row and (t.name, *key) not in _HOSTED:
-            if len(_HOSTED) >= _MOST_KNOWN:
-                _HOSTED.clear()
+    if len(_HOSTED) > _MOST_KNOWN:
+        _HOSTED.clear()
+    others = [t for t in TARGETS.values() if t is not row]
+    for t in others:
+        if (t.name, *key) not in _HOSTED:
             _HOSTED[t.name, *key] = not isinstance(_try(t, scalar, dtype), LsrlError)
-    return [t.name for t in TARGETS.values() if t is not row and _HOSTED[t.name, *key]]
+    return [t.name for t in others if _HOSTED[t.name, *key]]
 
 
 def _with_least_dtype(error: LsrlError, row: Target, scalar: Graph, dtype: torch.dtype) -> LsrlError:
