@@ -68,7 +68,7 @@ def outcomes(number: int, seed: int = 0, targets: Sequence[str] = tuple(RULES), 
             told, detail = verdict.kind, verdict.headline
         except LsrlError as error:
             told, detail = error.diagnostics[0].code, error.diagnostics[0].message
-        except Exception as fault:  # a fault of the compiler is a mismatch like any other
+        except Exception as fault:  # noqa: BLE001 - a fault of the compiler is a mismatch like any other
             told, detail = type(fault).__name__, str(fault)
         seconds = time.perf_counter() - start
         found.append(Outcome(number, kind, machine, target, RULES[target](facts), told, detail, seconds))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 KernelName: TypeAlias = Literal["c", "triton", "auto"]
 _KERNELS = ("c", "triton", "auto")
 _KERNEL_OPTIONS = ("check", "shape", "floats")
+_WEIGHT_OPTIONS = ("approx", "horizon")
 
 __all__ = ["Program", "compile", "load", "load_model", "parse", "verify"]
 
@@ -156,22 +157,26 @@ def compile(program: Program | Graph | str | Path, target: str = "lstm", dtype: 
     target: exact weights of a recurrent module (`lsrl targets` lists them), or generated kernels: "c", "triton", or
     "auto", which goes by the device of the inputs. uniform: pad all layers of weights to one width, so that they are a
     single torch module. The other options of kernels are those of `lsrl.backends.kernels.module.KernelModule`.
+    Of weights: approx: where the target cannot host the program exactly, each output may be off by so much (a Fraction
+    or float); the certificate states the bound that was found, and for how many tokens. horizon: the number of tokens
+    for which the model must be exact, or within that.
     Raises LsrlError (L4xx) with the place and the reason where the target cannot host the program.
     """
     import torch
 
     if isinstance(program, str | Path):
-        known = {n: options.pop(n) for n in list(options) if n not in _KERNEL_OPTIONS}
+        known = {n: options.pop(n) for n in list(options) if n not in (*_KERNEL_OPTIONS, *_WEIGHT_OPTIONS)}
         program = load(program, None, **known)
     if target in _KERNELS:
         from lsrl.backends.kernels.module import KernelModule
 
         return KernelModule(_graph(program), target, torch.float32 if dtype is None else dtype, **options)
+    wished = {n: options.pop(n) for n in _WEIGHT_OPTIONS if n in options}
     if options:
         raise TypeError(f"compiling to `{target}` has no option `{next(iter(options))}`")
     from lsrl.backends.registry import compile_graph
 
-    return compile_graph(_graph(program), target, torch.float32 if dtype is None else dtype, uniform)
+    return compile_graph(_graph(program), target, torch.float32 if dtype is None else dtype, uniform, **wished)
 
 
 def load_model(path: str | Path, program: Program | Graph | None = None) -> Any:

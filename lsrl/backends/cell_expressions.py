@@ -76,8 +76,11 @@ class PiecewiseCell:
         return list(dict.fromkeys(x for a, x in self.letters.items() if a in used))
 
 
-def piecewise(region: Region, ranges: Mapping[Node, Range], mask: Fraction) -> PiecewiseCell:
-    """The cell as piecewise-linear expressions of depth one. Raises TooDeepError with the reason if it is not one."""
+def piecewise(region: Region, ranges: Mapping[Node, Range], mask: Fraction | None) -> PiecewiseCell:
+    """The cell as piecewise-linear expressions of depth one. Raises TooDeepError with the reason if it is not one.
+
+    mask: of gates over numbers without a bound; None refuses such gates, and admits numbers without a grid.
+    """
     plain: PiecewiseCell | None = None
     lettered: PiecewiseCell | None = None
     reason: TooDeepError | None = None
@@ -98,7 +101,7 @@ def piecewise(region: Region, ranges: Mapping[Node, Range], mask: Fraction) -> P
 
 
 class _Expressions:
-    def __init__(self, region: Region, ranges: Mapping[Node, Range], mask: Fraction) -> None:
+    def __init__(self, region: Region, ranges: Mapping[Node, Range], mask: Fraction | None) -> None:
         self.region, self.ranges = region, ranges
         self.space = Space(mask)
         self.own: dict[int, State] = {}
@@ -179,7 +182,7 @@ class _Expressions:
 
     def _range(self, node: Node) -> Range:
         r = self.ranges[node]
-        if r.grid is None:
+        if r.grid is None and self.space.mask is not None:
             raise TooDeepError("one of its values has no grid")
         return r
 
@@ -296,11 +299,11 @@ class Planned:
 
 def planned_units(space: Space, e: Expr) -> list[Planned]:
     """The units of an expression: its ramps, and its linear part above its lower bound (or split by sign)."""
-    out = [Planned(r.c, r.of, r.mask, space.grid(r.of)) for r in e.ramps]
+    out = [Planned(r.c, r.of, r.mask, space.step(r.of)) for r in e.ramps]
     if e.linear.terms:
         low = space.lo(e.linear)
         parts = [(1, e.linear.plus(-low))] if low is not None else [(1, e.linear), (-1, e.linear.scale(-1))]
-        out = [Planned(Fraction(c), of, None, space.grid(of)) for c, of in parts] + out
+        out = [Planned(Fraction(c), of, None, space.step(of)) for c, of in parts] + out
     return out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from fractions import Fraction
 from typing import Any
 
 __all__ = ["PRECISION", "CellRow", "Certificate", "RangeRow"]
@@ -48,6 +49,8 @@ class Certificate:
     tolerance: the largest error of the read-out before rounding; below one half it cannot be wrong.
     least_dtype: the least in which the same circuit is exact for as many tokens ("" if that was not found out).
     input_limit: numbers that the program does not bound are taken to be at most this, in units of their grid.
+    epsilon: the error that was allowed ("" of an exact model); then `errors` are the bounds that were found, by output,
+    for horizon tokens and inputs of that size; 0 of an exact output.
     """
 
     program: str
@@ -68,12 +71,19 @@ class Certificate:
     least_dtype: str = ""
     saturation: str = ""
     input_limit: int | None = None
+    epsilon: str = ""
+    errors: tuple[tuple[str, float], ...] = ()
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def layers(self) -> int:
         return len(self.widths)
+
+    @property
+    def error(self) -> float:
+        """The largest of the bounds of the outputs' errors; 0 of an exact model."""
+        return max((bound for _, bound in self.errors), default=0.0)
 
     @property
     def width(self) -> int:
@@ -94,6 +104,7 @@ class Certificate:
         values["ranges"] = tuple(RangeRow(**r) for r in values["ranges"])
         values["cells"] = tuple(CellRow(**{**c, "states": tuple(c["states"])}) for c in values["cells"])
         values["widths"] = tuple(map(int, values["widths"]))
+        values["errors"] = tuple((str(name), float(bound)) for name, bound in values.get("errors", ()))
         values["notes"] = tuple(map(str, values["notes"]))
         return cls(**values)
 
@@ -101,9 +112,8 @@ class Certificate:
         """The certificate as text, one fact a line, tables for ranges and cells."""
         horizon = "every length" if self.horizon is None else f"{self.horizon:,} tokens"
         facts = [
-            ("program", self.program), ("target", f"{self.target}, {self.dtype}"), ("exact for", horizon),
-            ("margin", f"{self.margin:g}"), ("read-out error", f"at most {self.tolerance:.3g}"),
-            ("largest bounded sum", f"{self.partial_sum} (exact up to 2^{self.precision_bits})"),
+            ("program", self.program), ("target", f"{self.target}, {self.dtype}"),
+            *(self._exactness(horizon) if not self.epsilon else self._nearness(horizon)),
             ("layers", " → ".join(map(str, self.widths)) + (" (padded to one width)" if self.uniform else "")),
             ("width", f"{self.width}" + ("" if self.baseline is None else f" (baseline n·k: {self.baseline})")),
             ("parameters", f"{self.parameters:,}, of which {self.nonzero:,} are not zero"),
@@ -129,6 +139,16 @@ class Certificate:
         if self.notes:
             lines += ["", *(f"- {n}" for n in self.notes)]
         return "\n".join(line.rstrip() for line in lines)
+
+    def _exactness(self, horizon: str) -> list[tuple[str, str]]:
+        return [("exact for", horizon), ("margin", f"{self.margin:g}"),
+                ("read-out error", f"at most {self.tolerance:.3g}"),
+                ("largest bounded sum", f"{self.partial_sum} (exact up to 2^{self.precision_bits})")]
+
+    def _nearness(self, horizon: str) -> list[tuple[str, str]]:
+        allowed = f"{float(Fraction(self.epsilon)):g}"
+        shown = ", ".join(f"{name} {bound:.3g}" if bound else f"{name} exact" for name, bound in self.errors)
+        return [("approximate to", f"{allowed}, for {horizon}"), ("bounds of the errors", shown)]
 
     def __str__(self) -> str:
         return self.table()

@@ -175,6 +175,11 @@ class Gated:
     is a sum which the gate clears.
     flip: a bit of the layer below: while it is 1 the sum is taken with a minus sign; each `keep` is then 0 or 1.
     before: others see the unit as it was before the token.
+
+    The rest is for numbers that are not whole (see `lsrl.backends.error_bound`). fine: it holds such a number.
+    factor: what a `keep` that is not constant is where it is not 0. sets: `add` is 0 wherever `keep` is not.
+    split: `add` in two parts, one that is 0 wherever `keep` is and one that is 0 wherever `keep` is not; for a module
+    that scales what is added by 1 − keep. slip: what stands in the place of 1 − keep there, if `keep` is 1.
     """
 
     keeps: tuple[tuple[Form, int], ...]
@@ -186,19 +191,25 @@ class Gated:
     adds: bool = False
     flip: Form = ZERO
     before: bool = False
+    fine: bool = False
+    factor: Rational = 1
+    sets: bool = False
+    split: tuple[Form, Form] | None = None
+    slip: Rational = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Lag:
     """Shows below(t − 1), a number that is not negative; before the first token `start`. Only in gated linear layers.
 
-    Its content is what it shows at the next token.
+    Its content is what it shows at the next token. fine: it holds a number that is not whole.
     """
 
     below: Form
     symbol: Symbol
     start: Rational = 0
     hi: Rational | None = 1
+    fine: bool = False
 
 
 Unit: TypeAlias = Bit | Number | Register | Gated | Lag
@@ -211,7 +222,8 @@ class Column:
 
     input, element: the program's input and, of a vector, the place in it (row-major).
     values: it is 1 where the scalar is one of these values (as `lsrl.types` holds them), else 0; None: the number
-    itself, divided by `grid`, and then at most `hi` in size (None if the program does not bound it).
+    itself, divided by `grid`, and then at most `hi` in size (None if the program does not bound it). fine: it has no
+    grid, and stands as it is.
     """
 
     input: str
@@ -219,6 +231,7 @@ class Column:
     values: tuple[Value, ...] | None
     grid: Rational = 1
     hi: Rational | None = None
+    fine: bool = False
 
     def value(self, row: Mapping[str, Value]) -> Rational:
         x = row[self.input]
@@ -344,7 +357,8 @@ class Derived:
 class Quantity:
     """A certificate's fact about one signal or sum: the bounds that make it exact. None means no bound.
 
-    growth: by how much |value| can grow per token; with it an unbounded number has a horizon.
+    grid: 0 of a number without one. growth: by how much |value| can grow per token; with it an unbounded number has a
+    horizon.
     """
 
     name: str

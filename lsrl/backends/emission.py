@@ -15,6 +15,7 @@ from lsrl.backends.circuit import Circuit, Layer, Output
 from lsrl.backends.layers import Layer as Module
 from lsrl.backends.layers import LayerWeights, ModuleStack, Stack, TorchStack
 from lsrl.diagnostics import LsrlError
+from lsrl.types import Real, scalar_of
 
 __all__ = ["Emission", "Emitter", "Holder", "LayerState", "Technology", "build_stack", "holders_of", "output_grids",
            "short", "unit_kinds"]
@@ -47,6 +48,8 @@ class Emission:
     horizon: tokens up to which all sums are exact, None for any number; as far as the quantities of the circuit do
     not say it. partial_sum: the largest bound Σ|weight|·max|signal| + |bias| of a sum of bounded signals.
     initial: of layers that are modules the start state, each tensor (1, n).
+    epsilon: the error that was allowed, None of an exact model. errors: the bound of each scalar of the outputs; those
+    that are not exact have a grid of 0, and are read as they stand.
     limits: for each layer the largest element of h with which all sums are exact, None where it is never passed.
     """
 
@@ -65,6 +68,8 @@ class Emission:
     input_limit: int | None = None
     saturation: str = ""
     initial: tuple[LayerState, ...] = ()
+    epsilon: Fraction | None = None
+    errors: tuple[float, ...] = ()
 
 
 def build_stack(emission: Emission, inputs: int, dtype: torch.dtype, uniform: bool = False) -> Stack:
@@ -132,11 +137,15 @@ def unit_kinds(layer: Layer) -> tuple[str, ...]:
     return tuple(type(u).__name__.lower() for u in layer)
 
 
-def output_grids(outputs: tuple[Output, ...]) -> tuple[Fraction, ...]:
-    """For each scalar of the outputs, 1 over the common denominator of its form, which makes its values whole."""
+def output_grids(outputs: tuple[Output, ...], errors: Sequence[float] = ()) -> tuple[Fraction, ...]:
+    """For each scalar of the outputs, 1 over the common denominator of its form, which makes its values whole; 0 for a
+    real with an error."""
     grids: list[Fraction] = []
     for output in outputs:
         for form in output.forms:
+            if errors and errors[len(grids)] and isinstance(scalar_of(output.type), Real):
+                grids.append(Fraction(0))
+                continue
             denominator = math.lcm(*(Fraction(x).denominator for x in (form.bias, *(w for w, _ in form.terms))))
             grids.append(Fraction(1, denominator))
     return tuple(grids)

@@ -192,6 +192,8 @@ class Encoder(nn.Module):
             wanted = ", ".join(["batch", "tokens", *map(str, dims)])
             raise LsrlError.of("L602", f"input `{name}` has shape {tuple(given.shape)}; ({wanted}) is wanted")
         scalar = scalar_of(t)
+        if isinstance(scalar, Real) and scalar.grid is None:
+            return self._reals(name, given, scalar)
         grid = _grid(scalar)
         codes = _multiples(name, given, scalar, grid)
         low, high = _bounds(scalar, grid, self.limit)
@@ -201,6 +203,24 @@ class Encoder(nn.Module):
             shown = given[tuple(at)].item()
             raise LsrlError.of(*_outside(name, shown, at, scalar, self.limit))
         return codes
+
+
+    def _reals(self, name: str, given: Tensor, t: Real) -> Tensor:
+        """Numbers without a grid as they stand, float64."""
+        if given.is_complex():
+            raise LsrlError.of("L602", f"input `{name}` is complex")
+        x = given.double()
+        low, high = (float(bound) if bound is not None else sign * float(self.limit)
+                     for bound, sign in ((t.lo, -1), (t.hi, 1)))
+        outside = ~((x >= low) & (x <= high))
+        if bool(outside.any()):
+            at = outside.nonzero()[0].tolist()
+            shown = given[tuple(at)].item()
+            known = t.lo is not None and t.hi is not None
+            raise LsrlError.of("L603", f"input `{name}` at {_place(at)} is {shown}, outside {t}" if known else
+                               f"input `{name}` at {_place(at)} is {shown}, and the bound of the model's error is for "
+                               f"{t} up to {self.limit} in size")
+        return x
 
 
 def _grid(t: Type) -> Fraction:
@@ -292,18 +312,18 @@ def decode_outputs(raw: Tensor, outputs: Sequence[tuple[str, Type]], grids: Sequ
     """Read-out values (B, T, R) → each output (B, T, …): bool, int64 (codes for symbols), float64 for reals.
 
     Row r holds a scalar of an output, in order and row-major, divided by `grids[r]`. The nearest whole number is
-    taken, so a read-out is right while its error is below one half.
+    taken, so a read-out is right while its error is below one half. A grid of 0 says that it is read as it stands.
     """
     out: dict[str, Tensor] = {}
     start = 0
     for name, t in outputs:
         dims = shape(t)
         stop = start + math.prod(dims)
-        whole = raw[..., start:stop].double().round()
+        read = raw[..., start:stop].double()
         scalar = scalar_of(t)
         top = torch.tensor([g.numerator for g in grids[start:stop]], dtype=torch.float64, device=raw.device)
         under = torch.tensor([g.denominator for g in grids[start:stop]], dtype=torch.float64, device=raw.device)
-        exact = whole * top / under
+        exact = torch.where(top == 0, read, read.round() * top / under)
         decoded = exact > 0.5 if isinstance(scalar, Bool) else exact if isinstance(scalar, Real) else exact.long()
         out[name] = decoded.reshape(*raw.shape[:2], *dims)
         start = stop

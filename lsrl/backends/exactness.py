@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lsrl.backends.certificate import PRECISION
 from lsrl.backends.circuit import Bit, Circuit, Form, Gated, Lag, Number, Rational, Register, Unit
 from lsrl.backends.emission import short
+from lsrl.backends.growth import Growth
 from lsrl.diagnostics import LsrlError
 from lsrl.types import Value
 
@@ -197,30 +198,10 @@ class _Bounds:
         """The number of tokens after which every growing sum is within its cap; None if none ever leaves it."""
         if not self.sums:
             return None
-        rows, limit, n = np.array(self.sums), np.array(self.caps), self.n
+        limit = np.array(self.caps)
         if self.largest > 2**50:
             limit *= 1 - 2.0**-40  # the bounds themselves are float64: room for their rounding
-        gap = np.maximum(start - step @ start, 0.0)
-        step = step.copy()
-        step[:n, n] += gap[:n]  # bounds never fall, so the first token that leaves is found by bisection
-
-        def fine(m: NDArray[np.float64]) -> bool:
-            return bool(np.isfinite(m).all() and (rows @ m <= limit).all())
-
-        if not fine(start):
-            return 0
-        powers = [step]
-        with np.errstate(over="ignore", invalid="ignore"):
-            while len(powers) < 60 and fine(powers[-1] @ start):
-                if np.array_equal(powers[-1] @ start, start):
-                    return None
-                powers.append(powers[-1] @ powers[-1])
-            at, m = 0, start
-            for k in reversed(range(len(powers))):
-                ahead = powers[k] @ m
-                if fine(ahead):
-                    at, m = at + 2**k, ahead
-        return at
+        return Growth(step, start).tokens_within(np.array(self.sums), limit)[0]
 
 
 def _known(unit: Unit) -> Fraction | None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from lsrl.backends.circuit import NEVER, Bit, Circuit, Gate, Layer, Unit
 from lsrl.backends.emission import Emission, Technology, unit_kinds
 from lsrl.backends.lower import bits_circuit
+from lsrl.backends.small_signal import SIGNAL, Gating, small_signal
 from lsrl.backends.target import DTYPES, Target
 from lsrl.backends.threshold_emission import (
     GateRows,
@@ -31,12 +32,16 @@ _R, _Z, _N = range(3)  # torch's order of the gates
 
 
 def bit_contents(kinds: tuple[str, ...], state: tuple[Tensor, ...]) -> Tensor:
-    """Bits of a state whose h is ±1."""
+    """Bits of a state whose h is ±1; numbers of one whose h are small signals."""
+    if "gated" in kinds:
+        return state[0].double() / SIGNAL[state[0].dtype]
     return (state[0] > 0).double()
 
 
 def bit_state(kinds: tuple[str, ...], contents: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """The state whose h is ±1 as these bits say."""
+    """The state whose h is ±1 as these bits say, or the small signals of these numbers."""
+    if "gated" in kinds:
+        return ((contents * SIGNAL[dtype]).to(dtype),)
     return ((2 * contents - 1).to(dtype),)
 
 
@@ -70,4 +75,5 @@ def _write(rows: GateRows, row: int, unit: Unit) -> None:
 
 TARGET = Target("gru", "torch.nn.GRU: automata, latches, bounded counters",
                 lambda graph, name, dtype: bits_circuit(graph, name, "a GRU's state stays in [−1, 1]"), emit,
-                TECHNOLOGY, holds=True, dtypes=DTYPES)
+                TECHNOLOGY, holds=True, dtypes=DTYPES,
+                approximate=small_signal(Gating("gru", (1, -1, 0), _N, TECHNOLOGY)))

@@ -49,9 +49,11 @@ def _typed(x: Fraction, t: Type) -> Value:
 class Holdings:
     """`held` is what every node so far is held by; reading it makes the units that are asked for."""
 
-    def __init__(self, wiring: Wiring, ranges: Mapping[Node, Range], names: Mapping[Node, str], mask: Fraction) -> None:
-        """mask: the size of gates over numbers without a bound, in units of their grid."""
-        self.wiring, self.ranges, self.names, self.mask = wiring, ranges, names, mask
+    def __init__(self, wiring: Wiring, ranges: Mapping[Node, Range], names: Mapping[Node, str], mask: Fraction,
+                 fine: bool = False) -> None:
+        """mask: the size of gates over numbers without a bound, in units of their grid. fine: reals without a grid
+        are held too, as they stand."""
+        self.wiring, self.ranges, self.names, self.mask, self.fine = wiring, ranges, names, mask, fine
         self.held: dict[Node, Held] = {}
         self._inputs: dict[InputScalar, Choice | Quantum] = {}
         self._choices: dict[Node, Choice] = {}
@@ -200,12 +202,19 @@ class Holdings:
         symbol = Symbol(name if element is None else f"{name}[{element}]", node.span)
         r = self.ranges[node]
         grid = node.type.grid if isinstance(node.type, Real) else Fraction(1)
+        fine = grid is None and self.fine
+        if fine:
+            grid = Fraction(1)
         if grid is None:
             raise NotHostedError(node, f"`{symbol.text}` is a real without a grid, and exact weights need one: "
                                        "declare real[lo..hi by g]")
         size = None if r.magnitude is None else r.magnitude / grid
-        form = self.wiring.column(Column(name, element, None, grid, size))
+        form = self.wiring.column(Column(name, element, None, grid, size, fine))
         return Quantum(self.wiring, symbol, 0, form.scale(grid), r.lo, r.hi, grid)
+
+    def is_fine(self, node: Node) -> bool:
+        """Whether a number has no grid, so that what is made of it is not whole."""
+        return self.fine and not isinstance(node, Const) and self.ranges[node].grid is None
 
     def _as_fold(self, node: Node) -> Fold:
         held = self.held[node]

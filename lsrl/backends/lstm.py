@@ -19,6 +19,7 @@ from torch import Tensor
 from lsrl.backends.certificate import PRECISION
 from lsrl.backends.circuit import NEVER, Bit, Circuit, Gate, Layer, Register, Unit
 from lsrl.backends.emission import Emission, Technology, short, unit_kinds
+from lsrl.backends.small_signal import SIGNAL, Gating, small_signal
 from lsrl.backends.threshold_emission import (
     SATURATION,
     GateRows,
@@ -30,7 +31,7 @@ from lsrl.backends.threshold_emission import (
 )
 from lsrl.diagnostics import LsrlError
 
-__all__ = ["SATURATION", "TECHNOLOGY", "emit", "levels"]
+__all__ = ["APPROXIMATE", "SATURATION", "TECHNOLOGY", "emit", "levels"]
 
 _I, _F, _G, _O = range(4)  # torch's order of the gates
 
@@ -38,16 +39,24 @@ _I, _F, _G, _O = range(4)  # torch's order of the gates
 def _contents(kinds: tuple[str, ...], state: tuple[Tensor, ...]) -> Tensor:
     registers = torch.tensor([k == "register" for k in kinds], device=state[0].device)
     h, c = state
+    if "gated" in kinds:
+        return h.double() / SIGNAL[h.dtype]
     return torch.where(registers, c.double().round(), (h > 0).double())
 
 
 def _state(kinds: tuple[str, ...], contents: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    if "gated" in kinds:
+        h = (contents * SIGNAL[dtype]).to(dtype)
+        return h, h.clone()
     registers = torch.tensor([k == "register" for k in kinds], device=contents.device)
     c = torch.where(registers, contents, 2 * contents - 1).to(dtype)
     return torch.tanh(c), c
 
 
 TECHNOLOGY = Technology(_contents, _state)
+
+
+APPROXIMATE = small_signal(Gating("lstm", (1, -1, 0, 1), _G, TECHNOLOGY))
 
 
 def levels(dtype: torch.dtype) -> Levels:

@@ -89,7 +89,8 @@ class CompiledModel(nn.Module):
         kinds = [tuple(map(str, k)) for k in description["unit_kinds"]]
         self.places = Places([placement_from_json(p, types) for p in description["placements"]],
                              self.stack, holders_of(self.stack, kinds, technology), kinds, types,
-                             [derived_from_json(d, types) for d in description["derived"]])
+                             [derived_from_json(d, types) for d in description["derived"]],
+                             whole=not self.certificate.epsilon)
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -255,7 +256,7 @@ def assemble(program: Graph, lowered: Graph, circuit: Circuit, emission: Emissio
     width = max(stack.widths[-1] if stack.widths else len(circuit.columns), 1)
     readout = nn.functional.pad(weight, (0, width - weight.shape[1])), bias
     certificate = _certificate(circuit, emission, target, name, stack, uniform, (*stack.parameters(), *readout),
-                               short(least_dtype or dtype))
+                               "" if emission.epsilon is not None else short(least_dtype or dtype))
     description: dict[str, Any] = {
         "format": FORMAT, "name": program.name, "target": target, "kind": emission.kind, "dtype": name,
         "text": "" if program.span is NOWHERE else program.span.source.text, "graph": text,
@@ -286,18 +287,29 @@ def _placed(circuit: Circuit) -> set[str]:
 def _certificate(circuit: Circuit, emission: Emission, target: str, dtype: str, stack: Stack, uniform: bool,
                  tensors: Sequence[Tensor], least_dtype: str) -> Certificate:
     return Certificate(
-        program=circuit.name, target=target, dtype=dtype, horizon=horizon_of(circuit, emission, _DTYPES[dtype]),
+        program=circuit.name, target=target, dtype=dtype,
+        horizon=horizon_of(circuit, emission, _DTYPES[dtype]) if emission.epsilon is None else emission.horizon,
         margin=emission.margin, tolerance=emission.tolerance, precision_bits=PRECISION[dtype],
         partial_sum=str(emission.partial_sum),
         ranges=tuple(RangeRow(q.name, "-inf" if q.lo is None else str(q.lo), "inf" if q.hi is None else str(q.hi),
-                              str(q.grid), str(q.growth) if q.growth else "") for q in circuit.quantities),
+                              str(q.grid) if q.grid else "none", str(q.growth) if q.growth else "")
+                     for q in circuit.quantities),
         cells=tuple(CellRow(c.states, c.kind, c.layer, c.width, c.baseline,
                             "" if c.span is NOWHERE else str(c.span), c.note) for c in circuit.cells),
         widths=tuple(map(len, circuit.layers)) if not uniform else stack.widths, baseline=circuit.baseline,
         parameters=sum(t.numel() for t in tensors), nonzero=sum(int(t.count_nonzero()) for t in tensors),
         uniform=uniform, least_dtype=least_dtype, saturation=emission.saturation, input_limit=emission.input_limit,
+        epsilon="" if emission.epsilon is None else str(emission.epsilon), errors=_errors(circuit, emission),
         notes=(*circuit.notes, *emission.notes),
         versions={"lsrl": _version(), "torch": torch.__version__, "python": platform.python_version()})
+
+
+def _errors(circuit: Circuit, emission: Emission) -> tuple[tuple[str, float], ...]:
+    """The largest bound of each output's scalars."""
+    rest = iter(emission.errors)
+    if emission.epsilon is None:
+        return ()
+    return tuple((o.name, max((next(rest) for _ in o.forms), default=0.0)) for o in circuit.outputs)
 
 
 def _version() -> str:

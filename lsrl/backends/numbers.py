@@ -131,6 +131,9 @@ class Maps(Picks):
                        common(x.grid, y.grid))
 
     def _compare(self, node: Compare) -> Choice:
+        if self.is_fine(node.a) or self.is_fine(node.b):
+            raise NotHostedError(node, "a real without a grid is compared, and next to the threshold a continuous "
+                                       "network cannot tell the sides apart")
         a, b = (node.b, node.a) if node.op in ("<", "<=") else (node.a, node.b)
         d = self._difference(node, a, b)  # b − a for < and <=
         g, one, zero = d.grid, Fraction(1), Fraction(0)
@@ -185,6 +188,7 @@ class Maps(Picks):
             layer = max(c_level, other.layer)
             form = other.at(layer) + self.bit(node.condition, layer).scale(d.form.bias)
             return self._result(node, layer, form, None, None, common(other.grid, Fraction(d.form.bias)))
+        self.require_bound(node, d)
         layer = max(gate_level, d.layer, other.layer)
         part = self.gated(d, self.bit(node.condition, layer), layer, self.symbol(node))
         lifted = self.bit(node.condition, layer + 1).scale(d.lo) if d.lo else constant(0)
@@ -217,6 +221,8 @@ class Maps(Picks):
         return Quantum(self.wiring, self.symbol(node), layer + 1, form, lo, hi, g)
 
     def _divide(self, node: FloorDiv) -> Quantum:
+        if self.is_fine(node.x):
+            raise NotHostedError(node, "a real without a grid is divided with a jump at each multiple of the divisor")
         x, d = self.quantum(node.x), Fraction(node.divisor)
         if x.lo is None or x.hi is None:
             raise NotHostedError(node, "a number without a bound is divided; ReLU layers divide within a range")
@@ -276,6 +282,7 @@ class Maps(Picks):
         by = (finite or small)[0] if (finite or small)[0] in small else small[0]
         x = b if by is a else a
         c, q = self.choice(by), self.quantum(x)
+        self.require_bound(node, q)
         layer = max(c.layer + (q.lo is None or q.hi is None), q.layer)
         parts = [constant(0)]
         for i, v in enumerate(c.domain):

@@ -80,6 +80,11 @@ class Picks(Holdings):
         down = self.wiring.relu(layer + 1, d.at(layer).scale(-1 / g) + shut, None, what, self.mask)
         return (up - down).scale(g)
 
+    def require_bound(self, node: Node, d: Quantum) -> None:
+        """That a gate over the number need not be as large as the dtype allows, where that would drown its digits."""
+        if self.fine and (d.lo is None or d.hi is None):
+            raise NotHostedError(node, "a number that has no bound is gated, beside reals without a grid")
+
     def _picked(self, node: Mux) -> Quantum | None:
         """A tree of conditionals on one index of few values as a sum of gated numbers, one layer deep however many."""
         index = index_of(node)
@@ -110,6 +115,8 @@ class Picks(Holdings):
 
         level: from it on `member(case, layer)` is a 0/1 form over the layer.
         """
+        for q, _ in cases:
+            self.require_bound(node, q)
         layer = max([level + any(q.lo is None or q.hi is None for q, _ in cases), *(q.layer for q, _ in cases)])
         lows = {q.lo or Fraction(0) for q, _ in cases}
         total, grid = [constant(lows.pop() if len(lows) == 1 else 0)], Fraction(0)

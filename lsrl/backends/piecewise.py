@@ -111,7 +111,15 @@ class Space:
 
     def is_bit(self, x: Expr) -> bool:
         return not x.ramps and self.lo(x.linear) in (0, 1) and self.hi(x.linear) in (0, 1) \
-            and self.grid(x.linear).denominator == 1
+            and not self.is_fine(x.linear) and self.grid(x.linear).denominator == 1
+
+    def is_fine(self, x: Linear) -> bool:
+        """Whether the values have no grid."""
+        return any(self.ranges[a].grid is None for a, _ in x.terms)
+
+    def step(self, x: Linear) -> Fraction:
+        """In what a unit counts the values: their grid, or 1 if they have none."""
+        return Fraction(1) if self.is_fine(x) else self.grid(x)
 
     # Linear operations
 

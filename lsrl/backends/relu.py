@@ -20,6 +20,8 @@ from lsrl.backends.cell_expressions import PiecewiseCell, piecewise
 from lsrl.backends.certificate import PRECISION
 from lsrl.backends.circuit import CellReport, Circuit, Form, Number, Output, Placement, Quantity
 from lsrl.backends.cubes import TooLargeError
+from lsrl.backends.emission import Emission
+from lsrl.backends.error_bound import Accuracy, ErrorBound, bound_errors
 from lsrl.backends.lower import bits_circuit
 from lsrl.backends.machines import build as build_machine
 from lsrl.backends.machines import machine
@@ -27,7 +29,7 @@ from lsrl.backends.numbers import Maps
 from lsrl.backends.piecewise import TooDeepError
 from lsrl.backends.recurrences import build, delay
 from lsrl.backends.refusal import RefusalError, refuse, refuse_numeric
-from lsrl.backends.rnn_relu import single_units
+from lsrl.backends.rnn_relu import emit, single_units
 from lsrl.backends.symbolic import NotHostedError
 from lsrl.backends.whole import whole_weights
 from lsrl.backends.wiring import Quantum, Wiring, pruned
@@ -35,7 +37,7 @@ from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Const, Index, Input, Node, Pack, Read, operands
 from lsrl.types import Bool, Int, Symbols, Vector, is_scalar, size
 
-__all__ = ["NumberLowering", "refusal_code", "relu_circuit"]
+__all__ = ["NumberLowering", "output_scalars", "refusal_code", "relu_circuit", "relu_nearly"]
 
 _FEW_STATES, _FEW_INPUTS = 16, 256
 _MOST_VALUES = 40
@@ -70,14 +72,25 @@ def relu_circuit(graph: Graph, target: str, dtype: torch.dtype) -> Circuit:
                key=lambda c: (_above_baseline(c), c.width, len(c.layers)))
 
 
-def _numbers_circuit(graph: Graph, target: str, dtype: torch.dtype) -> Circuit:
+def _numbers_circuit(graph: Graph, target: str, dtype: torch.dtype, fine: bool = False) -> Circuit:
     try:
-        return NumberLowering(graph, dtype).circuit()
+        return NumberLowering(graph, dtype, fine).circuit()
     except NotHostedError as error:
         raise refuse(graph, target, refusal_code(error.reason), error.node, error.reason) from None
     except TooLargeError:
         reason = "its finite part has too many cases"
         raise refuse(graph, target, "L406", graph.outputs[0][1], reason) from None
+
+
+def relu_nearly(graph: Graph, target: str, dtype: torch.dtype, epsilon: Fraction,
+                limit: int) -> tuple[Circuit, Emission, ErrorBound]:
+    """As `approximate.Approximate` has it: the circuit with numbers that are not whole, and a bound of the error."""
+    numeric = refuse_numeric(graph, target)
+    if numeric is not None:
+        raise numeric
+    circuit = single_units(_numbers_circuit(graph, target, dtype, fine=True))
+    bound = bound_errors(circuit, dtype, epsilon, limit, Accuracy())
+    return circuit, replace(emit(circuit, dtype, bound, limit), epsilon=epsilon, errors=bound.errors), bound
 
 
 def _above_baseline(circuit: Circuit) -> bool:
@@ -104,14 +117,15 @@ def refusal_code(reason: str) -> str:
 class NumberLowering:
     """Lowers a graph from its outputs back to its inputs, node by node; see the module."""
 
-    def __init__(self, graph: Graph, dtype: torch.dtype) -> None:
+    def __init__(self, graph: Graph, dtype: torch.dtype, fine: bool = False) -> None:
+        """fine: reals without a grid are held too, so that the circuit's numbers are not whole."""
         self.graph = graph
         self.ranges = analyse(graph)
         names: dict[Node, str] = {n: name for name, n in reversed(graph.names)}
         names.update({s.next: s.name for s in graph.states})
         self.wiring = Wiring()
         bits = PRECISION[str(dtype).removeprefix("torch.")]
-        self.maps = Maps(self.wiring, self.ranges, names, Fraction(2 ** (bits - 1) - 2 ** (bits - 5)))
+        self.maps = Maps(self.wiring, self.ranges, names, Fraction(2 ** (bits - 1) - 2 ** (bits - 5)), fine)
         self.cell: dict[Node, Cell] = {}
         for cell in find_cells(graph, self.ranges):
             for node in (*cell.reads, *(cell.inside if cell.feedback else ())):
@@ -123,7 +137,7 @@ class NumberLowering:
         self.quantities: list[Quantity] = []
 
     def circuit(self) -> Circuit:
-        scalars = [(name, node.type, _scalars(node, self.ranges)) for name, node in self.graph.outputs]
+        scalars = [(name, node.type, output_scalars(node, self.ranges)) for name, node in self.graph.outputs]
         for _, _, nodes in scalars:
             for node in nodes:
                 self.hold(node)
@@ -204,7 +218,7 @@ class NumberLowering:
         numbers: PiecewiseCell | None = None
         reasons: list[NotHostedError] = []
         try:
-            numbers = piecewise(cell, self.ranges, self.maps.mask)
+            numbers = piecewise(cell, self.ranges, None if self.maps.fine else self.maps.mask)
         except TooDeepError as error:
             reasons.append(NotHostedError(cell.nexts[0], f"{cell.kind} feedback: {error}"))
         for counting in (False, True):
@@ -232,7 +246,8 @@ class NumberLowering:
         for s in cell.members:
             r = self.ranges[s.next]
             if not isinstance(s.type, Bool | Symbols):
-                self.quantities.append(Quantity(s.name, r.lo, r.hi, r.grid or 1))
+                none = 0 if self.maps.fine and r.grid is None else 1
+                self.quantities.append(Quantity(s.name, r.lo, r.hi, r.grid or none))
 
     def _delay(self, cell: Cell) -> None:
         for s in cell.members:
@@ -264,7 +279,7 @@ def _is_input(node: Node) -> bool:
     return isinstance(node, Input)
 
 
-def _scalars(node: Node, ranges: dict[Node, Range]) -> list[Node]:
+def output_scalars(node: Node, ranges: dict[Node, Range]) -> list[Node]:
     """The scalars of an output, row-major; those of a whole input get the range of the input."""
     out: list[Node] = []
     stack = [node]

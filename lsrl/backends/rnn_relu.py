@@ -7,7 +7,7 @@ exact up to the horizon, so batch size, threads and device cannot change a resul
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -17,7 +17,8 @@ from torch import Tensor
 from lsrl.backends.certificate import PRECISION
 from lsrl.backends.circuit import NEVER, Bit, Circuit, Count, Form, Number, Placement, Rational, Unit
 from lsrl.backends.emission import Emission, Technology, output_grids, short, unit_kinds
-from lsrl.backends.exactness import require_exactness
+from lsrl.backends.error_bound import ErrorBound
+from lsrl.backends.exactness import Exactness, require_exactness
 from lsrl.backends.layers import LayerWeights
 
 __all__ = ["TECHNOLOGY", "emit", "input_limit", "single_units"]
@@ -39,43 +40,49 @@ def input_limit(dtype: torch.dtype) -> int:
     return 1 << PRECISION[short(dtype)] // 2
 
 
-def emit(circuit: Circuit, dtype: torch.dtype) -> Emission:
+def emit(circuit: Circuit, dtype: torch.dtype, near: ErrorBound | None = None, limit: int = 0) -> Emission:
     """The parameters of a circuit of bits and numbers with whole weights, each unit one ReLU (see `single_units`).
 
+    near: the bound of the errors, of a circuit whose numbers are not whole; limit: the size of inputs it is for.
     Raises LsrlError (L407) if a bounded sum is larger than the dtype holds exactly.
     """
     if any(isinstance(u, Bit) and not u.at_most_one for layer in circuit.layers for u in layer):
         raise ValueError("a threshold whose sum may exceed 1 takes two units: see single_units")
-    limit = input_limit(dtype)
-    exact = require_exactness(circuit, dtype, limit)
-    layers = tuple(_weights(circuit, k, dtype) for k in range(len(circuit.layers)))
-    grids = output_grids(circuit.outputs)
-    forms = [f.scale(1 / g) for f, g in zip((f for o in circuit.outputs for f in o.forms), grids, strict=True)]
+    limit = limit or input_limit(dtype)
+    exact = require_exactness(circuit, dtype, limit) if near is None else Exactness(
+        near.horizon, Fraction(0), (None,) * len(circuit.layers), None)
+    layers = tuple(_weights(circuit, k, dtype, near is None) for k in range(len(circuit.layers)))
+    grids = output_grids(circuit.outputs, () if near is None else near.errors)
+    every = (f for o in circuit.outputs for f in o.forms)
+    forms = [f.scale(1 / (g or Fraction(1))) for f, g in zip(every, grids, strict=True)]
     width = len(circuit.layers[-1]) if circuit.layers else len(circuit.columns)
-    readout = (_matrix(forms, width, dtype), torch.tensor([_whole(f.bias) for f in forms], dtype=dtype))
-    unbounded = any(c.values is None and c.hi is None for c in circuit.columns)
+    number = _whole if near is None else float
+    readout = (_matrix(forms, width, dtype, number), torch.tensor([number(f.bias) for f in forms], dtype=dtype))
+    unbounded = any(c.values is None and (c.hi is None or (c.fine and near is not None)) for c in circuit.columns)
     return Emission("rnn_relu", layers, tuple(map(unit_kinds, circuit.layers)), readout, grids, 0.0, TECHNOLOGY, 0.5,
                     (), exact.horizon, exact.partial_sum, exact.limits, limit if unbounded else None,
-                    "none: whole numbers, and sums of them that a float holds exactly")
+                    "none: whole numbers, and sums of them that a float holds exactly" if near is None else "none")
 
 
-def _weights(circuit: Circuit, layer: int, dtype: torch.dtype) -> LayerWeights:
+def _weights(circuit: Circuit, layer: int, dtype: torch.dtype, whole: bool) -> LayerWeights:
     units = circuit.layers[layer]
     below = len(circuit.layers[layer - 1]) if layer else len(circuit.columns)
     parts = [(u.below, u.own) for u in units
              if isinstance(u, Bit | Number) and not (isinstance(u, Bit) and u.hold != NEVER)]
     if len(parts) < len(units):
         raise ValueError("a ReLU layer has bits and numbers only")
-    bias = torch.tensor([_whole(b.bias + o.bias) for b, o in parts], dtype=dtype)
-    return LayerWeights(_matrix([b for b, _ in parts], below, dtype), _matrix([o for _, o in parts], len(units), dtype),
-                        bias, torch.zeros_like(bias), (torch.tensor([_whole(u.start) for u in units], dtype=dtype),))
+    number = _whole if whole else float
+    bias = torch.tensor([number(b.bias + o.bias) for b, o in parts], dtype=dtype)
+    return LayerWeights(_matrix([b for b, _ in parts], below, dtype, number),
+                        _matrix([o for _, o in parts], len(units), dtype, number), bias, torch.zeros_like(bias),
+                        (torch.tensor([number(u.start) for u in units], dtype=dtype),))
 
 
-def _matrix(forms: Sequence[Form], width: int, dtype: torch.dtype) -> Tensor:
+def _matrix(forms: Sequence[Form], width: int, dtype: torch.dtype, number: Callable[[Rational], float]) -> Tensor:
     out = torch.zeros(len(forms), width, dtype=dtype)
     for row, form in enumerate(forms):
         for w, i in form.terms:
-            out[row, i] = _whole(w)
+            out[row, i] = number(w)
     return out
 
 

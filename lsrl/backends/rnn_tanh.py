@@ -12,6 +12,7 @@ from lsrl.backends.circuit import NEVER, Bit, Circuit, Gate, Unit
 from lsrl.backends.emission import Emission, Technology, unit_kinds
 from lsrl.backends.gru import bit_contents, bit_start, bit_state
 from lsrl.backends.lower import bits_circuit
+from lsrl.backends.small_signal import Gating, small_signal
 from lsrl.backends.target import DTYPES, Target
 from lsrl.backends.threshold_emission import (
     GateRows,
@@ -46,4 +47,5 @@ def _write(rows: GateRows, row: int, unit: Unit) -> None:
 
 TARGET = Target("rnn_tanh", "torch.nn.RNN(nonlinearity='tanh'): automata, latches, bounded counters",
                 lambda graph, name, dtype: bits_circuit(graph, name, "the state of a tanh layer stays in [−1, 1]"),
-                emit, TECHNOLOGY, dtypes=DTYPES)
+                emit, TECHNOLOGY, dtypes=DTYPES,
+                approximate=small_signal(Gating("rnn_tanh", (0,), 0, TECHNOLOGY)))

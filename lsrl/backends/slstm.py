@@ -23,6 +23,7 @@ from lsrl.backends.circuit import Layer as Units
 from lsrl.backends.emission import Emission, unit_kinds
 from lsrl.backends.layers import Layer, LayerWeights, State
 from lsrl.backends.lower import bits_circuit
+from lsrl.backends.small_signal import SIGNAL, Gating, small_signal
 from lsrl.backends.target import DTYPES, Target
 from lsrl.backends.threshold_emission import (
     GateRows,
@@ -42,13 +43,14 @@ class SLSTM(Layer):
     """See the module. Parameters: weight (4 · width, inputs), recurrent (4, heads, width/heads, width/heads), bias."""
 
     def __init__(self, inputs: int, width: int, dtype: torch.dtype, heads: int = 1,
-                 exponential_forget: bool = False) -> None:
-        """Raises ValueError if the heads do not divide the width."""
+                 exponential_forget: bool = False, signals: bool = False) -> None:
+        """signals: units hold numbers as small signals, not bits. Raises ValueError if the heads do not divide the
+        width."""
         super().__init__()
         if heads < 1 or width % heads:
             raise ValueError(f"{heads} heads do not divide {width} units")
         self.inputs, self.width, self.heads = inputs, width, heads
-        self.exponential_forget = bool(exponential_forget)
+        self.exponential_forget, self.signals = bool(exponential_forget), bool(signals)
         self.tensors = tuple((name, width) for name in "hcnm")
         block = width // heads
         self.weight = nn.Parameter(torch.zeros(4 * width, inputs, dtype=dtype))
@@ -57,7 +59,7 @@ class SLSTM(Layer):
 
     def config(self) -> dict[str, Any]:
         return {"inputs": self.inputs, "width": self.width, "heads": self.heads,
-                "exponential_forget": self.exponential_forget}
+                "exponential_forget": self.exponential_forget, "signals": self.signals}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         shown: list[Tensor] = []
@@ -84,10 +86,13 @@ class SLSTM(Layer):
         return torch.sigmoid(o) * (c / n), c, n, after
 
     def contents(self, state: State) -> Tensor:
+        if self.signals:
+            return state[0].double() / SIGNAL[state[0].dtype]
         return (state[0] > 0).double()
 
     def state_of(self, contents: Tensor) -> State:
-        h = (2 * contents - 1).to(self.bias.dtype)
+        dtype = self.bias.dtype
+        h = (contents * SIGNAL[dtype] if self.signals else 2 * contents - 1).to(dtype)
         return h, h.clone(), torch.ones_like(h), torch.zeros_like(h)
 
     def element(self, unit: int) -> tuple[int, int] | None:
@@ -121,8 +126,8 @@ def _write(rows: GateRows, row: int, unit: Unit) -> None:
     rows.drive(_F, row, unit.hold, rows.sigmoid + largest)
 
 
-def _layer(w: LayerWeights, dtype: torch.dtype) -> SLSTM:
-    layer = SLSTM(w.inputs, w.width, dtype)
+def _layer(w: LayerWeights, dtype: torch.dtype, signals: bool = False) -> SLSTM:
+    layer = SLSTM(w.inputs, w.width, dtype, signals=signals)
     with torch.no_grad():
         layer.weight.copy_(w.w_in)
         layer.recurrent.copy_(w.w_own.reshape(4, 1, w.width, w.width))
@@ -132,4 +137,5 @@ def _layer(w: LayerWeights, dtype: torch.dtype) -> SLSTM:
 
 TARGET = Target("slstm", "sLSTM (Beck et al. 2024): automata, latches, bounded counters",
                 lambda graph, name, dtype: bits_circuit(graph, name, "an sLSTM shows c / n, which stays in [−1, 1]"),
-                emit, layer=SLSTM, holds=True, dtypes=DTYPES)
+                emit, layer=SLSTM, holds=True, dtypes=DTYPES, approximate=small_signal(
+                    Gating("slstm", (0, -1, 0, 1), _Z, layer=lambda w, dtype: _layer(w, dtype, signals=True))))

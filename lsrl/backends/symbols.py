@@ -33,7 +33,9 @@ class Places:
 
     def __init__(self, placements: Sequence[Placement], stack: Stack, holders: Sequence[Holder],
                  kinds: Sequence[tuple[str, ...]], types: Mapping[str, Type],
-                 derived: Sequence[Derived] = ()) -> None:
+                 derived: Sequence[Derived] = (), whole: bool = True) -> None:
+        """whole: contents are whole numbers, as those of an exact model are."""
+        self._whole = whole
         self.placements = tuple(placements)
         self._derived = {d.state: d for d in derived}
         self.kinds = tuple(kinds)
@@ -115,7 +117,7 @@ class Places:
                 row = p.encode(dict(values), [_exact(x) for x in contents[i].tolist()])
             except ValueError as error:
                 raise LsrlError.of("L408", f"the model has no state with this value of `{name}`: {error}") from None
-            if any(Fraction(x).denominator != 1 or (x < 0 and kind in ("number", "lag"))
+            if any((self._whole and Fraction(x).denominator != 1) or (x < 0 and kind in ("number", "lag"))
                    for x, kind in zip(row, self.kinds[p.layer - 1], strict=True)):
                 raise LsrlError.of("L408", f"the model has no state with this value of `{name}`: it is never reached")
             new[i] = torch.tensor([float(x) for x in row], dtype=torch.float64)

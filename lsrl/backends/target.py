@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from lsrl.backends.approximate import Approximate
 from lsrl.backends.circuit import Circuit
 from lsrl.backends.emission import Emitter, Technology
 from lsrl.backends.layers import Layer
@@ -23,7 +24,8 @@ class Target:
 
     technology: how torch's layers hold contents. layer: where there is none, what makes the target's own layers from
     their sizes. holds: its module has a gate that keeps its state, so that `Bit.hold` may be used.
-    dtypes: those in which its layers are known to be exact, least first.
+    dtypes: those in which its layers are known to be exact, least first. approximate: hosts programs that are not
+    exact in it, with a bound of the error; None if it cannot.
     """
 
     name: str
@@ -34,3 +36,4 @@ class Target:
     layer: Callable[..., Layer] | None = None
     holds: bool = False
     dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.float64)
+    approximate: Approximate | None = None

@@ -341,7 +341,8 @@ def _below(unit: Unit) -> set[int]:
     """What a unit reads of the layer below."""
     if isinstance(unit, Register):
         raise ValueError("a ReLU circuit has no registers")
-    forms = [*(keep for keep, _ in unit.keeps), unit.add, unit.flip] if isinstance(unit, Gated) else [unit.below]
+    forms = [*(keep for keep, _ in unit.keeps), unit.add, unit.flip, *(unit.split or ())] \
+        if isinstance(unit, Gated) else [unit.below]
     return {i for f in forms for _, i in f.terms}
 
 
@@ -360,7 +361,8 @@ def _renamed(unit: Unit, below: Mapping[int, int], own: Mapping[int, int]) -> Un
     assert not isinstance(unit, Register)
     if isinstance(unit, Gated):
         keeps = tuple((_form(keep, below), own[i]) for keep, i in unit.keeps)
-        return replace(unit, keeps=keeps, add=_form(unit.add, below), flip=_form(unit.flip, below))
+        split = None if unit.split is None else (_form(unit.split[0], below), _form(unit.split[1], below))
+        return replace(unit, keeps=keeps, add=_form(unit.add, below), flip=_form(unit.flip, below), split=split)
     if isinstance(unit, Lag):
         return replace(unit, below=_form(unit.below, below))
     return replace(unit, below=_form(unit.below, below), own=_form(unit.own, own))

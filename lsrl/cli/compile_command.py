@@ -9,13 +9,14 @@ import argparse
 import time
 from pathlib import Path
 
-from lsrl.cli.options import DTYPES, add_program, load_program
+from lsrl.cli.options import DTYPES, add_approximation, add_program, load_program
 from lsrl.diagnostics import LsrlError
 
 EXAMPLES = """examples:
   lsrl compile balanced.lsrl --target lstm
   lsrl compile balanced.lsrl --target rnn_relu -o balanced.safetensors --dtype float64
   lsrl compile majority.lsrl --target lstm --uniform    one torch.nn.LSTM with several layers
+  lsrl compile exponential_average.lsrl --target gru --approx 0.01    within 0.01, and for how many tokens
 """
 
 
@@ -26,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", metavar="PATH",
                         help="where to save; FILE's name with .TARGET.safetensors if not given")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the weights (float32)")
+    add_approximation(parser)
     parser.add_argument("--uniform", action="store_true", help="pad all layers to one width, as a single torch module")
 
 
@@ -37,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
     if path.is_dir():
         raise LsrlError.of("L611", f"{path} is a folder", help="name a file with -o")
     began = time.monotonic()
-    model = program.compile(options.target, dtype=getattr(torch, options.dtype), uniform=options.uniform)
+    model = program.compile(options.target, dtype=getattr(torch, options.dtype), uniform=options.uniform,
+                            approx=options.approx, horizon=options.horizon)
     seconds = time.monotonic() - began
     model.save(path)
     print(model.certificate.table())

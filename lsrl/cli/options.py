@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lsrl.diagnostics import LsrlError, did_you_mean
@@ -11,7 +12,7 @@ from lsrl.diagnostics import LsrlError, did_you_mean
 if TYPE_CHECKING:
     from lsrl.program import Program
 
-__all__ = ["DTYPES", "Parser", "add_program", "load_program", "parse_sizes"]
+__all__ = ["DTYPES", "Parser", "add_approximation", "add_program", "load_program", "parse_sizes"]
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")  # of weights
 
@@ -49,6 +50,31 @@ def add_program(parser: argparse.ArgumentParser, file_help: str = "a program, in
     parser.add_argument("-p", "--program", metavar="NAME", help="which program of the file, if it has several")
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[],
                         help="a size or type of a generic program, such as n=64; may be given again")
+
+
+def add_approximation(parser: argparse.ArgumentParser) -> None:
+    """--approx and --horizon."""
+    parser.add_argument("--approx", metavar="EPS", type=_error,
+                        help="where a target cannot host the program exactly, let outputs be off by at most EPS")
+    parser.add_argument("--horizon", metavar="N", type=_tokens,
+                        help="refuse a model that is not exact, or within EPS, for N tokens")
+
+
+def _error(text: str) -> Fraction:
+    try:
+        value = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        value = Fraction(0)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _tokens(text: str) -> int:
+    value = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
+    return value
 
 
 def parse_sizes(given: list[str]) -> dict[str, int | str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from lsrl.cli.options import load_program, parse_sizes
+from lsrl.cli.options import add_approximation, load_program, parse_sizes
 
 if TYPE_CHECKING:
     from lsrl.backends.model import CompiledModel
@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-p", "--program", metavar="NAME", help="which program of the file, if it has several")
     parser.add_argument("--verify", action="store_true", help="verify the model of every target that hosts it")
     parser.add_argument("--seconds", metavar="N", type=float, default=60.0, help="time for each verdict (60)")
+    add_approximation(parser)
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="a size, such as n=64")
 
 
@@ -41,5 +42,5 @@ def run(options: argparse.Namespace) -> int:
 
         return verify(graph, model, seconds=options.seconds).headline
 
-    print(render_targets(graph, judge if options.verify else None))
+    print(render_targets(graph, judge if options.verify else None, options.approx, options.horizon))
     return 0

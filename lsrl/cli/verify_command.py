@@ -4,6 +4,7 @@ With --target the program is compiled first; with --model a saved one is loaded;
 compared; with none of them the program's own asserts and ranges are proved.
 
 PROVED: on every input of every length. EXHAUSTED to length N: on every input of up to N tokens. TESTED n: on n inputs.
+APPROXIMATE to EPS: within the bound of the model's certificate, on inputs at the ends of its ranges too.
 REFUTED: a counterexample is printed, with both traces side by side, and the exit status is 1.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from lsrl.cli.options import DTYPES, add_program, load_program
+from lsrl.cli.options import DTYPES, add_approximation, add_program, load_program
 from lsrl.cli.progress import Progress
 
 EXAMPLES = """examples:
@@ -30,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--model", metavar="PATH", help="a saved model")
     what.add_argument("--against", metavar="FILE", help="another program")
     parser.add_argument("--against-program", metavar="NAME", help="which program of that file")
+    add_approximation(parser)
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="with --target (float32)")
     parser.add_argument("--length", type=_positive, metavar="N", help="search inputs of up to N tokens")
     parser.add_argument("--states", type=_positive, metavar="N", default=1_000_000,
@@ -64,7 +66,8 @@ def run(options: argparse.Namespace) -> int:
     if options.target is not None:
         import torch
 
-        model = program.compile(options.target, dtype=getattr(torch, options.dtype))
+        model = program.compile(options.target, dtype=getattr(torch, options.dtype), approx=options.approx,
+                                horizon=options.horizon)
     elif options.model is not None:
         from lsrl.program import load_model
 

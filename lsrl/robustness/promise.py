@@ -41,6 +41,8 @@ def promise(model: CompiledModel, relative: bool = False, tokens: int = 64) -> P
     from lsrl.robustness import relu, saturating
 
     analyses: dict[str, Analysis] = {**saturating.PROMISES, "rnn_relu": relu.relu_promise}
+    if model.certificate.epsilon:
+        return "no analysis of models with an error: their numbers are not whole"
     kind = str(model.description["kind"])
     if kind not in analyses:
         return f"no analysis of `{kind}` layers"

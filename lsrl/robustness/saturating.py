@@ -1,4 +1,4 @@
-"""Layers of saturated gates: torch.nn.LSTM, GRU and RNN (tanh) as the targets `lstm`, `gru` and `rnn_tanh` drive them.
+"""Layers of saturated gates: torch.nn.LSTM, GRU, RNN (tanh) and sLSTM as the targets of these names drive them.
 
 Every gate's argument is so far from zero that sigmoid and tanh give exactly 0, 1 or ±1 in floats. While noise moves
 no argument so far that this ends, the hidden states are those of the undisturbed model bit for bit, at every length:
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lsrl.backends.model import CompiledModel
+from lsrl.backends.slstm import SLSTM
 from lsrl.backends.threshold_emission import SATURATION
 from lsrl.robustness.columns import Matrix, reads
 from lsrl.robustness.noise import scales
@@ -40,6 +41,7 @@ class _Kind:
 
 
 _KINDS = {"lstm": _Kind(("input gate", "forget gate", "cell", "output gate"), 2, math.tanh(1.0)),
+          "slstm": _Kind(("input gate", "forget gate", "cell", "output gate"), 2, 1.0),
           "gru": _Kind(("reset gate", "update gate", "candidate"), 2, 1.0), "rnn_tanh": _Kind(("sum",), 0, 1.0)}
 
 
@@ -60,6 +62,8 @@ def saturating_promise(model: CompiledModel, relative: bool, tokens: int) -> Pro
     """The noise below which all gates stay saturated and the read-out rounds to the same numbers."""
     if model.stack.dtype not in EXACT:
         return f"no analysis of saturation in {model.stack.dtype}"
+    if any(isinstance(layer, SLSTM) and bool(_rows(layer, 0).any()) for layer in model.layers):
+        return "exponential gates that depend on the input scale what they admit"
     best = Promise(math.inf, None, "nothing: no weight is read")
     for slack in gate_slacks(model, relative):
         with np.errstate(divide="ignore"):
@@ -78,15 +82,20 @@ def gate_slacks(model: CompiledModel, relative: bool) -> list[Slack]:
     for layer, width in enumerate(stack.widths):
         at, suffix = (0, layer) if stack.uniform else (layer, 0)
         module = stack.layers[at]
-        assert isinstance(module, nn.RNNBase)
+        rows = len(kind.gates) * width
 
-        def pair(name: str, at: int = at, suffix: int = suffix, module: nn.RNNBase = module) -> tuple[Matrix, Matrix]:
-            full = f"{name}_l{suffix}"
-            return _array(getattr(module, full)), _array(sizes[f"stack.layers.{at}.{full}"])
+        def pair(full: str, at: int = at, module: nn.Module = module, rows: int = rows) -> tuple[Matrix, Matrix]:
+            return tuple(_array(t).reshape(rows, -1)  # type: ignore[return-value]
+                         for t in (getattr(module, full), sizes[f"stack.layers.{at}.{full}"]))
 
         own = _signals(model, layer, width, kind.bit)
-        parts = [_read(model, below, *pair("weight_ih")), _read_signals(own, *pair("weight_hh"))]
-        parts += [(s, s**2, abs(b)) for b, s in (pair("bias_ih"), pair("bias_hh"))]
+        if isinstance(module, SLSTM):
+            weights, biases = ("weight", "recurrent"), ["bias"]
+        else:
+            weights = f"weight_ih_l{suffix}", f"weight_hh_l{suffix}"
+            biases = [f"bias_ih_l{suffix}", f"bias_hh_l{suffix}"]
+        parts = [_read(model, below, *pair(weights[0])), _read_signals(own, *pair(weights[1]))]
+        parts += [(s[:, 0], s[:, 0] ** 2, abs(b[:, 0])) for b, s in map(pair, biases)]
         reach, square, weight = (sum(p[i] for p in parts) for i in range(3))
         assert isinstance(reach, np.ndarray) and isinstance(square, np.ndarray) and isinstance(weight, np.ndarray)
         strong = SATURATION[stack.dtype]
@@ -106,6 +115,12 @@ def gate_slacks(model: CompiledModel, relative: bool) -> list[Slack]:
     out.append(Slack(np.full(len(bias), 0.5 - model.certificate.tolerance), reach + bias, np.sqrt(square + bias**2),
                      names))
     return out
+
+
+def _rows(layer: SLSTM, gate: int) -> Tensor:
+    """All weights that one of the gates reads with."""
+    rows = slice(gate * layer.width, (gate + 1) * layer.width)
+    return torch.cat([layer.weight[rows].flatten(), layer.recurrent[gate].flatten(), layer.bias[rows]])
 
 
 def _signals(model: CompiledModel, layer: int, width: int, bit: float) -> Matrix:

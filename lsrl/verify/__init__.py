@@ -20,6 +20,7 @@ from lsrl.diagnostics import Diagnostic, LsrlError
 from lsrl.ir.graph import Graph
 from lsrl.types import Type, Vector, is_finite, size, values
 from lsrl.verify.machines import BATCH, Letters, Machine, ModelMachine, Outputs, ProgramMachine, SequenceMachine
+from lsrl.verify.nearly import verify_nearly
 from lsrl.verify.search import Found, Limits, search
 from lsrl.verify.testing import failing, run_model, run_program, shrink, test_inputs
 from lsrl.verify.verdict import Counterexample, Verdict
@@ -39,7 +40,8 @@ def verify(graph: Graph, model: Any = None, *, against: Graph | None = None, len
     model: a `CompiledModel`, or any torch module with `step(inputs, state)` and `initial_state(batch)`, or one whose
     `forward` takes (B, T) inputs (a tensor, or a dict of them by name) and gives as many outputs.
     length, states, seconds: limits of the search; where a state is unbounded, length is 64 unless given.
-    A compiled model is asked for no more tokens than its certificate's horizon.
+    A compiled model is asked for no more tokens than its certificate's horizon; one with an error is tested against
+    its certificate's bounds.
     tests: number of random inputs where the inputs have no end. progress: called with (depth, joint states).
     Raises LsrlError (L502) if the two sides have different inputs or outputs, (L503) for numeric programs against
     a model: their floats are compared by a bound, not by a proof.
@@ -54,6 +56,10 @@ def verify(graph: Graph, model: Any = None, *, against: Graph | None = None, len
                                    help="exact weights and proofs are for programs without transcendental functions"))
     claim = _claim(graph, model, against)
     covers = {} if model is None else _covers(model)
+    certificate = getattr(model, "certificate", None)
+    if certificate is not None and certificate.epsilon:
+        near = verify_nearly(graph, model, certificate, claim, covers, length, tests, seed)
+        return _timed(near, began, model, graph, seed)
     letters = letters_of(graph)
     if letters is not None:
         programs = [graph] if against is None else [graph, against]

@@ -16,10 +16,11 @@ from lsrl.python_step import CompiledStep, compile_step
 from lsrl.types import Bool, Int, Real, Symbols, Type, Value, Vector
 from lsrl.verify.machines import as_tensor, split_outputs
 
-__all__ = ["Failure", "Row", "failing", "random_inputs", "run_model", "run_program", "shrink", "test_inputs"]
+__all__ = ["Failure", "Row", "draw", "failing", "random_inputs", "run_model", "run_program", "shrink", "test_inputs"]
 
 Row = Mapping[str, Value]
 _TRIES = 64  # draws for a token that an `assume` allows
+_PARTS = 960  # of a range of reals without a grid: most of its values are no binary fractions
 _FAR = 100  # unbounded numbers are drawn up to this size, and at its powers of two
 
 
@@ -45,6 +46,9 @@ def draw(t: Type, rng: np.random.Generator) -> Value:
             low = -_FAR if lo is None and hi is None else lo if lo is not None else (hi or 0) - 2 * _FAR
             high = _FAR if lo is None and hi is None else hi if hi is not None else (lo or 0) + 2 * _FAR
             return int(rng.choice([low, high, min(max(0, low), high)])) if edge else int(rng.integers(low, high + 1))
+        case Real(lo=Fraction() as lo, hi=Fraction() as hi, grid=None):
+            k = int(rng.choice([0, _PARTS])) if edge else int(rng.integers(_PARTS + 1))
+            return lo + (hi - lo) * k / _PARTS
         case Real(lo=lo, hi=hi, grid=grid):
             g = grid or Fraction(1, 64)
             least = -_FAR * 64 if lo is None else math.ceil(lo / g)

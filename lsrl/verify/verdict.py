@@ -87,11 +87,13 @@ def _tokens(n: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One of PROVED, EXHAUSTED, TESTED and REFUTED, with what it covers.
+    """One of PROVED, EXHAUSTED, TESTED, APPROXIMATE and REFUTED, with what it covers.
 
     claim: what the verdict is about, "`p` and its lstm model are equal".
     length: for EXHAUSTED, all inputs up to this many tokens were covered. tests: for TESTED, the number of inputs.
     joint_states, transitions: how much was searched. covers: dtype, device, versions, batch, hash of the module.
+    For APPROXIMATE: length: the tokens for which the bound of the error holds, None for any number; epsilon: the error
+    that was allowed; bound: of the certificate; seen: the largest error on the tests' inputs.
     stopped: why a search ended before it closed. accuracy: share of random tokens answered right, where measured.
     """
 
@@ -106,6 +108,9 @@ class Verdict:
     stopped: str = ""
     accuracy: float | None = None
     seconds: float = 0.0
+    epsilon: float = 0.0
+    bound: float = 0.0
+    seen: float = 0.0
 
     @property
     def ok(self) -> bool:
@@ -119,12 +124,16 @@ class Verdict:
 
     @property
     def headline(self) -> str:
-        """The verdict in one phrase: `PROVED`, `EXHAUSTED to length 64`, `TESTED 4096`, `REFUTED`."""
+        """The verdict in one phrase: `PROVED`, `EXHAUSTED to length 64`, `TESTED 4096`, `REFUTED`, or `APPROXIMATE to
+        0.01 up to horizon 246`."""
         match self.kind:
             case "EXHAUSTED":
                 return f"EXHAUSTED to length {self.length}"
             case "TESTED":
                 return f"TESTED {self.tests}"
+            case "APPROXIMATE":
+                up_to = "" if self.length is None else f" up to horizon {self.length}"
+                return f"APPROXIMATE to {self.epsilon:g}{up_to}"
             case _:
                 return self.kind
 
@@ -134,6 +143,8 @@ class Verdict:
             "PROVED": " on every input of every length",
             "EXHAUSTED": f" on every input of up to {self.length} tokens",
             "TESTED": f" on {self.tests} inputs, random and at the edges",
+            "APPROXIMATE": f" but for an error of at most {self.bound:.3g} by the certificate; {self.seen:.2g} was seen"
+                           f" on {self.tests} inputs, random and adversarial",
             "REFUTED": "",
         }[self.kind]
         out = [f"{self.headline}: {'' if self.ok else 'it is not true that '}{self.claim}{extent}"]

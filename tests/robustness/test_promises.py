@@ -79,7 +79,8 @@ def test_an_lstm_stands_more_than_a_hundredth(case: Case) -> None:
 
 @pytest.mark.parametrize("name", ["regular/parity", "regular/word_problem_s3", "counting/majority", "counting/queue",
                                   "memory/selective_copy", "regular/detect_pattern"])
-@pytest.mark.parametrize(("target", "relative"), [("lstm", False), ("lstm", True), ("gru", False), ("rnn_tanh", False)])
+@pytest.mark.parametrize(("target", "relative"), [("lstm", False), ("lstm", True), ("gru", False), ("rnn_tanh", False),
+                                                  ("slstm", False), ("slstm", True)])
 def test_below_the_promise_saturated_states_are_the_same_bit_for_bit(name: str, target: str, relative: bool) -> None:
     program = load(name)
     if name.startswith("counting") and target != "lstm":

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from lsrl.analysis.cells import Cell
-from lsrl.backends.circuit import CellReport, Count, Placement, Quantity, Rational, Symbol, constant, signal
+from lsrl.backends.circuit import CellReport, Count, Placement, Rational, Symbol, constant, signal
 from lsrl.backends.holdings import common
 from lsrl.backends.wiring import Quantum
 from lsrl.ir.graph import State
@@ -59,11 +59,13 @@ def hold_apart(lowering: GatedLowering, cell: Cell, s: State, factor: Node, add:
             hi = None if reach is None else abs(reach - init)
         unit = lowering.keeping(layer, keep, q.at(layer - 1).scale(1 / grid), symbol, 0, 0,
                                 None if hi is None else hi / grid, adds)
+        if maps.fine:
+            lowering.refine(layer, unit, sets=not adds)
         form += signal(unit, sign * grid)
         if adds or not sums:
             units.append((unit, sign / grid, -sign * init / grid, len(parts) > 1))
     lowering.keep(s, Quantum(lowering.wiring, symbol, layer, form, r.lo, r.hi, common(grid, init) or grid))
-    lowering.quantities.append(Quantity(s.name, r.lo, r.hi, grid, make.range(add).magnitude or 0))
+    lowering.measured(s, r, grid, make.range(add).magnitude or 0)
     return Placement(layer, (), numbers=((s.name, Count(form, tuple(units))),)), lowering.report(cell, layer)
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lsrl.backends.circuit import Gated, Lag
+from lsrl.backends.error_bound import Accuracy
 from lsrl.backends.gated.layers import Mixer, Projection
 from lsrl.backends.gated.plan import rows
 from lsrl.backends.gated.scan import matrix_scan
@@ -77,4 +78,5 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> Bilin
 
 
 TARGET = gated_target("bilinear", "input-dependent dense transition: every automaton with a unit a state, counters",
-                      Bilinear, make, Gates(keeps="free", lag="exact", signs=True, mixing="matrix"), "no gates")
+                      Bilinear, make, Gates(keeps="free", lag="exact", signs=True, mixing="matrix"), "no gates",
+                      accuracy=Accuracy(stored=True))

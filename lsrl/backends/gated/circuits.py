@@ -28,15 +28,16 @@ __all__ = ["gated_circuit"]
 _BITS = 10  # of a state that is read back from several
 
 
-def gated_circuit(graph: Graph, target: str, dtype: torch.dtype, gates: Gates) -> Circuit:
+def gated_circuit(graph: Graph, target: str, dtype: torch.dtype, gates: Gates, fine: bool = False) -> Circuit:
     """The circuit of a graph that the pass pipeline has made scalar, maps before gated units in every layer.
 
-    Raises RefusalError (L402 to L406).
+    fine: reals without a grid, and gates that are neither 0 nor 1, are hosted too, with an error. Raises
+    RefusalError (L402 to L406).
     """
     numeric = refuse_numeric(graph, target)
     if numeric is not None:
         raise numeric
-    found = _lowered(graph, dtype, gates)
+    found = _lowered(graph, dtype, gates, fine)
     if isinstance(found, NotHostedError):
         raise refuse(graph, target, refusal_code(found.reason), found.node, found.reason)
     if isinstance(found, TooLargeError):
@@ -46,17 +47,18 @@ def gated_circuit(graph: Graph, target: str, dtype: torch.dtype, gates: Gates) -
 
 
 @functools.lru_cache(maxsize=16)
-def _lowered(graph: Graph, dtype: torch.dtype, gates: Gates) -> Circuit | NotHostedError | TooLargeError:
+def _lowered(graph: Graph, dtype: torch.dtype, gates: Gates,
+             fine: bool) -> Circuit | NotHostedError | TooLargeError:
     """The circuit, or why there is none; the same for all targets with the same gates."""
     refusal: NotHostedError | TooLargeError | None = None
     for groups in _groups(gates):
         factored = _cascades(graph, groups, gates.keeps == "shared")
         try:
-            circuit = GatedLowering(factored, dtype, gates).circuit()
+            circuit = GatedLowering(factored, dtype, gates, fine).circuit()
         except (NotHostedError, TooLargeError) as error:
             refusal = error.with_traceback(None)
             continue
-        whole = _maps_first(whole_weights(circuit))
+        whole = _maps_first(circuit if fine else whole_weights(circuit))
         return replace(whole, derived=_derived(whole, factored))
     assert refusal is not None
     return refusal

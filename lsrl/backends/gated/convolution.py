@@ -7,6 +7,7 @@ sign · channel, with the sign that keeps the channel from being negative.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from lsrl.backends.circuit import Form, Gated, Lag, constant
 from lsrl.backends.gated.layers import Mixer
 from lsrl.backends.layers import State
 
-__all__ = ["NOW", "TAPS", "ConvolvedMixer", "convolved", "driver", "gates_of", "sign_of"]
+__all__ = ["NOW", "TAPS", "ConvolvedMixer", "convolved", "driver", "gates_of", "kept_by", "sign_of"]
 
 TAPS = 4  # of the convolution in Mamba and in Griffin
 NOW = TAPS - 1  # the tap of the token itself
@@ -25,7 +26,7 @@ class ConvolvedMixer(Mixer):
     """A mixer with a state h (B, channels · states) and the convolution's last inputs (B, channels · (taps − 1)).
 
     Unit k is channel k, and holds start + sign · x: x is, of a gated unit, the channel's first state over `gain`, and
-    of a lag its last input over `scale`.
+    of a lag its last input over `scale`. sign: ±1, over what the channel is larger by than the unit.
     """
 
     def __init__(self, inputs: int, units: int, channels: int, states: int = 1) -> None:
@@ -37,11 +38,12 @@ class ConvolvedMixer(Mixer):
         self.register_buffer("start", torch.zeros(units, dtype=torch.float64))
         self.register_buffer("sign", torch.ones(units, dtype=torch.float64))
 
-    def describe(self, units: Sequence[Gated | Lag]) -> None:
-        """Notes how the units are held."""
+    def describe(self, units: Sequence[Gated | Lag], gains: Sequence[float] = ()) -> None:
+        """Notes how the units are held. gains: what each channel is larger by than its unit, if not 1."""
         self.lags.copy_(torch.tensor([isinstance(u, Lag) for u in units]))
         self.get_buffer("start").copy_(torch.tensor([float(u.start) for u in units]))
-        self.get_buffer("sign").copy_(torch.tensor([float(sign_of(u)) for u in units]))
+        self.get_buffer("sign").copy_(torch.tensor([
+            sign_of(u) / gain for u, gain in zip(units, gains or [1.0] * len(units), strict=True)]))
 
     def contents(self, state: State) -> Tensor:
         h = state[0].double().reshape(-1, self.channels, self.states)[:, : self.units, 0] / self.gain
@@ -49,7 +51,7 @@ class ConvolvedMixer(Mixer):
         return self.get_buffer("start") + self.get_buffer("sign") * torch.where(self.lags, last, h)
 
     def state_of(self, contents: Tensor) -> State:
-        held = self.get_buffer("sign") * (contents.double() - self.get_buffer("start"))
+        held = (contents.double() - self.get_buffer("start")) / self.get_buffer("sign")
         h = contents.new_zeros(contents.shape[0], self.channels, self.states, dtype=torch.float64)
         conv = contents.new_zeros(contents.shape[0], self.channels, TAPS - 1, dtype=torch.float64)
         h[:, : self.units, 0] = torch.where(self.lags, torch.zeros_like(held), held * self.gain)
@@ -85,8 +87,15 @@ def driver(unit: Gated | Lag) -> Form:
     return (unit.add - _write(unit).scale(unit.start)).scale(sign_of(unit))
 
 
+def kept_by(unit: Gated) -> Fraction:
+    """The factor of a unit's old value, where it is not 0."""
+    keep = unit.keeps[0][0] if unit.keeps else constant(0)
+    return Fraction(keep.bias) if keep.is_constant else Fraction(unit.factor)
+
+
 def _write(unit: Gated) -> Form:
-    return constant(1) - (unit.keeps[0][0] if unit.keeps else constant(0))
+    keep = unit.keeps[0][0] if unit.keeps else constant(0)
+    return constant(1) - (keep if keep.is_constant else keep.scale(1 / Fraction(unit.factor)))
 
 
 def gates_of(units: Sequence[Gated | Lag]) -> tuple[list[Form], list[int | None]]:

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lsrl.backends.circuit import Form, Gated, Lag
+from lsrl.backends.circuit import ZERO, Form, Gated, Lag
 from lsrl.backends.gated.layers import Mixer, Projection
-from lsrl.backends.gated.plan import GATE, gate_rows, make_plan, rows
+from lsrl.backends.gated.plan import GATE, Channel, gate_rows, make_plan, rows
 from lsrl.backends.gated.scan import matrix_scan
 from lsrl.backends.gated.target import Gates, gated_target
 from lsrl.backends.layers import State
@@ -136,7 +137,7 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> Delta
     with torch.no_grad():
         if single:
             groups[0].k.bias.fill_(1)
-            keep = gate_rows([c.keep for c in plan.channels], inputs, GATE[dtype])
+            keep = gate_rows(plan.channels, inputs, GATE[dtype])
             _fill(groups[0].beta, (-keep[0], -keep[1]))
             _fill(groups[0].v, rows([c.add for c in plan.channels], inputs))
             for i, k in enumerate(alone):
@@ -224,8 +225,9 @@ def _write(group: DeltaHead, program: dict[int, list[Factor]], n: int, strength:
             group.v.weight[j, letter] = value
             on.setdefault(j, []).append(letter)
     acts = [Form.of((1, letter) for letter in on.get(j, [])) for j in range(count)]
-    _fill(group.beta, gate_rows(acts, group.beta.in_features, strength))
+    _fill(group.beta, gate_rows([Channel(act, ZERO) for act in acts], group.beta.in_features, strength))
 
 
 TARGET = gated_target("delta", "DeltaProduct (Siems et al. 2025): permutations and resets of states, latches", Delta,
-                      make, Gates(keeps="shared", lag="rough", mixing="permutation"), "every β is 0 or 1 exactly")
+                      make, Gates(keeps="shared", lag="rough", mixing="permutation", slips=Fraction(1, 2**60)),
+                      "every β is 0 or 1 exactly")

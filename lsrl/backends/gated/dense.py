@@ -18,7 +18,6 @@ from lsrl.backends.circuit import (
     Gated,
     Lag,
     Placement,
-    Quantity,
     Symbol,
     constant,
     signal,
@@ -159,12 +158,12 @@ def build_system(lowering: GatedLowering, cell: Cell, matrix: Sequence[Sequence[
         lo, hi = (None if x is None else x / grid for x in (r.lo, r.hi))
         start = Fraction(s.init) / grid  # type: ignore[arg-type]
         symbol = Symbol(s.name, s.span, (s.name,))
-        units.append(Gated(tuple(keeps), q.at(layer - 1).scale(1 / grid), symbol, start, lo, hi))
+        units.append(Gated(tuple(keeps), q.at(layer - 1).scale(1 / grid), symbol, start, lo, hi, fine=maps.fine))
     numbers = []
     for i, (s, r) in enumerate(zip(members, ranges, strict=True)):
         form = signal(first + i, grid)
         lowering.keep(s, Quantum(lowering.wiring, Symbol(s.name, s.span, (s.name,)), layer, form, r.lo, r.hi, grid))
         numbers.append((s.name, Count(form, ((first + i, 1 / grid, 0, False),))))
-        lowering.quantities.append(Quantity(s.name, r.lo, r.hi, grid))
+        lowering.measured(s, r, grid)
     lowering.note(Placement(layer, (), numbers=tuple(numbers)),
                   CellReport(cell.states, cell.kind, layer, len(members), None, cell.span))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import torch
 
 from lsrl.backends.circuit import NEVER, Bit, Circuit, Form, Gated, Lag, Number, Unit
 from lsrl.backends.emission import Emission, output_grids, unit_kinds
-from lsrl.backends.exactness import require_exactness
+from lsrl.backends.error_bound import ErrorBound
+from lsrl.backends.exactness import Exactness, require_exactness
 from lsrl.backends.gated.layers import GatedLayer, Mixer
 from lsrl.backends.gated.plan import GATE, rows
 from lsrl.backends.rnn_relu import input_limit
@@ -21,25 +23,30 @@ __all__ = ["MakeMixer", "emit_gated"]
 MakeMixer = Callable[[Sequence[Gated | Lag], int, torch.dtype], Mixer]
 
 
-def emit_gated(circuit: Circuit, dtype: torch.dtype, kind: str, make: MakeMixer, saturation: str) -> Emission:
+def emit_gated(circuit: Circuit, dtype: torch.dtype, kind: str, make: MakeMixer, saturation: str,
+               near: ErrorBound | None = None, limit: int = 0) -> Emission:
     """The layers of a circuit whose layers have maps first, then gated units; `make` builds the mixers.
 
+    near: the bound of the errors, of a circuit whose numbers are not whole; limit: the size of inputs it is for.
     Raises LsrlError (L407) for a dtype that is not hosted, and if a bounded sum is larger than it holds exactly.
     """
     if dtype not in GATE:
         raise LsrlError.of("L407", f"the gates of `{kind}` are exact in float32 and float64, not in {dtype}")
-    limit = input_limit(dtype)
-    exact = require_exactness(circuit, dtype, limit)
+    limit = limit or input_limit(dtype)
+    exact = require_exactness(circuit, dtype, limit) if near is None else Exactness(
+        near.horizon, Fraction(0), (None,) * len(circuit.layers), None)
+    errors = () if near is None else near.errors
     layers: list[GatedLayer] = []
     inputs = len(circuit.columns)
     for units in circuit.layers:
         layers.append(_layer(units, max(inputs, 1), dtype, make))
         inputs = len(units)
-    grids = output_grids(circuit.outputs)
-    forms = [f.scale(1 / g) for f, g in zip((f for o in circuit.outputs for f in o.forms), grids, strict=True)]
+    grids = output_grids(circuit.outputs, errors)
+    every = (f for o in circuit.outputs for f in o.forms)
+    forms = [f.scale(1 / (g or Fraction(1))) for f, g in zip(every, grids, strict=True)]
     weight, bias = rows(forms, inputs)
     start = [torch.tensor([[float(u.start) for u in units]], dtype=torch.float64) for units in circuit.layers]
-    unbounded = any(c.values is None and c.hi is None for c in circuit.columns)
+    unbounded = any(c.values is None and (c.hi is None or (c.fine and near is not None)) for c in circuit.columns)
     return Emission(kind, tuple(layers), tuple(map(unit_kinds, circuit.layers)), (weight.to(dtype), bias.to(dtype)),
                     grids, 0.0, None, 0.5, (), exact.horizon, exact.partial_sum, exact.limits,
                     limit if unbounded else None, saturation,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,8 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> GateL
     mixer = GateLoop(inputs, len(units), len(plan.channels), dtype)
     # A constant factor of −1 may stand in `keep` itself.
     negative = [c.keep.is_constant and c.keep.bias < 0 for c in plan.channels]
-    keeps = [c.keep.scale(-1) if m else c.keep for c, m in zip(plan.channels, negative, strict=True)]
+    keeps = [replace(c, keep=c.keep.scale(-1), top=abs(Fraction(c.top))) if m else c
+             for c, m in zip(plan.channels, negative, strict=True)]
     flips = [constant(1) - c.flip if m else c.flip for c, m in zip(plan.channels, negative, strict=True)]
     angle, shift = rows(flips, inputs)
     n = len(plan.channels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 __all__ = ["Gates"]
@@ -21,6 +22,10 @@ class Gates:
     error that a threshold removes; "before": every unit shows its value before the token.
     apart: a unit is either added to or set, never both, and to what is not negative; a number that needs more is the
     sum and difference of such units.
+
+    For numbers that are not whole: slips: where a gate that keeps admits nothing, what 1 − keep may be for a sum to be
+    kept nearly, so far below 1/2 ulp that the gate is 1 exactly, or as stated; 0 if it cannot. slips_always: also where
+    the input decides whether it is kept. from_zero: channels start at 0, and other starts are added in the read-out.
     """
 
     keeps: Literal["constant", "shared", "free"]
@@ -28,3 +33,6 @@ class Gates:
     signs: bool = False
     mixing: Literal["none", "constant", "permutation", "matrix"] = "none"
     apart: bool = False
+    slips: Fraction = Fraction(0)
+    slips_always: bool = True
+    from_zero: bool = False

@@ -13,8 +13,10 @@ lies in [0, 1], no swaps. Here q = k = 1, and Swish(64) = 64 is taken back in W_
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
@@ -50,15 +52,17 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> Gated
     plan = make_plan(units, dtype, shared=False)
     n = len(plan.channels)
     mixer = GatedLinearAttention(inputs, len(units), n, dtype)
-    # σ(z)^(1/τ) = ε at σ(z) = ε^τ, which is no float: z is its logarithm, as σ(z) is exp(z) there.
-    weight, bias = gate_rows([c.keep for c in plan.channels], inputs, TAU * GATE[dtype])
-    for k, c in enumerate(plan.channels):
-        if c.keep.is_constant and c.keep.bias not in (0, 1):
-            bias[k] = TAU * torch.log(torch.tensor(float(c.keep.bias), dtype=torch.float64))
+    alpha = gate_rows(plan.channels, inputs, TAU * GATE[dtype], _level)
     mixer.fill(replace(plan, readout=plan.readout / OPEN), {
-        "alpha": (weight, bias), "v": rows([c.add for c in plan.channels], inputs),
+        "alpha": alpha, "v": rows([c.add for c in plan.channels], inputs),
         "q": always(n, inputs, 1), "k": always(n, inputs, 1), "r": always(n, inputs, OPEN)})
     return mixer
+
+
+def _level(keep: Fraction) -> float:
+    """z with σ(z)^(1/τ) = keep, though keep^τ may be too small for a float: log of keep^τ / (1 − keep^τ)."""
+    log = TAU * math.log(keep)
+    return log - math.log(-math.expm1(log))
 
 
 TARGET = gated_target("gla", "gated linear attention (Yang et al. 2023): latches, counters", GatedLinearAttention, make,

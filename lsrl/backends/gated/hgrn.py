@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from lsrl.backends.circuit import ZERO, Gated, Lag
+from lsrl.backends.error_bound import Accuracy
 from lsrl.backends.gated.layers import Projection
 from lsrl.backends.gated.plan import GATE, always, gate_rows, make_plan, rows
 from lsrl.backends.gated.polar import ComplexMixer, turned
@@ -31,7 +32,8 @@ from lsrl.backends.layers import State
 
 __all__ = ["TARGET", "HGRU"]
 
-STEP = {torch.float32: 256, torch.float64: 2048}  # what SiLU lets pass unchanged, or as 0 if it is negative
+# What SiLU lets pass unchanged, or as 0 if it is negative; of a number that is not whole it takes off at most 0.28.
+STEP = {torch.float32: 2**30, torch.float64: 2**60}
 
 
 class HGRU(ComplexMixer):
@@ -77,7 +79,7 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> HGRU:
     bias = plan.bias.double() - 1.5 * digits[: len(units)]
     adds = [(c.add + 3).scale(Fraction(1, 2)) if d else c.add for c, d in zip(plan.channels, digits, strict=True)]
     lowest = [c.keep.bias if c.keep.is_constant and c.keep.bias not in (0, 1) else 0 for c in plan.channels]
-    keeps = [ZERO if low else c.keep for c, low in zip(plan.channels, lowest, strict=True)]
+    keeps = [replace(c, keep=ZERO) if low else c for c, low in zip(plan.channels, lowest, strict=True)]
     mixer = HGRU(inputs, len(units), n, dtype)
     mixer.fill(replace(plan, readout=torch.cat([readout, -readout], 1), bias=bias), {
         "mu": gate_rows(keeps, inputs, GATE[dtype]),
@@ -90,4 +92,5 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> HGRU:
 
 
 TARGET = gated_target("hgrn", "HGRN (Qin et al. 2023): latches and what is made of them", HGRU, make,
-                      Gates(keeps="shared", lag="rough"))
+                      Gates(keeps="shared", lag="rough", slips=Fraction(1, 2**23), slips_always=False),
+                      accuracy=Accuracy(by_gap=True, stored=True, floor=2.0**-31))

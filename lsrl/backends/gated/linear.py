@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lsrl.backends.circuit import ZERO, Form, Gated, Lag
+from lsrl.backends.error_bound import Accuracy
 from lsrl.backends.gated.layers import Mixer, Projection
 from lsrl.backends.gated.plan import rows
 from lsrl.backends.gated.target import Gates, gated_target
@@ -80,4 +81,5 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> Linea
 
 TARGET = gated_target("linear", "linear RNN with ReLU maps (Petrov et al. 2024): delays, sums, fixed permutations",
                       LinearRecurrence, make,
-                      Gates(keeps="constant", lag="exact", signs=True, mixing="constant"), "no gates")
+                      Gates(keeps="constant", lag="exact", signs=True, mixing="constant"), "no gates",
+                      accuracy=Accuracy(stored=True))

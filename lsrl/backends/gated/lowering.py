@@ -8,7 +8,9 @@ lag of that, one layer on, or the other way round where the architecture shows w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import torch
 
@@ -35,6 +37,7 @@ from lsrl.backends.circuit import (
 from lsrl.backends.gated.apart import hold_apart, is_kept
 from lsrl.backends.gated.clocks import build_ring, ring_of
 from lsrl.backends.gated.dense import build_automaton, build_system
+from lsrl.backends.gated.fine import in_parts, largest, may_be
 from lsrl.backends.gated.gates import Gates
 from lsrl.backends.gated.toggles import cofactors, equal
 from lsrl.backends.holdings import Fold, common, domain_of
@@ -55,9 +58,9 @@ _ONE_HOT = 16  # values of a state that is held one-hot rather than as a number
 class GatedLowering(NumberLowering):
     """Lowers a graph for one set of gates."""
 
-    def __init__(self, factored: Factored, dtype: torch.dtype, gates: Gates) -> None:
+    def __init__(self, factored: Factored, dtype: torch.dtype, gates: Gates, fine: bool = False) -> None:
         graph = factored.graph
-        super().__init__(graph, dtype)
+        super().__init__(graph, dtype, fine)
         self.gates = gates
         self.refused = {r.cell.states: r.reason for r in factored.refused}
         self.make = Expressions(graph, self.ranges)
@@ -216,19 +219,29 @@ class GatedLowering(NumberLowering):
         if not isinstance(factor, Const) and self.ranges[factor].lo == -1:
             negative = self.made(self.make.compare("<", factor, self.make.zero))
             factor = self.made(self.make.compare("!=", factor, self.make.zero))
-        layer = 1 + max(self.maps.level(factor), q.layer, 0 if negative is None else self.maps.level(negative))
+        whole, parts = in_parts(self, factor, add)
+        layer = 1 + max(self.maps.level(factor), q.layer, 0 if negative is None else self.maps.level(negative),
+                        *(p.layer for p in parts))
         keep = self.factor(factor, layer - 1)
         flip = ZERO if negative is None else self.maps.bit(negative, layer - 1)
         symbol = Symbol(s.name, s.span, (s.name,))
         lo, hi = (None if x is None else x / grid for x in (r.lo, r.hi))
         unit = self.keeping(layer, keep, q.at(layer - 1).scale(1 / grid), symbol, Fraction(s.init) / grid, lo, hi,
                             flip=flip)
+        if self.maps.fine:
+            top = largest(self, factor)
+            split = None
+            if parts:
+                up, down, set_ = (p.at(layer - 1).scale(1 / grid) for p in parts)
+                split = up - down, set_
+            slip = self.gates.slips if top == 1 and split is not None else Fraction(0)
+            self.refine(layer, unit, factor=top, sets=whole, split=split, slip=slip)
         form = signal(unit, grid)
         self.keep(s, Quantum(self.wiring, symbol, layer, form, r.lo, r.hi, grid))
         placement = Placement(layer, (), numbers=((s.name, Count(form, ((unit, 1 / grid, 0, False),))),))
         self.note(placement, self.report(cell, layer))
         step = self.ranges[add] if add in self.ranges else Range(q.lo, q.hi, q.grid)
-        self.quantities.append(Quantity(s.name, r.lo, r.hi, grid, step.magnitude or 0))
+        self.measured(s, r, grid, step.magnitude or 0)
 
     def factor(self, factor: Node, layer: int) -> Form:
         """A factor as a form over a layer."""
@@ -239,7 +252,8 @@ class GatedLowering(NumberLowering):
     def _check(self, s: State, factor: Node, add: Node) -> None:
         """That the gates of the target can be that factor, with that term beside it."""
         self.check_factor(s, factor)
-        if self.gates.keeps == "shared":
+        slips = self.gates.slips and (self.gates.slips_always or isinstance(factor, Const))
+        if self.gates.keeps == "shared" and not (self.maps.fine and (largest(self, factor) < 1 or slips)):
             r = self.make.range(self.make.mux(is_kept(self, factor), add, self.make.zero))
             if r.lo != 0 or r.hi != 0:
                 raise NotHostedError(s.next, "it is added to while it is kept, and the gate that keeps all of it "
@@ -250,6 +264,8 @@ class GatedLowering(NumberLowering):
         known = Fraction(factor.value) if isinstance(factor, Const) else None  # type: ignore[arg-type]
         if known is None and self.gates.keeps == "constant":
             raise NotHostedError(s.next, _CONSTANT)
+        if self.maps.fine and may_be(self, s, factor, known):
+            return
         if known is not None and known.denominator > 1:
             raise NotHostedError(s.next, "its old value is multiplied by a fraction, so it has no grid")
         if known is not None and self.gates.mixing in ("constant", "matrix"):
@@ -360,7 +376,7 @@ class GatedLowering(NumberLowering):
         high = None if r.hi is None else max(r.hi, init)
 
         def lag(layer: int, f: Form, start: Fraction, hi: Fraction | None) -> Form:
-            unit = Lag(f.scale(1 / grid), symbol, start / grid, None if hi is None else hi / grid)
+            unit = Lag(f.scale(1 / grid), symbol, start / grid, None if hi is None else hi / grid, self.maps.fine)
             return signal(self.wiring.add(layer, unit), grid)
 
         if low is not None and (not self.gates.apart or init in (low, high)):
@@ -383,6 +399,18 @@ class GatedLowering(NumberLowering):
         before = self.gates.lag == "before"
         units.append(Gated(((keep, len(units)),), add, symbol, start, lo, hi, adds, flip, before))
         return len(units) - 1
+
+    def measured(self, s: State, r: Range, grid: Rational, growth: Rational = 0) -> None:
+        """Notes the range of a number for the certificate, its grid if it has one."""
+        fine = self.maps.fine and r.grid is None
+        self.quantities.append(Quantity(s.name, r.lo, r.hi, 0 if fine else grid, 0 if fine else growth))
+
+    def refine(self, layer: int, unit: int, **changes: Any) -> None:
+        """Says of a unit what matters where its number is not whole."""
+        units = self.wiring.units(layer)
+        made = units[unit]
+        assert isinstance(made, Gated)
+        units[unit] = replace(made, fine=True, **changes)
 
     def range_of(self, s: State) -> Range:
         """What the state can be, its start included."""

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from lsrl.backends.circuit import ZERO, Form, Gated, Lag, constant
+from lsrl.backends.error_bound import Accuracy
 from lsrl.backends.gated.convolution import NOW, TAPS, ConvolvedMixer, convolved, driver, gates_of, sign_of
 from lsrl.backends.gated.plan import rows
 from lsrl.backends.gated.scan import gated_scan
@@ -38,6 +39,7 @@ SCALE = {torch.float32: 32.0, torch.float64: 64.0}  # S
 SHUT = {torch.float32: 128.0, torch.float64: 1024.0}  # exp(−x), and softplus(−x), are 0
 # For sums that are cleared: |A| = 2^−p and Δ = 2^q, so that exp(−S 2^−p) rounds to 1 and exp(−2^(q − p)) to 0.
 CLEARED = {torch.float32: (35, 43), torch.float64: (70, 81)}
+FINE = 2.0**30  # by how much channels of numbers that are not whole are larger: SiLU takes at most 0.28 off them
 _NEVER = -200.0  # A_log of a state that is never forgotten: exp(−200) S is 0 or rounds away beside 1
 
 
@@ -115,8 +117,11 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> Mamba
     channels.append(_Channel(constant(1), bias=-SHUT[dtype]))
     n, rank = len(channels), max(1, len(writes))
     mixer = MambaMixer(inputs, len(units), n, rank, 1, dtype)
-    mixer.describe(units)
+    gains = [FINE if u.fine else 1.0 for u in units]
+    mixer.describe(units, gains)
     weight, bias = rows([c.takes for c in channels], inputs)
+    larger = torch.tensor(gains + [1.0] * (n - len(units)), dtype=torch.float64)
+    weight, bias = weight * larger.unsqueeze(-1), bias * larger
     assert mixer.conv1d.bias is not None
     with torch.no_grad():
         for p in mixer.parameters():
@@ -138,7 +143,8 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> Mamba
             mixer.A_log[k] = c.a_log
             mixer.D[k] = c.skip
         for k, u in enumerate(units):
-            mixer.out_proj.weight[k, k] = sign_of(u) / (scale * (mixer.gain / 8 if isinstance(u, Gated) else scale))
+            gain = gains[k] * scale * (mixer.gain / 8 if isinstance(u, Gated) else scale)
+            mixer.out_proj.weight[k, k] = sign_of(u) / gain
             mixer.out_proj.bias[k] = float(u.start)
     return mixer
 
@@ -150,9 +156,8 @@ def _channel(unit: Gated | Lag, gate: int | None, dtype: torch.dtype) -> _Channe
         return _Channel(takes, NOW - 1, bias=-shut, skip=1.0)
     if gate is None:
         keeps = unit.keeps[0][0] if unit.keeps else ZERO
-        if keeps.bias not in (0, 1):
-            raise ValueError(f"a factor of {keeps.bias}")
-        return _Channel(takes, bias=scale, a_log=_NEVER if keeps.bias else math.log(shut / scale))
+        forgets = shut if keeps.bias == 0 else -math.log(keeps.bias)
+        return _Channel(takes, bias=scale, a_log=math.log(forgets / scale) if forgets else _NEVER)
     if unit.adds:
         small, large = CLEARED[dtype]
         return _Channel(takes, gate=gate, clear=2.0**large / scale, bias=scale, a_log=-small * math.log(2))
@@ -160,5 +165,6 @@ def _channel(unit: Gated | Lag, gate: int | None, dtype: torch.dtype) -> _Channe
 
 
 TARGET = gated_target("mamba", "Mamba (Gu and Dao 2023): latches, counters with resets, delays, and what is made of "
-                      "them", MambaMixer, make, Gates(keeps="free", lag="exact", apart=True),
-                      saturation="softplus, silu and exp are exact at all arguments that occur")
+                      "them", MambaMixer, make, Gates(keeps="free", lag="exact", apart=True, from_zero=True),
+                      saturation="softplus, silu and exp are exact at all arguments that occur",
+                      accuracy=Accuracy(floor=2.0**-36))

@@ -10,6 +10,7 @@ counters are not. σ is 0 or 1 exactly at |argument| = 200 in float32.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -39,10 +40,10 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> MinGR
     """The mixer of some units."""
     plan = make_plan(units, dtype, shared=True)
     mixer = MinGRU(inputs, len(units), len(plan.channels), dtype)
-    keep = gate_rows([c.keep for c in plan.channels], inputs, GATE[dtype])
+    keep = gate_rows(plan.channels, inputs, GATE[dtype])
     mixer.fill(plan, {"z": (-keep[0], -keep[1]), "h": rows([c.add for c in plan.channels], inputs)})
     return mixer
 
 
 TARGET = gated_target("mingru", "minGRU (Feng et al. 2024): latches and what is made of them", MinGRU, make,
-                      Gates(keeps="shared", lag="rough"))
+                      Gates(keeps="shared", lag="rough", slips=Fraction(1, 2**60)))

@@ -16,9 +16,9 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from lsrl.backends.circuit import Gated, Lag, constant
+from lsrl.backends.circuit import Gated, Lag
 from lsrl.backends.gated.layers import DiagonalMixer, Projection
-from lsrl.backends.gated.plan import GATE, gate_rows, make_plan, rows
+from lsrl.backends.gated.plan import GATE, log_odds, make_plan, rows, switched_rows
 from lsrl.backends.gated.target import Gates, gated_target
 
 __all__ = ["TARGET", "MinLSTM"]
@@ -42,14 +42,21 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> MinLS
     """The mixer of some units."""
     plan = make_plan(units, dtype, shared=True)
     mixer = MinLSTM(inputs, len(units), len(plan.channels), dtype)
-    keeps = [c.keep for c in plan.channels]
-    shrinking = [k.is_constant and k.bias not in (0, 1) for k in keeps]
-    forget = [constant(k.bias / (1 - Fraction(k.bias))) if s else k for k, s in zip(keeps, shrinking, strict=True)]
-    admit = [constant(1) if s else constant(1) - k for k, s in zip(keeps, shrinking, strict=True)]
-    mixer.fill(plan, {"f": gate_rows(forget, inputs, GATE[dtype]), "i": gate_rows(admit, inputs, GATE[dtype]),
-                      "h": rows([c.add for c in plan.channels], inputs)})
+    bits, strength = [c.on for c in plan.channels], GATE[dtype]
+    kept = [_levels(Fraction(top), strength) for _, top in bits]
+    forget = switched_rows([bit for bit, _ in bits], [f for f, _ in kept], -strength, inputs)
+    admit = switched_rows([bit for bit, _ in bits], [i for _, i in kept], strength, inputs)
+    mixer.fill(plan, {"f": forget, "i": admit, "h": rows([c.add for c in plan.channels], inputs)})
     return mixer
 
 
+def _levels(keep: Fraction, strength: float) -> tuple[float, float]:
+    """Arguments of f and i for f / (f + i) = keep; the larger of f and i is 1."""
+    if keep == 1:
+        return strength, -strength
+    ratio = keep / (1 - keep)  # f / i
+    return (log_odds(ratio) if ratio < 1 else strength), (log_odds(1 / ratio) if ratio > 1 else strength)
+
+
 TARGET = gated_target("minlstm", "minLSTM (Feng et al. 2024): latches and what is made of them", MinLSTM, make,
-                      Gates(keeps="shared", lag="rough"))
+                      Gates(keeps="shared", lag="rough", slips=Fraction(1, 2**60)))

@@ -80,7 +80,7 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> MLSTM
     scale = 2.0 ** PRECISION[str(dtype).removeprefix("torch.")]
     mixer = MLSTM(inputs, len(units), n, dtype)
     mixer.fill(replace(plan, readout=plan.readout * scale), {
-        "f": gate_rows([c.keep for c in plan.channels], inputs, GATE[dtype]),
+        "f": gate_rows(plan.channels, inputs, GATE[dtype]),
         "k": rows([c.add for c in plan.channels], inputs), "v": always(n, inputs, 1), "i": always(n, inputs, 0),
         "q": always(n, inputs, 1 / scale), "o": always(n, inputs, GATE[dtype])})
     return mixer

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -12,7 +13,8 @@ from torch import Tensor
 from lsrl.backends.certificate import PRECISION
 from lsrl.backends.circuit import ZERO, Form, Gated, Lag, Rational, constant
 
-__all__ = ["GATE", "OPEN", "Channel", "Plan", "always", "digit", "gate_rows", "make_plan", "rows"]
+__all__ = ["GATE", "OPEN", "Channel", "Plan", "always", "digit", "gate_rows", "log_odds", "make_plan", "rows",
+           "switched_rows"]
 
 GATE = {torch.float32: 200.0, torch.float64: 1600.0}  # |argument| of a sigmoid: twice what makes it exact
 OPEN = 64.0  # SiLU(64) = 64 exactly, in float32 and float64
@@ -21,11 +23,22 @@ Units = Sequence[Gated | Lag]
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """h := keep · h + add, forms over the layer below. flip: the bit that takes `keep`, then 0 or 1, with a minus."""
+    """h := keep · h + add, forms over the layer below. flip: the bit that takes `keep`, then 0 or 1, with a minus.
+
+    top: what `keep`, if it is not constant, is where it is not 0.
+    """
 
     keep: Form
     add: Form
     flip: Form = ZERO
+    top: Rational = 1
+
+    @property
+    def on(self) -> tuple[Form, Rational]:
+        """`keep` as a bit, and what it is where the bit is 1."""
+        if self.keep.is_constant and self.keep.bias not in (0, 1):
+            return constant(1), self.keep.bias
+        return self.keep.scale(1 / Fraction(self.top)), self.top
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,7 @@ def make_plan(units: Units, dtype: torch.dtype, shared: bool) -> Plan:
         if isinstance(unit, Gated):
             if any(i != k for _, i in unit.keeps):
                 raise ValueError("a channel keeps itself only")
-            channels.append(Channel(unit.keeps[0][0] if unit.keeps else ZERO, unit.add, unit.flip))
+            channels.append(_channel(unit, shared))
             weight[k, k] = 1
             continue
         if unit.hi != 1:
@@ -76,6 +89,17 @@ def make_plan(units: Units, dtype: torch.dtype, shared: bool) -> Plan:
         extra.append(Channel(ZERO, sign))
     n = len(units) + len(extra)
     return Plan((*channels, *extra), weight[:, :n].to(dtype), bias.to(dtype), tuple(isinstance(u, Lag) for u in units))
+
+
+def _channel(unit: Gated, shared: bool) -> Channel:
+    keep = unit.keeps[0][0] if unit.keeps else ZERO
+    top = Fraction(keep.bias if keep.is_constant and keep.bias not in (0, 1) else unit.factor)
+    if unit.slip:
+        keep, top = keep.scale(1 - unit.slip), 1 - Fraction(unit.slip)
+    if unit.split is None or not shared:
+        return Channel(keep, unit.add, unit.flip, top)
+    kept, set_ = unit.split
+    return Channel(keep, (kept.scale(1 / (1 - top)) if kept != ZERO else ZERO) + set_, unit.flip, top)
 
 
 def rows(forms: Sequence[Form], inputs: int) -> tuple[Tensor, Tensor]:
@@ -92,14 +116,27 @@ def always(n: int, inputs: int, value: float) -> tuple[Tensor, Tensor]:
     return torch.zeros(n, inputs, dtype=torch.float64), torch.full((n,), float(value), dtype=torch.float64)
 
 
-def gate_rows(keeps: Sequence[Form], inputs: int, strength: float) -> tuple[Tensor, Tensor]:
-    """Arguments of a sigmoid that is `keep`: ± strength where it is a bit, log(k / (1 − k)) of another constant k."""
-    weight, bias = rows(keeps, inputs)
-    for k, keep in enumerate(keeps):
-        value: Rational = keep.bias
-        if keep.is_constant and value not in (0, 1):
-            bias[k] = torch.logit(torch.tensor(float(value), dtype=torch.float64))
-        else:
-            weight[k] *= 2 * strength
-            bias[k] = 2 * strength * (bias[k] - 0.5)
-    return weight, bias
+def gate_rows(channels: Sequence[Channel], inputs: int, strength: float,
+              level: Callable[[Fraction], float] | None = None) -> tuple[Tensor, Tensor]:
+    """Arguments of a sigmoid that is each channel's `keep`: ± strength for 1 and 0, log(k / (1 − k)) for another k.
+
+    level: the argument for another k, where what follows is no plain sigmoid.
+    """
+    level = level or log_odds
+    bits = [c.on for c in channels]
+    return switched_rows([bit for bit, _ in bits],
+                         [strength if top == 1 else level(Fraction(top)) for _, top in bits], -strength, inputs)
+
+
+def log_odds(k: Fraction) -> float:
+    """log(k / (1 − k)): where a sigmoid is k."""
+    return math.log(k) - math.log(1 - k)
+
+
+def switched_rows(bits: Sequence[Form], on: Sequence[float], off: float | Sequence[float],
+                  inputs: int) -> tuple[Tensor, Tensor]:
+    """Weights (n, inputs) and biases (n,) of numbers that are `on` where their bit is 1 and `off` where it is 0."""
+    weight, bias = rows(bits, inputs)
+    low = torch.tensor(off, dtype=torch.float64).expand(len(bits))
+    rise = torch.tensor(on, dtype=torch.float64) - low
+    return weight * rise.unsqueeze(-1), torch.where(bias == 1, torch.tensor(on, dtype=torch.float64), bias * rise + low)

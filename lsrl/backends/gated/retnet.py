@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from lsrl.backends.circuit import Gated, Lag
+from lsrl.backends.error_bound import Accuracy
 from lsrl.backends.gated.layers import Projection
 from lsrl.backends.gated.plan import OPEN, always, make_plan, rows
 from lsrl.backends.gated.polar import HALF_TURN, ComplexMixer, constant_factors, turned
@@ -66,4 +67,5 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> Reten
 
 TARGET = gated_target("retnet", "RetNet's retention (Sun et al. 2023): accumulators, delays of bits", Retention, make,
                       Gates(keeps="constant", lag="bits", signs=True),
-                      "every factor is −1, 0, 1 or a power of two exactly")
+                      "every factor is −1, 0, 1 or a power of two exactly",
+                      accuracy=Accuracy(stored=True))

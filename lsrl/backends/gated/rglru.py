@@ -18,15 +18,18 @@ tap one token back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lsrl.backends.circuit import ZERO, Form, Gated, Lag
-from lsrl.backends.gated.convolution import NOW, TAPS, ConvolvedMixer, convolved, driver, gates_of, sign_of
-from lsrl.backends.gated.plan import GATE, rows
+from lsrl.backends.circuit import Form, Gated, Lag
+from lsrl.backends.error_bound import Accuracy
+from lsrl.backends.gated.convolution import NOW, TAPS, ConvolvedMixer, convolved, driver, gates_of, kept_by, sign_of
+from lsrl.backends.gated.plan import GATE, log_odds, rows
 from lsrl.backends.gated.scan import gated_scan
 from lsrl.backends.gated.target import Gates, gated_target
 from lsrl.backends.layers import State
@@ -111,7 +114,7 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> Recur
     """The block of some units; its channels are the units, then their write gates."""
     scale, strength = SCALE[dtype], GATE[dtype]
     writes, which = gates_of(units)
-    takes: list[Form] = [*map(driver, units), *writes]
+    takes: list[Form] = [*(_taken(u) for u in units), *writes]
     n = len(takes)
     block = RecurrentBlock(inputs, len(units), n, 1, dtype)
     block.describe(units)
@@ -129,17 +132,30 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> Recur
             unit = units[k] if k < len(units) else None
             block.conv_1d.weight[k, 0, NOW - isinstance(unit, Lag)] = 1
             gate = which[k] if k < len(units) else None
-            if gate is not None:  # ± strength as it is written or kept
-                block.rg_lru.recurrent_gate_weight[0, len(units) + gate, k] = 2 * strength
-                block.rg_lru.recurrent_gate_bias[0, k] = -strength
-            elif isinstance(unit, Gated) and unit.keeps and unit.keeps[0][0] != ZERO:
+            kept = kept_by(unit) if isinstance(unit, Gated) else Fraction(0)
+            level = -strength if kept in (0, 1) else log_odds(Fraction(-math.log(kept) / (8 * scale)))
+            if gate is not None:  # strength where it is written, a level below it where it is kept
+                block.rg_lru.recurrent_gate_weight[0, len(units) + gate, k] = strength - level
+                block.rg_lru.recurrent_gate_bias[0, k] = level
+            elif kept == 1:
                 raise ValueError("what is always kept cannot be added to")
+            elif kept:
+                block.rg_lru.recurrent_gate_bias[0, k] = level
             if unit is not None:
                 block.linear_out.weight[k, k] = sign_of(unit) / scale
                 block.linear_out.bias[k] = float(unit.start)
     return block
 
 
+def _taken(unit: Gated | Lag) -> Form:
+    """What a unit's channel takes in: what is added while it is kept, over √(1 − a²), and what it is set to."""
+    if isinstance(unit, Lag) or unit.split is None:
+        return driver(unit)
+    kept, set_ = unit.split
+    a = kept_by(unit)
+    return kept.scale(Fraction(1 / math.sqrt(1 - a * a))) + set_
+
+
 TARGET = gated_target("rglru", "RG-LRU in Griffin's block (De et al. 2024): latches, delays, and what is made of them",
-                      RecurrentBlock, make, Gates(keeps="shared", lag="exact"),
-                      saturation="every gate is 0 or 1 exactly, and GeLU its argument")
+                      RecurrentBlock, make, Gates(keeps="shared", lag="exact", from_zero=True),
+                      saturation="every gate is 0 or 1 exactly, and GeLU its argument", accuracy=Accuracy(by_gap=True))

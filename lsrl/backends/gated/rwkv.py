@@ -18,15 +18,17 @@ and SiLU(64) = 64 is taken back in W_o.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
 
 from lsrl.backends.circuit import Gated, Lag
 from lsrl.backends.gated.layers import DiagonalMixer, Projection
-from lsrl.backends.gated.plan import OPEN, always, gate_rows, make_plan, rows
+from lsrl.backends.gated.plan import OPEN, always, make_plan, rows, switched_rows
 from lsrl.backends.gated.scan import gated_scan, shifted
 from lsrl.backends.gated.target import Gates, gated_target
 from lsrl.backends.layers import State
@@ -76,11 +78,19 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> TimeM
     plan = make_plan(units, dtype, shared=False)
     n = len(plan.channels)
     mixer = TimeMixing(inputs, len(units), n, dtype)
+    bits = [c.on for c in plan.channels]
+    kept = torch.tensor([_decay(Fraction(top)) for _, top in bits], dtype=torch.float64)
     mixer.fill(replace(plan, readout=plan.readout / OPEN), {
-        "decay_a": gate_rows([c.keep for c in plan.channels], inputs, TANH),
-        "decay_b": (-DECAY * torch.eye(n), torch.zeros(n)), "v": rows([c.add for c in plan.channels], inputs),
-        "r": always(n, inputs, 1), "k": always(n, inputs, 1), "g": always(n, inputs, OPEN)})
+        "decay_a": switched_rows([bit for bit, _ in bits], [TANH] * n, -TANH, inputs),
+        "decay_b": (torch.diag((kept - DECAY) / 2), (kept + DECAY) / 2),
+        "v": rows([c.add for c in plan.channels], inputs), "r": always(n, inputs, 1),
+        "k": always(n, inputs, 1), "g": always(n, inputs, OPEN)})
     return mixer
+
+
+def _decay(keep: Fraction) -> float:
+    """d with exp(−exp(d)) = keep; exactly for 1."""
+    return -DECAY if keep == 1 else math.log(-math.log(keep))
 
 
 TARGET = gated_target("rwkv", "RWKV-6 time mixing (Peng et al. 2024): latches, counters, delays", TimeMixing, make,
