@@ -55,8 +55,9 @@ class Outcome:
                 f"  {self.detail}\n  next {self.machine.next}, output {self.machine.output}")
 
 
-def outcomes(number: int, seed: int = 0, targets: Sequence[str] = tuple(RULES), most: int = 8) -> list[Outcome]:
-    """The outcomes of one machine, at each target in turn."""
+def outcomes(number: int, seed: int = 0, targets: Sequence[str] = tuple(RULES), most: int = 8,
+             limit: float = 60.0) -> list[Outcome]:
+    """The outcomes of one machine, at each target in turn. limit: seconds for each verdict."""
     kind, machine = random_machine(random.Random(f"{seed} {number}"), most)
     facts = facts_of(machine)
     graph = graph_of(machine)
@@ -64,7 +65,7 @@ def outcomes(number: int, seed: int = 0, targets: Sequence[str] = tuple(RULES), 
     for target in targets:
         start = time.perf_counter()
         try:
-            verdict = verify(graph, lsrl.compile(graph, target=target))
+            verdict = verify(graph, lsrl.compile(graph, target=target), seconds=limit)
             told, detail = verdict.kind, verdict.headline
         except LsrlError as error:
             told, detail = error.diagnostics[0].code, error.diagnostics[0].message
@@ -75,11 +76,13 @@ def outcomes(number: int, seed: int = 0, targets: Sequence[str] = tuple(RULES), 
     return found
 
 
-def _all(numbers: Iterable[int], seed: int, targets: Sequence[str], jobs: int) -> Iterator[list[Outcome]]:
+def _all(numbers: Iterable[int], seed: int, targets: Sequence[str], jobs: int,
+         limit: float) -> Iterator[list[Outcome]]:
     pool = ProcessPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(1,)) if jobs > 1 else None
     with pool or nullcontext():
         numbers = list(numbers)
-        given = numbers, [seed] * len(numbers), [targets] * len(numbers)
+        n = len(numbers)
+        given = numbers, [seed] * n, [targets] * n, [8] * n, [limit] * n
         yield from pool.map(outcomes, *given) if pool else map(outcomes, *given)
 
 
@@ -104,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first machine")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), metavar="TARGET")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for each verdict")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     options = parser.parse_args(arguments)
     targets = [find_target(t).name for t in options.targets]
@@ -111,7 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begun = shown = time.perf_counter()
     done = 0
     try:
-        for each in _all(range(options.first, options.first + options.count), options.seed, targets, options.jobs):
+        for each in _all(range(options.first, options.first + options.count), options.seed, targets, options.jobs,
+                         options.seconds):
             found += each
             done += 1
             for o in each:

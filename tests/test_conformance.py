@@ -201,6 +201,15 @@ def test_target(case: Case, target: str) -> None:
     assert target in OUTCOMES or certificate.baseline is None or certificate.width <= certificate.baseline
 
 
+@targets
+@pytest.mark.parametrize("case", [c for c in CORPUS if c.outcome("rnn_relu") == "L404"], ids=lambda c: c.path)
+def test_what_has_no_grid_is_hosted_with_an_error(case: Case, target: str) -> None:
+    """Each such pair is within its certificate's bound, on every target."""
+    model = lsrl.compile(lsrl.load(case.file), target=target, approx=0.01)
+    verdict = verify(graph_of(case), model, tests=16)
+    assert verdict.kind == "APPROXIMATE" and 0 < verdict.seen <= model.certificate.error <= 0.01, verdict.render()
+
+
 @pytest.mark.slow
 def test_the_pages_on_targets_and_widths_are_what_the_commands_write() -> None:
     """Of every seventh example, since all of them take minutes; the commands are to be run for all."""

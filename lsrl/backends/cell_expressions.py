@@ -298,13 +298,15 @@ class Planned:
 
 
 def planned_units(space: Space, e: Expr) -> list[Planned]:
-    """The units of an expression: its ramps, and its linear part above its lower bound (or split by sign)."""
+    """The units of an expression: its ramps, and its linear part above its lower bound (or split by sign).
+    Those that are never above 0 are left out."""
     out = [Planned(r.c, r.of, r.mask, space.step(r.of)) for r in e.ramps]
     if e.linear.terms:
         low = space.lo(e.linear)
         parts = [(1, e.linear.plus(-low))] if low is not None else [(1, e.linear), (-1, e.linear.scale(-1))]
         out = [Planned(Fraction(c), of, None, space.step(of)) for c, of in parts] + out
-    return out
+    ends = [space.hi(p.of) for p in out]
+    return [p for p, end in zip(out, ends, strict=True) if end is None or end > 0]
 
 
 def base_value(space: Space, e: Expr) -> Fraction:

@@ -190,6 +190,8 @@ def _late(maps: Maps, layer: int, form: Form, r: Range, grid: Fraction, symbol: 
         return form
 
     def unit(f: Form, hi: Fraction | None) -> Form:
+        if hi is not None and hi <= 0:
+            return constant(0)
         scaled = f.scale(1 / grid)
         return signal(maps.wiring.add(layer, Number(constant(scaled.bias), Form(scaled.terms), symbol, 0, hi)))
 

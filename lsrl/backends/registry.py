@@ -41,7 +41,8 @@ from lsrl.diagnostics import LsrlError, did_you_mean
 from lsrl.ir.graph import Graph
 from lsrl.passes import run_pipeline
 
-__all__ = ["TARGETS", "Target", "TargetRow", "compile_graph", "explain_targets", "find_target", "render_targets"]
+__all__ = ["TARGETS", "Target", "TargetRow", "compile_graph", "compile_with_circuit", "explain_targets", "find_target",
+           "render_targets"]
 
 _MOST_KNOWN = 10_000
 _HOSTED: dict[tuple[str, str, torch.dtype], bool] = {}  # by target and hash of the scalar program: it is hosted
@@ -91,6 +92,13 @@ def compile_graph(graph: Graph, target: str, dtype: torch.dtype = torch.float32,
     where the target cannot host the program, L416 where it is exact for fewer tokens, L417 where no bound of the error
     is small enough, L418 for an error or a horizon that is not positive.
     """
+    return compile_with_circuit(graph, target, dtype, uniform, approx, horizon)[0]
+
+
+def compile_with_circuit(graph: Graph, target: str, dtype: torch.dtype = torch.float32, uniform: bool = False,
+                         approx: Fraction | float | None = None,
+                         horizon: int | None = None) -> tuple[CompiledModel, Circuit]:
+    """As `compile_graph`, with the circuit that the model was emitted from."""
     row = find_target(target)
     epsilon = _checked(approx, horizon)
     scalar = run_pipeline(graph)
@@ -99,14 +107,15 @@ def compile_graph(graph: Graph, target: str, dtype: torch.dtype = torch.float32,
         _require_horizon(*result, row, dtype, horizon)
     elif epsilon is not None and _may_be_near(result):
         circuit, emission = _nearly(row, scalar, dtype, epsilon, horizon)
-        return assemble(graph, scalar, circuit, emission, target, dtype, uniform)
+        return assemble(graph, scalar, circuit, emission, target, dtype, uniform), circuit
     if isinstance(result, RefusalError):
         every = all_reasons(lambda part: row.lower(part, row.name, dtype), scalar, result)
         raise every.hosted_by(_hosts(row, scalar, dtype))
     if isinstance(result, LsrlError):
         raise _with_least_dtype(result, row, scalar, dtype) if result.diagnostics[0].code == "L407" else result
     circuit, emission = result
-    return assemble(graph, scalar, circuit, emission, target, dtype, uniform, least_dtype(row, *result, dtype))
+    least = least_dtype(row, *result, dtype)
+    return assemble(graph, scalar, circuit, emission, target, dtype, uniform, least), circuit
 
 
 def _checked(approx: Fraction | float | None, horizon: int | None) -> Fraction | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lsrl.cli.options import add_program, load_program
+from lsrl.cli.options import add_approximation, add_program, load_program
 from lsrl.cli.progress import Progress
 
 EXAMPLES = """examples:
@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--length", type=_positive, metavar="N", default=64, help="tokens of an input (64)")
     parser.add_argument("--test-length", type=_positive, metavar="N", help="tokens of a test input (as --length)")
     parser.add_argument("--seed", type=_whole, metavar="N", default=0, help="of data and disguise (0)")
+    add_approximation(parser)
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of the weights (float32)")
     parser.add_argument("--states", type=_positive, metavar="N", default=100_000,
                         help="joint states that the verifier searches at most (100000)")
@@ -72,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     with Progress() as progress:
         files, model, verdict = export_files(
             program.graph, program.text, options.target, splits, getattr(torch, options.dtype), options.disguise,
-            options.seed, options.states, progress=progress)
+            options.seed, options.states, progress=progress, approx=options.approx, horizon=options.horizon)
     write_folder(path, files)
     print(verdict.render().split("\ncovers:")[0].split("\nsearched")[0])
     print(f"wrote {len(files)} files, {sum(map(len, files.values())):,} bytes, to {options.out}: "

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from lsrl.backends.approximate import bounded_inputs
 from lsrl.backends.circuit import Circuit
 from lsrl.backends.files import model_file_bytes, ordered
 from lsrl.backends.model import CompiledModel, assemble
-from lsrl.backends.registry import compile_graph, find_target
+from lsrl.backends.registry import compile_with_circuit, find_target
 from lsrl.diagnostics import LsrlError
 from lsrl.export.card import loading_code, model_card
 from lsrl.export.circuit_graph import circuit_to_graphml, circuit_to_json
@@ -32,16 +34,20 @@ MARKER = "circuit.json"  # the file that tells an exported folder from others
 
 
 def compile_case(graph: Graph, target: str, dtype: torch.dtype = torch.float32, disguise: str | None = None,
-                 seed: int = 0) -> tuple[CompiledModel, Circuit, Disguise | None]:
+                 seed: int = 0, approx: Fraction | float | None = None,
+                 horizon: int | None = None) -> tuple[CompiledModel, Circuit, Disguise | None]:
     """The model of a program, in disguise if one is named, with the circuit that it was emitted from.
 
-    Raises LsrlError: as `compile_graph`, and L631 where the target cannot hold the disguised circuit.
+    approx, horizon: as of `compile_graph`. Raises LsrlError: as that, and L631 where the target cannot hold the
+    disguised circuit, or the model is not exact.
     """
-    model = compile_graph(graph, target, dtype)
-    row, scalar = find_target(target), run_pipeline(graph)
-    circuit = row.lower(scalar, target, dtype)
+    model, circuit = compile_with_circuit(graph, target, dtype, approx=approx, horizon=horizon)
     if disguise is None:
         return model, circuit, None
+    if model.certificate.epsilon:
+        raise LsrlError.of("L631", f"`{graph.name}` on `{target}` cannot be disguised: it has an error, and a disguise "
+                           "would change it", graph.span, help="leave out --disguise")
+    row, scalar = find_target(target), run_pipeline(graph)
     hidden, back = disguise_circuit(circuit, disguise, seed)
     try:
         emission = row.emit(hidden, dtype)
@@ -53,20 +59,25 @@ def compile_case(graph: Graph, target: str, dtype: torch.dtype = torch.float32, 
 
 def export_files(graph: Graph, text: str, target: str, splits: Sequence[Split], dtype: torch.dtype = torch.float32,
                  disguise: str | None = None, seed: int = 0, states: int = 100_000, seconds: float = 60.0,
-                 progress: Callable[[str], None] | None = None) -> tuple[dict[str, bytes], CompiledModel, Verdict]:
+                 progress: Callable[[str], None] | None = None, approx: Fraction | float | None = None,
+                 horizon: int | None = None) -> tuple[dict[str, bytes], CompiledModel, Verdict]:
     """The files of a case by their paths in its folder, its model, and the verdict on it.
 
-    text: the program's file. states, seconds: limits of the verifier. The same arguments give the same bytes, unless
+    text: the program's file. approx, horizon: as of `compile_graph`; an error must be bounded for as many tokens as the
+    longest input has. states, seconds: limits of the verifier. The same arguments give the same bytes, unless
     the verifier runs out of time. Raises LsrlError: as `compile_case`, L504 where data cannot be drawn, and L631 if the
     model is not equal to the program, which would be a fault of lsrl.
     """
-    model, circuit, back = compile_case(graph, target, dtype, disguise, seed)
+    if approx is not None:
+        horizon = max([horizon or 1, *(s.length for s in splits)])
+    model, circuit, back = compile_case(graph, target, dtype, disguise, seed, approx, horizon)
     report = None if progress is None else lambda depth, n: progress(f"verifying, depth {depth}, {n:,} joint states")
     verdict = verify(graph, model, states=states, seconds=seconds, seed=seed, progress=report)
     if not verdict.ok:
         raise LsrlError.of("L631", f"the model of `{graph.name}` on `{target}` is not equal to the program: "
                            f"{verdict.render()}", graph.span, help="this is a fault of lsrl: please report it")
-    data = make_splits(graph, splits, seed, progress)
+    drawn = bounded_inputs(graph, model.certificate.input_limit or 1) if model.certificate.epsilon else graph
+    data = make_splits(drawn, splits, seed, progress)
     shown = circuit_to_json(circuit, {i.name: i.type for i in graph.inputs})
     claim = f"{verdict.headline}: {verdict.claim}"
     certificate = {**model.certificate.to_json(), "verdict": {

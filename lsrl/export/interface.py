@@ -50,14 +50,17 @@ def _tables(model: CompiledModel) -> list[tuple[str, str, int]]:
 def interface_json(model: CompiledModel) -> dict[str, Any]:
     """For each input its type and how a value becomes a row of its tables, for each output how it is read.
 
-    Row of a table: value / grid − first; of a number the one row times value / grid. Output: round(row of the
-    read-out) · grid, true above one half for a bool.
+    Row of a table: value / grid − first; of a number the one row times value / grid, rounded if it is whole. Output:
+    round(row of the read-out) · grid, true above one half for a bool; the row as it stands where the grid is 0, and
+    `error` is the bound of what it is off by.
     """
+    errors = dict(model.certificate.errors)
     rows = [float(g) for g in model.grids]
     outputs, at = [], 0
     for name, t in model.outputs:
         count = math.prod(shape(t))
-        outputs.append({"name": name, **_type(t), "rows": [at, at + count], "grid": rows[at : at + count]})
+        outputs.append({"name": name, **_type(t), "rows": [at, at + count], "grid": rows[at : at + count],
+                        "error": errors.get(name, 0.0)})
         at += count
     tables: dict[str, list[dict[str, Any]]] = {}
     for key, name, i in _tables(model):
@@ -83,4 +86,5 @@ def _row(t: Type) -> dict[str, Any]:
     scalar = scalar_of(t)
     grid = scalar.grid if isinstance(scalar, Real) and scalar.grid is not None else 1
     lo = scalar.lo if isinstance(scalar, Int | Real) else None
-    return {"grid": float(grid), "first": 0 if lo is None else int(-(-lo // grid))}
+    whole = not isinstance(scalar, Real) or scalar.grid is not None
+    return {"grid": float(grid), "whole": whole, "first": 0 if lo is None else int(-(-lo // grid))}

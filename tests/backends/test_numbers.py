@@ -218,6 +218,14 @@ def test_refusals_have_a_place_and_a_reason(name: str) -> None:
     assert found.help
 
 
+def test_a_number_that_is_never_positive_has_no_unit_for_what_is_above_zero() -> None:
+    graph = graph_of("program p(x: bool) -> int:\n    state s: int = 0\n    was = s\n    s := 2 * s - 2\n"
+                     "    return was\n")
+    circuit = circuit_of(graph)
+    assert all(not isinstance(u, Number) or u.hi is None for layer in circuit.layers for u in layer)
+    agree(graph, [[{"x": False}] * 8], compile_graph(graph, "rnn_relu"), circuit=circuit)
+
+
 GRID = Real(Fraction(-1), Fraction(2), Fraction(1, 2))
 
 

@@ -224,6 +224,37 @@ def test_the_same_arguments_give_the_same_bytes() -> None:
     assert {n for n in a if a[n] != c[n]} >= {"model.safetensors", "circuit.json", "disguise.json", "data/train.jsonl"}
 
 
+@pytest.mark.parametrize("target", ["gru", "rnn_relu", "mingru"])
+def test_a_case_with_an_error_loads_and_is_within_its_bound(tmp_path: Path, target: str) -> None:
+    program = load("numeric/exponential_average")
+    splits = [Split("train", 2, 12), Split("test", 5, 30)]
+    files, model, verdict = export_files(program.graph, program.text, target, splits, approx=0.01)
+    assert verdict.kind == "APPROXIMATE" and model.certificate.epsilon
+    write_folder(tmp_path / "case", files)
+    about = json.loads(files["interface.json"])
+    assert about["outputs"][0]["grid"] == [0.0] and about["outputs"][0]["error"] == model.certificate.error
+    environment = {"PATH": "/usr/bin:/bin", **({"PYTHONPATH": str(ROOT)} if target == "mingru" else {})}
+
+    def run() -> str:
+        return subprocess.run([sys.executable, "load.py"], cwd=tmp_path / "case", env=environment, capture_output=True,
+                              text=True, timeout=120, check=True).stdout
+
+    assert run() == "150 of 150 answers are right\n"
+    data = tmp_path / "case" / "data" / "test.jsonl"
+    first = json.loads(data.read_text().splitlines()[0])
+    first["outputs"]["out"][3] += 3 * model.certificate.error
+    data.write_text(json.dumps(first) + "\n")
+    assert run() == "29 of 30 answers are right\n"
+
+
+def test_an_error_is_bounded_for_the_longest_input_and_has_no_disguise() -> None:
+    total = lsrl.parse("program total(x: real[0..1]) -> real:\n    return running_sum(x)\n")
+    with pytest.raises(LsrlError, match="not for 5,000"):
+        export_files(total.graph, total.text, "linear", [Split("test", 1, 5000)], approx=0.01)
+    with pytest.raises(LsrlError, match="leave out --disguise"):
+        export_files(total.graph, total.text, "linear", [Split("test", 1, 5)], disguise="permute", approx=0.01)
+
+
 def test_splits_are_right_and_different() -> None:
     program = load("regular/parity")
     data = make_splits(program.graph, [Split("train", 20, 6), Split("test", 20, 6)], 0)

@@ -96,7 +96,7 @@ def test_a_wrong_factor_is_found(target: str) -> None:
     layer = model.layers[0]
     parameter = dict(layer.named_parameters())[place if target == "gru" else f"mixer.{place}"]
     verdict = verify(graph, model, tests=20)
-    assert verdict.kind == "APPROXIMATE" and verdict.headline == "APPROXIMATE to 0.01" and 0 < verdict.seen
+    assert verdict.kind == "APPROXIMATE" and verdict.headline == "APPROXIMATE to 0.01" and verdict.seen > 0
     with torch.no_grad():
         parameter.add_(0.01)
     refuted = verify(graph, model, tests=20)
