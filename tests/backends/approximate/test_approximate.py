@@ -177,7 +177,7 @@ def test_a_smaller_error_takes_smaller_inputs() -> None:
 ])
 def test_bad_wishes(options: dict[str, object], code: str, message: str) -> None:
     with pytest.raises(LsrlError, match=message) as refusal:
-        lsrl.parse(SUM).compile("linear", **options)  # type: ignore[arg-type]
+        lsrl.parse(SUM).compile("linear", **options)  # type: ignore[call-overload]
     assert refusal.value.diagnostics[0].code == code
 
 
