@@ -15,9 +15,8 @@ from pathlib import Path
 import torch
 
 import lsrl
+from benchmarks.examples import weight_examples
 from lsrl.diagnostics import LsrlError
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def timed(work: Callable[[], object], runs: int) -> tuple[float, float, float]:
@@ -32,7 +31,7 @@ def timed(work: Callable[[], object], runs: int) -> tuple[float, float, float]:
 
 def compile_times(runs: int) -> None:
     rows: list[tuple[float, str]] = []
-    for path in sorted((ROOT / "examples").glob("*/*.lsrl")):
+    for path in weight_examples():
         for target in ("lstm", "rnn_relu"):
             def work(path: Path = path, target: str = target) -> object:
                 return lsrl.compile(lsrl.load(path), target=target)

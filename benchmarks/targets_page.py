@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 
 import lsrl
+from benchmarks.examples import ROOT, weight_examples
 from lsrl.backends.registry import TARGETS, TargetRow, explain_targets
 
 __all__ = ["PAGE", "ROOT", "page", "rows_of"]
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "targets.md"
 _HEAD = """# Targets
 
@@ -71,7 +71,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the page would change")
     options = parser.parse_args()
-    text = page(sorted((ROOT / "examples").glob("*/*.lsrl")))
+    text = page(weight_examples())
     if options.check:
         return int(PAGE.read_text(encoding="utf-8") != text)
     PAGE.write_text(text, encoding="utf-8")

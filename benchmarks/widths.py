@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import lsrl
+from benchmarks.examples import weight_examples
 from benchmarks.targets_page import ROOT, rows_of
 from lsrl.analysis.ranges import analyse
 from lsrl.backends.joint import whole_automaton
@@ -105,7 +106,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the page would change")
     options = parser.parse_args()
-    text = page(sorted((ROOT / "examples").glob("*/*.lsrl")))
+    text = page(weight_examples())
     if options.check:
         return int(PAGE.read_text(encoding="utf-8") != text)
     PAGE.write_text(text, encoding="utf-8")

@@ -16,6 +16,7 @@ import torch
 
 import lsrl
 from benchmarks import targets_page, widths
+from benchmarks.examples import weight_examples
 from lsrl.backends.model import CompiledModel
 from lsrl.backends.registry import TARGETS
 from lsrl.diagnostics import LsrlError, Source
@@ -34,7 +35,7 @@ from lsrl.vectorized import run_batch
 from lsrl.verify import verify
 from lsrl.verify.machines import as_tensor
 from lsrl.verify.testing import run_model
-from tests.corpus import CORPUS, DEFAULTS, OTHER, ROOT, Case, decoded
+from tests.corpus import CORPUS, DEFAULTS, OTHER, Case, decoded
 from tests.gated_outcomes import OUTCOMES
 
 pytestmark = pytest.mark.usefixtures("no_other_hosts")
@@ -213,7 +214,7 @@ def test_what_has_no_grid_is_hosted_with_an_error(case: Case, target: str) -> No
 @pytest.mark.slow
 def test_the_pages_on_targets_and_widths_are_what_the_commands_write() -> None:
     """Of every seventh example, since all of them take minutes; the commands are to be run for all."""
-    examples = sorted((ROOT / "examples").glob("*/*.lsrl"))
+    examples = weight_examples()
     for command in (targets_page, widths):
         text = command.PAGE.read_text(encoding="utf-8").splitlines()
         rows = [line for line in command.page(examples[::7]).splitlines() if line.startswith("| ")]

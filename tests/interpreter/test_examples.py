@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.examples import weight_examples
 from lsrl.frontend.modules import load_module
 from lsrl.interpreter import Interpreter, RunError
 from lsrl.ir.graph import Graph
@@ -19,7 +20,7 @@ from lsrl.types import Bool, Int, Real, Symbols, Type, Value, Vector
 from lsrl.vectorized import run_batch
 from tests.interpreter.test_vectorized import as_array, same, tuples
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/*.lsrl"))
+EXAMPLES = weight_examples()
 ROWS, TOKENS = 4, 60
 
 
