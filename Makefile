@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types wheel docs check format clean
+.PHONY: bench demo test lint types wheel docs check format clean
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
@@ -20,6 +20,10 @@ types: $(READY)
 
 wheel: $(READY)
 	$(BIN)/python tests/check_wheel.py
+
+# Every kernel beside its rivals on this machine (`--gpu` for the rows of a GPU); rivals that are not installed are named.
+bench: $(READY)
+	$(BIN)/python -m benchmarks.kernels
 
 docs: $(READY)
 	$(BIN)/python -m pytest -q tests/test_docs.py
