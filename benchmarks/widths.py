@@ -16,7 +16,6 @@ from pathlib import Path
 import lsrl
 from benchmarks.examples import weight_examples
 from benchmarks.targets_page import ROOT, rows_of
-from lsrl.analysis.ranges import analyse
 from lsrl.backends.joint import whole_automaton
 from lsrl.backends.registry import TARGETS, TargetRow
 from lsrl.passes import run_pipeline
@@ -69,7 +68,7 @@ class Size:
 def size_of(path: Path) -> Size | None:
     """The size of a program's minimal automaton; None if it is not finite."""
     graph = run_pipeline(lsrl.load(path).graph)
-    whole = whole_automaton(graph, analyse(graph))
+    whole = whole_automaton(graph)
     return None if whole is None else Size(len(whole.automaton.states), len(whole.automaton.members))
 
 

@@ -55,7 +55,7 @@ def graph_of(case: Case) -> Graph:
 
 @cache
 def model_of(case: Case, target: str) -> CompiledModel:
-    return lsrl.compile(lsrl.load(case.file), target=target)
+    return lsrl.compile(graph_of(case), target=target)
 
 
 def inputs_of(case: Case, length: int, seed: int) -> list[dict[str, Any]]:

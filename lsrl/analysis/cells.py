@@ -19,6 +19,7 @@ from lsrl.analysis.ranges import analyse
 from lsrl.analysis.structure import Region, find_regions
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Node, Read, operands
+from lsrl.ir.remembered import remembered
 
 __all__ = ["Cell", "find_cells"]
 
@@ -51,7 +52,15 @@ class Cell(Region):
 
 def find_cells(graph: Graph, ranges: Mapping[Node, Range] | None = None) -> tuple[Cell, ...]:
     """The cells of a scalarised graph, each after those that it depends on; every state is in exactly one."""
-    known = analyse(graph) if ranges is None else ranges
+    return _known_cells(graph) if ranges is None else _found_cells(graph, ranges)
+
+
+@remembered(64)
+def _known_cells(graph: Graph) -> tuple[Cell, ...]:
+    return _found_cells(graph, analyse(graph))
+
+
+def _found_cells(graph: Graph, known: Mapping[Node, Range]) -> tuple[Cell, ...]:
     make = Expressions(graph, known)
     users = Users(graph)
     regions = find_regions(graph)

@@ -16,6 +16,7 @@ from lsrl.analysis.interval import Range, gcd, join, meet, of_type, of_value, ro
 from lsrl.analysis.refine import Evaluator
 from lsrl.ir.graph import Check, Graph, State
 from lsrl.ir.nodes import Affine, Const, FloorDiv, Node, Read, Table, operands
+from lsrl.ir.remembered import remembered
 from lsrl.types import Real, scalar_of
 
 __all__ = ["Range", "analyse", "proved_checks", "refuted_checks"]
@@ -33,6 +34,11 @@ def analyse(graph: Graph) -> dict[Node, Range]:
     A vector's range covers all its elements. They hold at every token up to and including the first where a check
     fails. Numeric graphs: reals have no grid, and ranges cover the rounding of float64.
     """
+    return dict(_analysed(graph))
+
+
+@remembered(64)
+def _analysed(graph: Graph) -> dict[Node, Range]:
     work = _Analysis(graph)
     for component in node_components(graph):
         work.solve(component)

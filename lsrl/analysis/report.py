@@ -33,7 +33,7 @@ def explain(graph: Graph) -> str:
     """The tables of a program: inputs and outputs, cells, automata and their algebra, checks. No final line end."""
     flat = run_pipeline(graph)
     ranges = analyse(flat)
-    cells = find_cells(flat, ranges)
+    cells = find_cells(flat)
     groups = _groups(cells, ranges)
     parts = [_head(graph, flat), _signals(flat, ranges, groups), _cell_table(flat, cells, groups, ranges),
              _notes(groups), _whole(flat, cells, ranges), _checks(graph)]

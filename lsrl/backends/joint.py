@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from fractions import Fraction
 
 from lsrl.analysis.automaton import Automaton, NotFinite, explore, minimise
-from lsrl.analysis.interval import Range
+from lsrl.analysis.ranges import analyse
 from lsrl.analysis.structure import whole_region
 from lsrl.backends.circuit import CellReport, Circuit, Rational
 from lsrl.backends.cubes import Diagrams
@@ -18,6 +18,7 @@ from lsrl.backends.structure import elements_of, input_scalar
 from lsrl.backends.sums import sums
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Const, Node
+from lsrl.ir.remembered import remembered
 from lsrl.types import Value
 
 __all__ = ["Whole", "joint_circuit", "whole_automaton"]
@@ -49,11 +50,12 @@ class Whole:
         return len(self.automaton.states) * len(self.automaton.members)
 
 
-def whole_automaton(graph: Graph, ranges: Mapping[Node, Range]) -> Whole | None:
+@remembered(64)
+def whole_automaton(graph: Graph) -> Whole | None:
     """The minimal automaton of a program; None if it is not finite or has too many states."""
     if not graph.states:
         return None
-    found = explore(graph, whole_region(graph), ranges, _MOST_STATES)
+    found = explore(graph, whole_region(graph), analyse(graph), _MOST_STATES)
     return None if isinstance(found, NotFinite) else Whole(found)
 
 

@@ -17,6 +17,7 @@ from lsrl.backends.symbolic import NotHostedError
 from lsrl.backends.threshold import Layout, Planner
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Node, Read
+from lsrl.ir.remembered import remembered
 from lsrl.types import Bool, Int, Symbols
 
 __all__ = ["bits_circuit", "threshold_circuit"]
@@ -52,7 +53,7 @@ def threshold_circuit(graph: Graph, target: str, counting: bool = True, why: str
     numeric = refuse_numeric(graph, target)
     if numeric is not None:
         raise numeric
-    known = _latest.of(graph)
+    known = _circuits(graph)
     if (counting, general) not in known:
         known[counting, general], counted = _lower(graph, target, counting, why, general)
         if not counted:
@@ -60,26 +61,22 @@ def threshold_circuit(graph: Graph, target: str, counting: bool = True, why: str
     return known[counting, general]
 
 
-class _Latest:
-    """The circuits of the graph that was lowered last: several targets share them."""
-
-    def __init__(self) -> None:
-        self._kept: tuple[Graph | None, dict[tuple[bool, int], Circuit]] = None, {}
-
-    def of(self, graph: Graph) -> dict[tuple[bool, int], Circuit]:
-        kept = self._kept
-        if kept[0] is not graph:
-            kept = self._kept = graph, {}
-        return kept[1]
+@remembered(64)
+def _circuits(graph: Graph) -> dict[tuple[bool, int], Circuit]:
+    """The circuits of a graph so far, by `counting` and `general`: several targets share them."""
+    return {}
 
 
-_latest = _Latest()
+@remembered(64)
+def _layouts(graph: Graph) -> dict[tuple[frozenset[str], int], Circuit | RefusalError]:
+    """The smallest layouts of a graph so far, by the states that are counted and `general`."""
+    return {}
 
 
 def _lower(graph: Graph, target: str, counting: bool, why: str, general: int) -> tuple[Circuit, bool]:
     """The circuit, and whether some state is counted in it."""
     ranges = analyse(graph)
-    whole = whole_automaton(graph, ranges)
+    whole = whole_automaton(graph)
     best = joint_circuit(graph, whole, general) if whole is not None else None
     refusal: RefusalError | None = None
     counted = False
@@ -88,11 +85,14 @@ def _lower(graph: Graph, target: str, counting: bool, why: str, general: int) ->
         if registers and not counting:
             refusal = refusal or _no_counter(graph, target, registers, ranges, why)
             continue
-        result = _descend(graph, ranges, Layout(registers, general=general), target)
+        known = _layouts(graph)
+        if (registers, general) not in known:
+            known[registers, general] = _descend(graph, ranges, Layout(registers, general=general), target)
+        result = known[registers, general]
         if not isinstance(result, RefusalError):
             best = _smaller(best, result, general)
             break  # to enumerate what could be counted would make it larger
-        refusal = refusal or result
+        refusal = refusal or result.for_target(target)
     if best is None:
         assert refusal is not None
         raise refusal

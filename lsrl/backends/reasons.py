@@ -10,6 +10,7 @@ from lsrl.backends.circuit import Circuit
 from lsrl.backends.refusal import RefusalError
 from lsrl.diagnostics import Diagnostic, LsrlError
 from lsrl.ir.graph import Graph
+from lsrl.ir.remembered import remembered
 from lsrl.passes.drop_dead import drop_dead
 
 __all__ = ["all_reasons"]
@@ -26,9 +27,7 @@ def all_reasons(lower: Callable[[Graph], Circuit], graph: Graph, first: RefusalE
     if first.diagnostics[0].code not in _OF_CELLS:
         return first
     found: dict[str, Diagnostic] = {first.diagnostics[0].message: first.diagnostics[0]}
-    cells = find_cells(graph)
-    for cell in cells[:_CELLS] if len(cells) > 1 else ():
-        alone = drop_dead(replace(graph, outputs=tuple((s.name, s.next) for s in cell.members), checks=()))
+    for alone in _alone(graph):
         try:
             lower(alone)
         except RefusalError as error:
@@ -38,3 +37,11 @@ def all_reasons(lower: Callable[[Graph], Circuit], graph: Graph, first: RefusalE
         except LsrlError:
             continue
     return RefusalError(sorted(found.values(), key=lambda d: (d.span.source.name, d.span.start)), first.reason)
+
+
+@remembered(16)
+def _alone(graph: Graph) -> tuple[Graph, ...]:
+    """For each cell the program whose outputs are its states; none if there is one cell only."""
+    cells = find_cells(graph)
+    return tuple(drop_dead(replace(graph, outputs=tuple((s.name, s.next) for s in cell.members), checks=()))
+                 for cell in (cells[:_CELLS] if len(cells) > 1 else ()))

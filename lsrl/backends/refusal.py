@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from lsrl.analysis.cells import find_cells
@@ -17,9 +17,15 @@ __all__ = ["RefusalError", "refuse", "refuse_numeric"]
 class RefusalError(LsrlError):
     """One or more L4xx diagnostics; `reason` is why, as half a sentence (of several, the first that was met)."""
 
-    def __init__(self, diagnostics: Diagnostic | Sequence[Diagnostic], reason: str) -> None:
+    def __init__(self, diagnostics: Diagnostic | Sequence[Diagnostic], reason: str,
+                 again: Callable[[str], RefusalError] | None = None) -> None:
+        """again: makes the same for another target."""
         super().__init__(diagnostics)
-        self.reason = reason
+        self.reason, self._again = reason, again
+
+    def for_target(self, target: str) -> RefusalError:
+        """The same for another target that refuses the program for the same reason."""
+        return self if self._again is None else self._again(target)
 
     def hosted_by(self, targets: Sequence[str]) -> RefusalError:
         """The same with the targets that would take the program in its last help line."""
@@ -37,12 +43,17 @@ def refuse(graph: Graph, target: str, code: str, node: Node, reason: str, cell: 
     """
     states = _states_of(node)
     cell = cell or _kind(graph, states)
+
+    def again(other: str) -> RefusalError:
+        return refuse(graph, other, code, node, reason, cell)
+
     what = f"`{', '.join(states[:4])}`" if states else f"`{graph.name}`"
     kind = f" ({cell})" if cell else ""
     message = f"`{target}` cannot host {what}{kind}: {reason}"
     if node.span.source.name != graph.span.source.name:  # in a library: say so beside the program
-        return RefusalError(Diagnostic(code, message, graph.span, notes=(("it comes from here", node.span),)), reason)
-    return RefusalError(Diagnostic(code, message, node.span), reason)
+        return RefusalError(Diagnostic(code, message, graph.span, notes=(("it comes from here", node.span),)), reason,
+                            again)
+    return RefusalError(Diagnostic(code, message, node.span), reason, again)
 
 
 def refuse_numeric(graph: Graph, target: str) -> RefusalError | None:

@@ -39,6 +39,7 @@ from lsrl.backends.relu import relu_circuit, relu_nearly
 from lsrl.backends.target import DTYPES, Target
 from lsrl.diagnostics import LsrlError, did_you_mean
 from lsrl.ir.graph import Graph
+from lsrl.ir.remembered import remembered
 from lsrl.passes import run_pipeline
 
 __all__ = ["TARGETS", "Target", "TargetRow", "compile_graph", "compile_with_circuit", "explain_targets", "find_target",
@@ -101,7 +102,7 @@ def compile_with_circuit(graph: Graph, target: str, dtype: torch.dtype = torch.f
     """As `compile_graph`, with the circuit that the model was emitted from."""
     row = find_target(target)
     epsilon = _checked(approx, horizon)
-    scalar = run_pipeline(graph)
+    scalar = _scalar(graph)
     result = _try(row, scalar, dtype)
     if not isinstance(result, LsrlError):
         _require_horizon(*result, row, dtype, horizon)
@@ -155,6 +156,12 @@ def _nearly(row: Target, scalar: Graph, dtype: torch.dtype, epsilon: Fraction,
     if row.approximate is None:
         raise LsrlError.of("L417", f"`{row.name}` hosts nothing with an error: its layers hold bits, or whole numbers")
     return approximate(row.approximate, scalar, row.name, dtype, epsilon, horizon)
+
+
+@remembered(16)
+def _scalar(graph: Graph) -> Graph:
+    """The graph after the pipeline: one for all targets, which share what they find out about it."""
+    return run_pipeline(graph)
 
 
 def _try(row: Target, scalar: Graph, dtype: torch.dtype) -> tuple[Circuit, Emission] | LsrlError:
@@ -223,7 +230,7 @@ def explain_targets(graph: Graph, dtype: torch.dtype = torch.float32,
 
     judge: gives the verdict on a model; without it there is none. approx, horizon: as of `compile_graph`.
     """
-    scalar, epsilon = run_pipeline(graph), _checked(approx, horizon)
+    scalar, epsilon = _scalar(graph), _checked(approx, horizon)
     rows: list[TargetRow] = []
     for target in TARGETS.values():
         result = _try(target, scalar, dtype)

@@ -127,7 +127,7 @@ class NumberLowering:
         bits = PRECISION[str(dtype).removeprefix("torch.")]
         self.maps = Maps(self.wiring, self.ranges, names, Fraction(2 ** (bits - 1) - 2 ** (bits - 5)), fine)
         self.cell: dict[Node, Cell] = {}
-        for cell in find_cells(graph, self.ranges):
+        for cell in find_cells(graph):
             for node in (*cell.reads, *(cell.inside if cell.feedback else ())):
                 if isinstance(node, Read) or node in cell.nexts:
                     self.cell[node] = cell

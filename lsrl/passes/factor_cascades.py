@@ -95,7 +95,7 @@ def _factor(graph: Graph, groups: str, numeric: bool) -> Factored:
     plans: list[Plan] = []
     reports: list[Report] = []
     refused: list[Refused] = []
-    for cell in find_cells(graph, ranges):
+    for cell in find_cells(graph):
         kept = _KEPT if numeric else _KEPT + _NUMERIC
         if cell.automaton is None or not cell.feedback or not set(kept).isdisjoint(cell.classes):
             continue

@@ -149,7 +149,7 @@ def test_every_layout_computes_the_same(seed: int) -> None:
     word = [rng.randrange(3) for _ in range(200)]
     circuits = [Planner(scalar, ranges, Layout(wide=w, lag=g, letters=m)).circuit()
                 for w, g, m in itertools.product((True, False), repeat=3)]
-    whole = whole_automaton(scalar, ranges)
+    whole = whole_automaton(scalar)
     assert whole is not None
     joint = joint_circuit(scalar, whole)
     assert joint is not None

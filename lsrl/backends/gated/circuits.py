@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from dataclasses import replace
 
@@ -20,6 +19,7 @@ from lsrl.backends.whole import whole_weights
 from lsrl.backends.wiring import reordered
 from lsrl.ir.graph import Graph, reachable
 from lsrl.ir.nodes import Const, Node, Read, operands
+from lsrl.ir.remembered import remembered
 from lsrl.passes.factor_cascades import Factored, factor_cascades, factor_definite
 from lsrl.types import Value
 
@@ -46,7 +46,7 @@ def gated_circuit(graph: Graph, target: str, dtype: torch.dtype, gates: Gates, f
     return found
 
 
-@functools.lru_cache(maxsize=16)
+@remembered(64)
 def _lowered(graph: Graph, dtype: torch.dtype, gates: Gates,
              fine: bool) -> Circuit | NotHostedError | TooLargeError:
     """The circuit, or why there is none; the same for all targets with the same gates."""
@@ -75,7 +75,7 @@ def _groups(gates: Gates) -> tuple[str, ...]:
     return ("two" if gates.signs else "none",)
 
 
-@functools.lru_cache(maxsize=8)
+@remembered(64)
 def _cascades(graph: Graph, groups: str, numeric: bool) -> Factored:
     """The graph with its automata as what the gates host: latches, or delays."""
     if groups == "whole":
