@@ -11,9 +11,12 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import lsrl
+from lsrl.program import Program
 from lsrl.types import Bool, Int, Real, Symbols, Type, Value
 from tests.gated_outcomes import OUTCOMES
 from tests.oracles import ORACLES, OTHER, Oracle
@@ -22,6 +25,11 @@ __all__ = ["CORPUS", "DEFAULTS", "OTHER", "ROOT", "Case", "decoded"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PROVED, EXHAUSTED, TESTED = "PROVED", "EXHAUSTED", "TESTED"
+
+
+@cache
+def _loaded(file: Path) -> Program:
+    return lsrl.load(file)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +61,11 @@ class Case:
     @property
     def file(self) -> Path:
         return ROOT / "examples" / f"{self.path}.lsrl"
+
+    @property
+    def program(self) -> Program:
+        """The same for all tests: targets share what they find out about its graph."""
+        return _loaded(self.file)
 
     @property
     def oracle(self) -> Oracle:

@@ -48,9 +48,8 @@ cases = pytest.mark.parametrize("case", CORPUS, ids=lambda c: c.path)
 targets = pytest.mark.parametrize("target", sorted(TARGETS))
 
 
-@cache
 def graph_of(case: Case) -> Graph:
-    return lsrl.load(case.file).graph
+    return case.program.graph
 
 
 @cache

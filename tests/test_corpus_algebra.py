@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-import lsrl
 from lsrl.interpreter import Interpreter
 from lsrl.types import is_finite, size, values
 from tests.algebra_oracle import RULES, Facts, Machine, allowed, facts_of, reduced
@@ -26,7 +25,7 @@ TOO_LARGE = {"text/json_structure"}  # more than 50,000 elements in its monoid, 
 
 def machine_of(case: Case) -> Machine | None:
     """The reachable machine of a program; None if it, or its input, is larger than the limits."""
-    graph = lsrl.load(case.file).graph
+    graph = case.program.graph
     types = [i.type for i in graph.inputs]
     if graph.numeric or not all(is_finite(t) for t in types):
         return None

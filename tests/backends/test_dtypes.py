@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-import lsrl
 from lsrl.backends.certificate import Certificate
 from lsrl.backends.emission import short
 from lsrl.backends.model import load_model
@@ -33,7 +32,7 @@ CASES = [next(c for c in CORPUS if c.path == name) for name in NAMES]
 
 @cache
 def graph_of(case: Case) -> Graph:
-    return lsrl.load(case.file).graph
+    return case.program.graph
 
 
 def graph(text: str) -> Graph:

@@ -7,6 +7,7 @@ import random
 import textwrap
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ __all__ = ["Rows", "agree", "as_tensors", "circuit_of", "draw", "expected", "gra
 Rows = list[dict[str, Value]]
 
 
+@cache
 def graph_of(text: str, name: str | None = None) -> Graph:
-    """The elaborated graph of a program text."""
+    """The elaborated graph of a program text, the same for all tests: targets share what they find out about it."""
     return read_module(Source("test.lsrl", textwrap.dedent(text)), Path()).elaborate(name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -21,6 +22,7 @@ from lsrl.verify.testing import random_inputs, run_program
 from tests.corpus import CORPUS, ROOT, Case
 
 
+@cache
 def load(name: str) -> Program:
     return lsrl.load(ROOT / "examples" / f"{name}.lsrl")
 
@@ -73,7 +75,7 @@ def first_wrong(model: CompiledModel, trial: Trial) -> int | None:
 
 @pytest.mark.parametrize("case", [c for c in CORPUS if c.lstm[0] != "L"], ids=lambda c: c.name)
 def test_an_lstm_stands_more_than_a_hundredth(case: Case) -> None:
-    found = promised(lsrl.load(case.file).compile("lstm"))
+    found = promised(case.program.compile("lstm"))
     assert found.delta > 1e-2 and found.tokens is None
 
 
@@ -120,7 +122,7 @@ def test_the_promise_of_a_read_out_is_what_a_sum_by_hand_gives() -> None:
 
 @pytest.mark.parametrize("case", [c for c in CORPUS if c.lstm[0] != "L"], ids=lambda c: c.name)
 def test_gates_are_as_far_from_zero_as_the_promise_takes_them_to_be(case: Case) -> None:
-    program = lsrl.load(case.file)
+    program = case.program
     model = program.compile("lstm", dtype=torch.float64)
     sigmoid, tanh = SATURATION[torch.float64]
     trial = make_trial(program.graph, 4, 40, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import random
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ COUNTERS = {
 }
 
 
+@cache
 def graph_of(text: str) -> Any:
     """The graph of a text, or of an example by its path."""
     program = lsrl.parse(text) if "program" in text else lsrl.load(ROOT / "examples" / f"{text}.lsrl")
