@@ -163,10 +163,10 @@ class Tiles:
 
         leave_out: scans of which only the elements are made.
         """
-        s, lines = self.s, ["position = (start + place).to(tl.int64)", "count = tl.minimum(length - start, BT)"]
+        s, lines = self.s, ["left = length - start", "count = tl.maximum(tl.minimum(left, BT), 0).to(tl.int32)"]
         self.named = {leaf: s.param_name(leaf) for leaf in leaves(roots, "param")}
-        one = "position < length" if s.wide or not s.options.packed else "position < length[None, :]"
-        lines += [f"inside = {one}", "on = inside & live[None, :]"]
+        lines += [f"inside = place < {'left' if s.wide or not s.options.packed else 'left[None, :]'}",
+                  "on = inside & live[None, :]"]
         for leaf in leaves(roots, "input"):
             name, element = leaf.attribute
             port = next(p for p in s.parts.lanes.inputs if p.name == name)
@@ -194,7 +194,7 @@ class Tiles:
     def _at(self, base: str, lane: bool) -> str:
         """The pointers of a tile of an array."""
         start = f"{base}_at[None, :]" if lane or not self.s.wide else f"{base}_at"
-        return f"{start} + position * {base}_step"
+        return f"{start} + (start + place) * {base}_step"
 
     # Kernels.
 
@@ -214,16 +214,16 @@ class Tiles:
             base = s.ports.output[o.name]
             found = self.named[o.value] if o.value in self.named else self.e.expression(o.value, self.named)
             value = f"tl.broadcast_to({found}, [BT, BL])"
-            at = f"{base}_at[None, :] + position * {base}_step" if port.lane or not s.wide else \
-                f"{base}_at + (lane * 0)[None, :] + position * {base}_step"
+            at = self._at(base, True)
             mask = "on" if port.lane or not s.wide else "on & (lane == 0)[None, :]"
             inner.append(f"tl.store({at}{f' + {o.element}' if o.element else ''}, {s.written(o, port, value)}, "
                          f"mask={mask})")
         if s.checked:
             ok = Builder().all(c for _, c in self.body.checks)
             text = self.e.expression(ok, self.named) if ok not in self.named else self.named[ok]
-            inner += [f"ok = {text}", "first_broken = tl.min(tl.where(on & ~ok, position, NEVER), 0)",
-                      "broken = tl.minimum(broken, first_broken)"]
+            inner += [f"ok = {text}", "first_broken = tl.min(tl.where(on & ~ok, place, BT), 0)",
+                      "here = tl.where(first_broken < BT, start + first_broken.to(tl.int64), NEVER)",
+                      "broken = tl.minimum(broken, here)"]
         lines += ["for start in range(begin, end, BT):", *(f"    {x}" for x in inner)]
         lines += self.leave()
         if s.checked:

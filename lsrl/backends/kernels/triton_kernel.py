@@ -16,13 +16,15 @@ import torch
 
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.call import Call, Options, Shape
+from lsrl.backends.kernels.choose_scan import combine_cost
 from lsrl.backends.kernels.code import Value, schedule
 from lsrl.backends.kernels.triton_text import TritonText, triton_text
 from lsrl.diagnostics import NOWHERE, LsrlError
 
 __all__ = ["Configuration", "TritonKernel", "configurations"]
 
-_REGISTERS = 96  # 32-bit ones of a thread that a tile's values may take
+_REGISTERS = 64  # 32-bit ones of a thread that states and a tile's values may take
+_OPERATIONS = 256  # of combining a thread's elements of a tile, one after another
 _GROUPS = ((30, 8), (80, 4), (200, 2))  # operations of a token up to which so many tokens are asked for at once
 
 
@@ -125,12 +127,11 @@ def configurations(parts: Parts, shape: Shape, rows: int, tokens: int, lanes: in
         streams = min(128, max(32, _power(lanes if wide else rows // 512)))
         yield Configuration(streams, 1, group, max(1, streams // 32))
         return
-    words = _alive(parts)
-    each = min(16, max(1, 1 << ((_REGISTERS // words).bit_length() - 1) if words <= _REGISTERS else 1))
+    each = _elements(parts)
     warps = 4
     elements = each * 32 * warps
     if wide:
-        streams = min(64, _power(lanes), elements // 16)
+        streams = min(32, _power(lanes), max(1, elements // 16))
         tile = elements // streams
     else:
         tile = min(elements, max(32, _power(tokens)))
@@ -140,6 +141,16 @@ def configurations(parts: Parts, shape: Shape, rows: int, tokens: int, lanes: in
         if tile <= 16 and streams == 1:
             return
         tile, streams = (tile // 2, streams) if tile > 16 else (tile, streams // 2)
+
+
+def _elements(parts: Parts) -> int:
+    """How many elements of a tile a thread may have: a power of two."""
+    body = parts.parallel
+    assert body is not None
+    hardest = max(combine_cost(scan) for scan in body.scans)
+    carried = sum(2 if kind == "int64" else 1 for scan in body.scans for kind in scan.carried)
+    most = min((_REGISTERS - carried) // _alive(parts), _OPERATIONS // (1 + hardest), 16)
+    return 1 << max(0, most.bit_length() - 1)
 
 
 def _power(n: int) -> int:

@@ -28,8 +28,8 @@ tl triton torch functools program row lane live first length longest direction s
 broken program_of_grid offsets launch tables UNIT ALIGNED GIVEN KEPT REVERSE BT BL GROUP CHUNKED NEVER INFINITY
 chunk chunks chunk_tiles combine last before least greatest sigmoid tanh softplus silu floor_quotient
 floor_remainder float_remainder to_int32 to_int64 reset reset_ptr reset_row reset_token reset_at reset_step
-failed_ptr offsets_ptr begin mine first_broken inside blocks range min max int float bool True False stream streams
-i end config
+failed_ptr offsets_ptr begin mine first_broken inside blocks left here range min max int float bool True False
+stream streams i end config
 """  # of the generated text, not to be used as names
 _TAKEN = (*_WORDS.split(), *SIZES)
 
@@ -139,20 +139,25 @@ class Streams:
         arrays = [(name, port) for ports, names in ((self.parts.lanes.inputs, self.ports.input),
                                                     (self.parts.lanes.outputs, self.ports.output))
                   for port, name in ((p, names[p.name]) for p in ports)]
+        written = set(self.ports.output.values())
         for name, port in arrays:
+            apart = " + lane" if port.lane else " + lane * 0" if self.wide and name in written else ""
             where = f"{name}_ptr + first * {name}_token" + ("" if packed else f" + row * {name}_row")
-            out += [f"{name}_at = {where}{' + lane' if port.lane else ''}", self._step(name)]
+            out += [f"{name}_at = {where}{apart}", self._step(name)]
         if self.options.resets:
             where = "reset_ptr + first * reset_token" + ("" if packed else " + row * reset_row")
             out += [f"reset_at = {where}", self._step("reset")]
         return out
 
     def hints(self) -> list[str]:
-        """Statements that tell the compiler which numbers divide by 16; run under ALIGNED."""
+        """Statements that show the compiler which numbers are multiples of 16; run under ALIGNED.
+
+        `tl.multiple_of` has no effect on a kernel's own parameters.
+        """
         rows = [] if self.options.packed else [x for x in self.plain() if x.endswith("_row")]
         tokens = [x for x in self.plain() if x.endswith("_token")]
         names = [*rows, *tokens, "lanes"] if self.wide else [*rows, "tokens"]
-        return [f"{x} = tl.multiple_of({x}, 16)" for x in names]
+        return [f"{x} = {x} // 16 * 16" for x in names]
 
     def _step(self, name: str) -> str:
         run = f"{name}_token.to(tl.int64) * direction"
@@ -260,7 +265,8 @@ class Streams:
             kind = state_kind(port, self.parts)
             stored = "tl.uint8" if kind == "bool" else self.expressions.dtype(kind)
             mask = "live" if port.lane or not self.wide else "lane == 0"
-            out.append(f"tl.store({where}, {values[r.name]}.to({stored}), mask={mask}{extra})")
+            apart = "" if port.lane or not self.wide else " + lane * 0"
+            out.append(f"tl.store({where}{apart}, {values[r.name]}.to({stored}), mask={mask}{extra})")
         return ["if KEPT:", *(f"    {x}" for x in out)] if out else []
 
     def shape_of(self, port: Port) -> str:

@@ -17,7 +17,7 @@ from tests.corpus import CORPUS, Case
 pytest.importorskip("triton", reason="Triton is for Linux")
 
 CASES = pytest.mark.parametrize("case", CORPUS, ids=lambda c: c.name)
-LARGER = ("tok2tok_5", "tok2tok_10")  # as tok2tok_3, with more registers
+LARGER = ("tok2tok_5", "tok2tok_10", "vec2vec_2_2", "vec2vec_3_2")  # as smaller ones, with more registers
 # one of each class, with cuts, resets, packed sequences and the last token first in every shape
 CLASSES = ("parity", "tomita_3", "run_length", "greatest", "leaky_unit", "delay_3", "induction_head", "mod_5", "queue")
 

@@ -124,3 +124,111 @@ def check_packed(name: str, shape: Shape, lengths: Sequence[int] = (11, 0, 3, 17
         want = [x for a, b in pairwise(cuts) for x in wanted(program_of(name), rows[a:b])]
         same(got[at : at + len(rows)][::-1], want, kernel)
         at += len(rows)
+
+
+LANES = """program lanes(a: real[{n}], up: bool) -> (s: real[{n}], mixed: real[{n}], count: int[0..9], seen: bool):
+    param w: real[{n}] = 0.5
+    param c: real = 2
+    state s: real[{n}] = 0.25
+    state count: int[0..9] = 0
+    state on: bool[{n}] = false
+    s := 0.5 * s + a if up else 2 * a
+    on := a > 0 if up else on
+    count := min(count + 1, 9) if up else 0
+    return (s = s, mixed = c * w * s if on else a, count = count, seen = up)
+"""
+
+
+def lanes_of(n: int) -> Parts:
+    return Parts.of(make_lanes(lsrl.parse(LANES.format(n=n)).graph))
+
+
+def check_lanes(shape: Shape, n: int, compiled_for: int) -> None:
+    """A program of vectors runs for any length of them, whatever length it was compiled with."""
+    rng = random.Random(n)
+    options = Options(resets=True)
+    program = lsrl.parse(LANES.format(n=n))
+    parts = lanes_of(n)
+    sequences = [[{"a": tuple(rng.randint(-8, 8) / 4 for _ in range(n)), "up": rng.random() < 0.7} for _ in range(14)]
+                 for _ in range(2)]
+    resets = [[rng.random() < 0.2 for _ in rows] for rows in sequences]
+    kernel = TritonKernel(lanes_of(compiled_for), options)
+    for layout in (time_major, lambda x: x):
+        call = run(kernel, make_call(parts, options, sequences, resets=resets, layout=layout), shape,
+                   Configuration(4, 4, 2, 1))
+        for r, rows in enumerate(sequences):
+            cuts = [0, *(t for t in range(1, len(rows)) if resets[r][t]), len(rows)]
+            want = [x for a, b in pairwise(cuts) for x in wanted(program, rows[a:b])]
+            same(shown(parts, call.outputs)[r], want, kernel)
+        assert call.after["count"].tolist() == [row[-1]["count"][0] for row in shown(parts, call.outputs)]
+
+
+CHECKED = """program checked(x: int[-1..1]) -> int:
+    state s: int[-2..2] = 0
+    state n: int = 0
+    s := s + x
+    n := n + s
+    return n
+"""
+
+
+def check_failures(shape: Shape) -> None:
+    """The first token at which a check fails is told for each row; outputs before it are right."""
+    program = lsrl.parse(CHECKED)
+    kernel = TritonKernel(Parts.of(make_lanes(program.graph)), Options())
+    rows = [[{"x": x} for x in xs] for xs in (
+        [0] * 20, [1, 1, 1, *[0] * 17], [*[0] * 9, -1, -1, -1, *[1] * 8], [*[0] * 17, 1, 1, 1])]
+    call = run(kernel, make_call(kernel.parts, Options(), rows), shape)
+    assert call.failed is not None and call.failed.tolist() == [NEVER, 2, 11, 19]
+    for got, given, failed in zip(shown(kernel.parts, call.outputs), rows, call.failed.tolist(), strict=True):
+        same(got[: min(failed, 20)], wanted(program, given), kernel)
+
+
+def check_nothing(shape: Shape) -> None:
+    """No tokens: the final states are those before. No rows: nothing."""
+    kernel = kernel_of("run_length", Options())
+    one = make_call(kernel.parts, Options(), [[], []])
+    done = run(kernel, replace(one, inputs={"tok": torch.zeros((2, 0), dtype=torch.uint8)}), shape)
+    assert all((x == 0).all() for x in done.after.values())
+    before = {n: torch.full_like(x, 1) for n, x in done.after.items()}
+    done = run(kernel, replace(one, inputs={"tok": torch.zeros((2, 0), dtype=torch.uint8)}, before=before), shape)
+    assert all((x == 1).all() for x in done.after.values())
+    run(kernel, make_call(kernel.parts, Options(), []), shape)
+
+
+def check_edges(shape: Shape, edge: torch.dtype, carry: torch.dtype, bound: float) -> None:
+    """Real inputs and outputs of other float types. bound: relative to 1 and the value."""
+    options = Options(edge=edge, carry=carry)
+    for name in ("leaky_unit", "mean_so_far", "moving_average"):
+        kernel = kernel_of(name, options)
+        rows = sequence(name, 7, 19)
+        call = run(kernel, make_call(kernel.parts, options, [rows]), shape)
+        for got, want in zip(shown(kernel.parts, call.outputs)[0], wanted(program_of(name), rows), strict=True):
+            for n, xs in want.items():
+                for a, b in zip(got[n], xs, strict=True):
+                    assert abs(a - b) <= bound * (1 + abs(b)), (name, a, b)
+
+
+def check_function(name: str, carry: torch.dtype, bound: float) -> None:
+    """A function of floats over its whole range, against float64. bound: relative to the value."""
+    from lsrl.arithmetic import unary
+
+    program = lsrl.parse(f"program f(x: real) -> real:\n    return {name}(x)\n")
+    options = Options(edge=carry, carry=carry)
+    kernel = TritonKernel(Parts.of(make_lanes(program.graph)), options)
+    values = [s * x for x in (0.0, 1e-30, 1e-6, 1e-3, 0.3, 0.6, 0.624, 0.626, 0.7, 1.0, 2.5, 5.0, 9.0, 10.0, 20.0, 45.0,
+                              80.0, 100.0, 1000.0, float("inf")) for s in (1.0, -1.0)] + [float("nan")]
+    call = run(kernel, make_call(kernel.parts, options, [[{"x": x} for x in values]]), "sequential",
+               Configuration(1, 1, 8, 1))
+    for x, got in zip(values, call.outputs[program.graph.outputs[0][0]][0].tolist(), strict=True):
+        held = torch.tensor(x, dtype=carry).item()
+        want = unary(name)(held)
+        least = torch.finfo(carry).tiny
+        if want != want:
+            assert got != got, (x, got)
+        elif abs(want) > torch.finfo(carry).max or name in ("tanh", "sigmoid") and want in (-1.0, 0.0, 1.0):
+            assert got == torch.tensor(want, dtype=carry).item(), (x, got, want)
+        elif abs(want) < least:
+            assert abs(got - want) <= least, (x, got, want)
+        else:
+            assert abs(got - want) <= bound * abs(want), (x, got, want)

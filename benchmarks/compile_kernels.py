@@ -1,0 +1,50 @@
+"""python -m benchmarks.compile_kernels [NAME ...] [--arch sm_90]: every example's Triton kernels as machine code.
+
+No GPU is needed. One line a kernel: seconds to compile it, registers of a thread, what is spilled, shared memory. Ends
+with 1 if a kernel spills in its default configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import lsrl
+from lsrl.backends.kernels.bodies import Parts
+from lsrl.backends.kernels.call import Options
+from lsrl.backends.kernels.lanes import make_lanes
+from lsrl.backends.kernels.triton_compile import ARCHITECTURES, compiled, default_kernels
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+SIZES = (64, 65536)  # rows and tokens that configurations are chosen for
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
+    parser.add_argument("names", nargs="*", help="of examples; all without")
+    parser.add_argument("--arch", nargs="*", choices=tuple(ARCHITECTURES), default=list(ARCHITECTURES))
+    parser.add_argument("--resets", action="store_true", help="kernels that take resets and packed sequences")
+    options = parser.parse_args(arguments)
+    files = sorted(f for f in EXAMPLES.glob("*/*.lsrl") if not options.names or f.stem in options.names)
+    spilled = 0
+    for file in files:
+        parts = Parts.of(make_lanes(lsrl.load(file).graph))
+        chosen = Options(resets=options.resets, packed=options.resets)
+        for text, kernel, constants, warps in default_kernels(parts, chosen, *SIZES, 1):
+            for architecture in options.arch:
+                start = time.perf_counter()
+                usage = compiled(text, kernel, constants, warps, architecture)
+                seconds = time.perf_counter() - start
+                sizes = " ".join(f"{k}={v}" for k, v in constants.items() if k in ("BL", "BT", "GROUP"))
+                print(f"{file.stem:20} {kernel.name:18} {sizes:18} {architecture:7} {seconds:5.2f} s  "
+                      f"{usage.registers:3} registers  {usage.shared:6} B shared"
+                      + (f"  {usage.spilled} SPILLED" if usage.spilled else ""), flush=True)
+                spilled += bool(usage.spilled)
+    print(f"{spilled} kernels spill")
+    return int(spilled > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Kernels compiled down to machine code without a device: registers, spills and shared memory of each."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lsrl.backends.kernels.bodies import Parts
+from lsrl.backends.kernels.call import Options, Shape
+from lsrl.backends.kernels.triton_kernel import Configuration, configurations, imported
+from lsrl.backends.kernels.triton_text import KernelText, triton_text
+
+__all__ = ["ARCHITECTURES", "Usage", "compiled", "default_kernels"]
+
+ARCHITECTURES: Mapping[str, tuple[str, int | str, int]] = {
+    "sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
+
+
+@dataclass(frozen=True)
+class Usage:
+    """registers: of 32 bits, of a thread. spilled: bytes of local memory on NVIDIA, registers on AMD. shared: bytes."""
+
+    registers: int
+    spilled: int
+    shared: int
+
+
+def default_kernels(parts: Parts, options: Options, rows: int, tokens: int, lanes: int,
+                    shapes: tuple[Shape, ...] = ("sequential", "block", "split")
+                    ) -> Iterator[tuple[str, KernelText, dict[str, Any], int]]:
+    """The kernels of a program for calls of some size: text, kernel, compile-time constants, warps.
+
+    Of those that the shapes use, each once, in the first configuration.
+    """
+    made = triton_text(parts, options)
+    done = set()
+    for shape in shapes:
+        if shape not in made.shapes:
+            continue
+        c = next(configurations(parts, shape, rows, tokens, lanes))
+        for kernel in made.kernels:
+            sequential = kernel.name == "sequential_kernel"
+            if sequential == (shape == "sequential") and (shape == "split" or not kernel.name.startswith(
+                    ("summary", "carry"))):
+                constants = _constants(kernel, c, shape)
+                key = (kernel.name, tuple(constants.items()), c.warps)
+                if key not in done:
+                    done.add(key)
+                    yield made.text, kernel, constants, c.warps
+
+
+def _constants(kernel: KernelText, c: Configuration, shape: Shape) -> dict[str, Any]:
+    values = {"GIVEN": True, "KEPT": True, "REVERSE": False, "ALIGNED": True, "UNIT": True, "BL": c.streams,
+              "BT": c.tile, "GROUP": c.group, "CHUNKED": shape == "split"}
+    return {name: values[name] for name, t in kernel.types.items() if t == "constexpr"}
+
+
+def compiled(text: str, kernel: KernelText, constants: Mapping[str, Any], warps: int, architecture: str) -> Usage:
+    """What a kernel takes on an architecture of `ARCHITECTURES`. Not in a process with TRITON_INTERPRET."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+    from triton.compiler import compile as compile_source
+
+    types = kernel.types
+    aligned = {(i,): [["tt.divisibility", 16]] for i, t in enumerate(types.values()) if t.startswith("*")}
+    source = ASTSource(fn=getattr(imported(text), kernel.name), signature=dict(types), constexprs=dict(constants),
+                       attrs=aligned)
+    out = compile_source(source, target=GPUTarget(*ARCHITECTURES[architecture]), options={"num_warps": warps})
+    if "cubin" in out.asm:
+        return _nvidia(out.asm["cubin"], out.metadata.shared)
+    text = out.asm["amdgcn"]
+    spilled = _number(r"\.vgpr_spill_count:\s*(\d+)", text) + _number(r"\.private_segment_fixed_size:\s*(\d+)", text)
+    return Usage(_number(r"\.vgpr_count:\s*(\d+)", text), spilled, out.metadata.shared)
+
+
+def _nvidia(cubin: bytes, shared: int) -> Usage:
+    import triton
+
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        text = subprocess.run([str(tool), "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
+    return Usage(_number(r"REG:(\d+)", text), _number(r"STACK:(\d+)", text) + _number(r"LOCAL:(\d+)", text), shared)
+
+
+def _number(pattern: str, text: str) -> int:
+    found = re.search(pattern, text)
+    if found is None:
+        raise ValueError(f"no {pattern} in what the compiler says")
+    return int(found[1])

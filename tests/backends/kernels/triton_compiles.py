@@ -1,0 +1,30 @@
+"""Compiling Triton kernels to machine code, in a process of its own."""
+
+from __future__ import annotations
+
+import lsrl
+from lsrl.backends.kernels.bodies import Parts
+from lsrl.backends.kernels.call import Options, Shape
+from lsrl.backends.kernels.lanes import make_lanes
+from lsrl.backends.kernels.triton_compile import compiled, default_kernels
+from tests.backends.kernels.triton_runs import program_of
+
+GATED = """program gated(a: real[64], u: real[64]) -> real[64]:
+    state s: real[64] = 0
+    s := a * s + u
+    return s
+"""
+
+
+def check_no_spills(name: str, architecture: str, shapes: tuple[Shape, ...]) -> int:
+    """Compiles an example's kernels in their default configurations, with resets and packed sequences; how many."""
+    program = lsrl.parse(GATED) if name == "gated" else program_of(name)
+    parts = Parts.of(make_lanes(program.graph))
+    count = 0
+    for text, kernel, constants, warps in default_kernels(
+            parts, Options(resets=True, packed=True), 64, 65536, 256 if name == "gated" else 1, shapes):
+        usage = compiled(text, kernel, constants, warps, architecture)
+        assert usage.spilled == 0, (name, kernel.name, constants, usage)
+        assert 0 < usage.registers <= 512 and usage.shared <= 48 << 10, (name, kernel.name, usage)
+        count += 1
+    return count
