@@ -55,8 +55,9 @@ def check(seed: int, targets: list[str], length: int) -> int:
         dtype = (torch.float32, torch.float64)[seed % 2]
         try:
             model = compile_graph(graph, target, dtype, approx=0.5)
-        except LsrlError as error:
-            assert {d.code for d in error.diagnostics} <= {"L402", "L404", "L417"}, (seed, target)
+        except LsrlError as refusal:
+            if not {d.code for d in refusal.diagnostics} <= {"L402", "L404", "L417"}:
+                raise
             continue
         hosted += 1
         certificate = model.certificate
