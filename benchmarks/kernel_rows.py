@@ -206,7 +206,8 @@ def automaton(device: str, scale: float) -> Work:
     after = [[rng.randrange(states) for _ in range(letters)] for _ in range(states)]
     arms = "\n".join(f"        {x * states + q} => {after[q][x]}" for x in range(letters) for q in range(states))
     text = (f"program machine(x: int[0..{letters - 1}]) -> int[0..{states - 1}]:\n"
-            f"    state q: int[0..{states - 1}] = 0\n    q := match x * {states} + q:\n{arms}\n        _ => 0\n    return q\n")
+            f"    state q: int[0..{states - 1}] = 0\n    q := match x * {states} + q:\n{arms}\n        _ => 0\n"
+            "    return q\n")
     ours = module(text, device)
     x = torch.randint(0, letters, (rows, tokens), dtype=torch.uint8, device=device)
     rivals: dict[str, Rival] = {}
