@@ -38,6 +38,11 @@ def float_remainder(x, n):
     r = x % n
     return tl.where(r < 0, r + n, r + 0.0)
 """,
+    "look_up": """
+@triton.jit
+def look_up(table, place, size: tl.constexpr):
+    return tl.load(table + tl.minimum(tl.maximum(place, 0), size - 1))
+""",
     "to_int32": """
 @triton.jit
 def to_int32(x):

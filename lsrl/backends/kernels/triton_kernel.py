@@ -7,6 +7,7 @@ import linecache
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import ModuleType
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 
 from lsrl.backends.kernels.bodies import Parts
-from lsrl.backends.kernels.call import Call, Options, Shape
+from lsrl.backends.kernels.call import Call, Options, Shape, state_dtype
 from lsrl.backends.kernels.choose_scan import combine_cost
 from lsrl.backends.kernels.code import Value, schedule
 from lsrl.backends.kernels.triton_text import TritonText, triton_text
@@ -64,10 +65,10 @@ class TritonKernel:
         options = replace(self.options, resets=call.resets is not None, packed=call.offsets is not None,
                           checks=call.failed is not None and self.options.checks)
         variant = self._variant(options)
-        call = _states_apart(call)
         lanes = _lanes(self.parts, call)
         if not call.rows * lanes:
             return
+        call = _states_apart(_whole(call, self.parts, options))
         _refuse_without_device(call)
         attempts = [] if configuration is None else [(shape, configuration)]
         attempts += [(shape, c) for c in configurations(self.parts, shape, call.rows, call.tokens, lanes)]
@@ -95,14 +96,16 @@ class _Variant:
 
     def run(self, call: Call, attempts: list[tuple[Shape, Configuration]]) -> None:
         error: Exception | None = None
+        where = next(iter((*call.inputs.values(), *call.outputs.values()))).device
         for shape, c in attempts:
             if not self._fits.get((shape, c), True):
                 continue
             try:
-                self.module.launch(
-                    shape, call.rows, call.tokens, call.inputs, call.outputs, call.before, call.after, call.params,
-                    call.resets, call.offsets, call.reverse, call.failed, BL=c.streams, BT=c.tile, GROUP=c.group,
-                    num_warps=c.warps)
+                with torch.cuda.device(where) if where.type == "cuda" else nullcontext():
+                    self.module.launch(
+                        shape, call.rows, call.tokens, call.inputs, call.outputs, call.before, call.after, call.params,
+                        call.resets, call.offsets, call.reverse, call.failed, BL=c.streams, BT=c.tile, GROUP=c.group,
+                        num_warps=c.warps)
             except Exception as found:
                 if type(found).__name__ != "OutOfResources":
                     raise
@@ -208,6 +211,26 @@ def _lanes(parts: Parts, call: Call) -> int:
             if p.lane and p.name in tensors:
                 return int(tensors[p.name].shape[-1])
     return 1
+
+
+def _whole(call: Call, parts: Parts, options: Options) -> Call:
+    """The call with all states before it and after it, or none: a missing one begins at its initial value."""
+    ports, registers = parts.lanes.states, {r.name: r for r in parts.registers}
+    known = {**call.before, **call.after}
+    if not known or len(call.before) in (0, len(ports)) and len(call.after) in (0, len(ports)):
+        return call
+    like = next(iter(known.values()))
+    before, after = dict(call.before), dict(call.after)
+    for p in ports:
+        dims = (*p.dims[:-1], _lanes(parts, call)) if p.lane else p.dims
+        empty = torch.empty((call.rows, *dims), dtype=state_dtype(p, parts, options), device=like.device)
+        if before and p.name not in before:
+            inits = [registers[name].init for name in p.parts]
+            filled = torch.tensor(inits, dtype=empty.dtype, device=like.device)
+            before[p.name] = empty.copy_(filled if p.lane else filled.reshape(p.dims))
+        if after and p.name not in after:
+            after[p.name] = torch.empty_like(empty)
+    return replace(call, before=before, after=after)
 
 
 def _states_apart(call: Call) -> Call:

@@ -169,7 +169,8 @@ class Expressions:
         if name is None:
             name = f"table_{len(self.tables)}"
             self.tables[name] = table
-        loaded = f"tl.load({name} + {place})"
+        # streams and tokens that are not there have values of their own: no place may be outside
+        loaded = self._help("look_up", name, place, str(len(table.entries)))
         return f"{loaded} != 0" if table.kind == "bool" else loaded
 
 

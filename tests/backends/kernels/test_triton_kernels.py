@@ -56,6 +56,16 @@ def test_no_tokens_and_no_rows(shape: Shape, process: ProcessPoolExecutor) -> No
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_states_that_are_not_given(shape: Shape, process: ProcessPoolExecutor) -> None:
+    process.submit(triton_runs.check_some_states, shape).result()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_adjoints_are_kernels_too(shape: Shape, process: ProcessPoolExecutor) -> None:
+    process.submit(triton_runs.check_adjoint, shape).result()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("edge, carry, bound", [
     (torch.bfloat16, torch.float32, 2**-7), (torch.float16, torch.float32, 2**-10),
     (torch.float64, torch.float64, 1e-14)], ids=["bfloat16", "float16", "float64"])
