@@ -41,6 +41,7 @@ from lsrl.diagnostics import NOWHERE, LsrlError
 from lsrl.types import BOOL, Type
 
 if TYPE_CHECKING:
+    from lsrl.backends.kernels.module import KernelModule
     from lsrl.backends.library import TransformersModel
     from lsrl.ir.graph import Graph
 
@@ -319,8 +320,8 @@ def _version() -> str:
         return "from source"
 
 
-def load_model(path: str | os.PathLike[str], program: Graph | None = None) -> CompiledModel:
-    """The model in a file, built from what the file says, without compiling.
+def load_model(path: str | os.PathLike[str], program: Graph | None = None) -> Any:
+    """The model in a file, a CompiledModel or a KernelModule: built from what the file says.
 
     program: the graph that it should be a model of, to be compared. Raises LsrlError: L620 to L623 and L625 for a
     file that is not a whole model (see `files`), L624 for a model of another program, L401 for an unknown target.
@@ -329,6 +330,8 @@ def load_model(path: str | os.PathLike[str], program: Graph | None = None) -> Co
 
     description, tensors = read_model_file(path)
     name = os.fspath(path)
+    if description.get("kind") == "kernel":
+        return _load_kernel(name, description, tensors, program)
     try:
         target = find_target(str(description["target"]))
         _check_shapes(name, description, tensors)
@@ -346,9 +349,30 @@ def load_model(path: str | os.PathLike[str], program: Graph | None = None) -> Co
         with torch.no_grad():
             t.copy_(tensors[key])
     if program is not None and program_hash(program) != description["program_sha256"]:
-        which = f"`{model.name}`" if model.name != program.name else f"another `{model.name}`"
-        raise LsrlError.of("L624", f"`{name}` is a model of another program: of {which}", program.span,
-                           help="compile the program again, or give the text that it was made from")
+        raise _of_another(name, model.name, program)
+    return model
+
+
+def _of_another(file: str, name: str, program: Graph) -> LsrlError:
+    which = f"`{name}`" if name != program.name else f"another `{name}`"
+    return LsrlError.of("L624", f"`{file}` is a model of another program: of {which}", program.span,
+                        help="compile the program again, or give the text that it was made from")
+
+
+def _load_kernel(name: str, description: Mapping[str, Any], tensors: Mapping[str, Tensor],
+                 program: Graph | None) -> KernelModule:
+    from lsrl.backends.kernels.module import load_kernel
+
+    try:
+        model = load_kernel(description, tensors)
+    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError, OverflowError, RuntimeError) as error:
+        raise LsrlError.of("L623", f"the metadata of `{name}` does not describe a kernel: {error}") from None
+    except LsrlError as error:
+        if not error.diagnostics[0].code.startswith("L09"):  # those of a graph's text
+            raise
+        raise LsrlError.of("L623", f"the graph in `{name}` cannot be read: {error.diagnostics[0].message}") from None
+    if program is not None and program_hash(program) != program_hash(model.graph):
+        raise _of_another(name, model.graph.name, program)
     return model
 
 

@@ -61,7 +61,8 @@ def require_shape(name: str, given: Tensor, port: Port, packed: bool) -> None:
 def read_stream(port: Port, value: Any, dtype: torch.dtype, grid: Fraction | None, check: bool, packed: bool) -> Tensor:
     """A stream as a tensor of the kernel's element type.
 
-    grid: what values must be multiples of, None if they may be any. check: that they are of the declared type.
+    grid: what values must be multiples of, None if they may be any. check: that they are of the declared type; not done
+    where torch.compile or torch.export traces the call, for which values are not known.
     Raises LsrlError: L602 for another kind or shape, L603 out of the range, L604 off the grid, L605 for a code that
     the alphabet has not.
     """
@@ -75,12 +76,14 @@ def read_stream(port: Port, value: Any, dtype: torch.dtype, grid: Fraction | Non
     if given.is_complex() or (given.is_floating_point() and not isinstance(scalar, Real)):
         raise LsrlError.of("L602", f"input `{port.name}` holds {given.dtype}, and is of type {scalar}",
                            help="convert it, for example with `.long()`")
-    if check and given.numel():
+    if check and not torch.compiler.is_compiling():
         _check(port, given, scalar, grid, packed)
     return given if given.dtype == dtype else given.to(dtype)
 
 
 def _check(port: Port, given: Tensor, scalar: object, grid: Fraction | None, packed: bool) -> None:
+    if given.numel() == 0:
+        return
     match scalar:
         case Bool():
             lo, hi = 0, 1
@@ -110,6 +113,8 @@ def _check(port: Port, given: Tensor, scalar: object, grid: Fraction | None, pac
 
 
 def _check_real(port: Port, given: Tensor, scalar: Real, grid: Fraction | None, packed: bool) -> None:
+    if scalar.lo is None and scalar.hi is None and grid is None:
+        return
     wide = given.detach().double()
     bad = torch.zeros_like(wide, dtype=torch.bool)
     if scalar.lo is not None:
@@ -133,6 +138,8 @@ def check_offsets(offsets: Any, tokens: int, device: torch.device) -> Tensor:
     if given.dim() != 1 or given.shape[0] < 1 or given.is_floating_point() or given.dtype == torch.bool:
         raise LsrlError.of("L602", f"cu_seqlens has shape {tuple(given.shape)} of {given.dtype}; whole numbers of "
                            "shape (sequences + 1,) are wanted")
+    if torch.compiler.is_compiling():
+        return given.to(device, torch.int64)
     on_host = given.to("cpu", torch.int64)
     if int(on_host[0]) != 0 or int(on_host[-1]) != tokens:
         raise LsrlError.of("L602", f"cu_seqlens goes from {int(on_host[0])} to {int(on_host[-1])}, and there are "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
+from copy import deepcopy
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +17,21 @@ from lsrl.backends.kernels.call import EDGES, Options, Shape, edge_dtype, state_
 from lsrl.backends.kernels.cost import Device
 from lsrl.backends.kernels.edges import check_offsets, named, read_stream
 from lsrl.backends.kernels.lanes import Lanes, Port, make_lanes
-from lsrl.backends.kernels.operator import FailedError, Operator, scan
+from lsrl.backends.kernels.operator import FailedError, Operator, operator_of, scan
 from lsrl.backends.kernels.plan import Plan, make_plan
 from lsrl.backends.kernels.targets import device_of, find_backend, make_kernel
 from lsrl.diagnostics import NOWHERE, LsrlError
 from lsrl.interpreter import param_values
 from lsrl.ir.graph import Graph
 from lsrl.types import Real, scalar_of
+from lsrl.types import shape as dims_of
 
 __all__ = ["KernelModule", "load_kernel"]
 
 State = dict[str, Tensor]
+_COMPILED = ("_operators", "_recording")  # attributes that hold compiled kernels
+_SHARED = ("graph", "lanes", "plan")  # and that never change
+_MOST_ELEMENTS = 10_000_000  # of an array at the edge: what a file may claim
 
 
 class KernelModule(nn.Module):
@@ -103,18 +109,18 @@ class KernelModule(nn.Module):
             raise LsrlError.of("L602", f"there is no layout {layout!r}", help='it is "BT" or "TB"')
         streams, offsets, flattened, rows, tokens, device = self._streams(inputs, cu_seqlens, layout)
         edge = self._edge(streams)
-        operator = self._operator(edge)
+        given = (*streams, *(() if state is None else state.values()), *self.parameters())
+        gradients = torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in given)
+        number: int = self._prepared(edge, gradients, resets is not None)
+        operator, used = self._operator(edge), operator_of(number)
         count = rows if offsets is None else offsets.shape[0] - 1
         before = [] if state is None else self._before(state, operator, count, device)
         started = None if resets is None else self._resets(resets, rows, tokens, offsets is not None, layout, device)
         params = [getattr(self, _attribute(p.name)) for p in self.lanes.params]
         wide = operator.options.carry
         params = [x.to(device, wide) for x in params]
-        used = operator
-        if torch.is_grad_enabled() and any(x.requires_grad for x in (*streams, *before, *params)):
-            used = self._for_gradients(operator, started is not None, edge)
         try:
-            made = scan(streams, before, params, started, offsets, used.number, rows, tokens, False)
+            made = scan(streams, before, params, started, offsets, number, rows, tokens, False)
         except FailedError as failed:
             raise self._explained(failed, operator, streams, before, params, started, offsets) from None
         return self._shown(made, used, operator, layout, flattened)
@@ -148,6 +154,30 @@ class KernelModule(nn.Module):
             "text": "" if self.graph.span is NOWHERE else self.graph.span.source.text}
         write_model_file(path, description, dict(self.state_dict()))
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> KernelModule:
+        """A module with parameters of its own that shares the compiled kernels."""
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        for name, value in self.__dict__.items():
+            shared = dict(value) if name in _COMPILED else value
+            made.__dict__[name] = shared if name in (*_COMPILED, *_SHARED) else deepcopy(value, memo)
+        return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: the program as text; what is compiled is compiled again where it is needed."""
+        from lsrl.ir.printer import print_graph
+
+        kept = {n: v for n, v in self.__dict__.items() if n not in (*_COMPILED, *_SHARED)}
+        return {**kept, "graph": print_graph(self.graph), "floats": self.lanes.floats}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from lsrl.ir.parser import parse_graph
+
+        kept = dict(state)
+        graph, floats = parse_graph(kept.pop("graph")), bool(kept.pop("floats"))
+        super().__setstate__({  # type: ignore[no-untyped-call]
+            **kept, "graph": graph, "lanes": make_lanes(graph, floats), **{name: {} for name in _COMPILED}})
+
     # Pieces of `forward`.
 
     def _operator(self, edge: torch.dtype) -> Operator:
@@ -161,6 +191,15 @@ class KernelModule(nn.Module):
 
     def _device(self, device: torch.device) -> Device:
         return device_of(device)
+
+    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # not traced: a program is analysed here
+    def _prepared(self, edge: torch.dtype, gradients: bool, resets: bool) -> int:
+        """The number of the operator for a float type, of the one that records states for gradients if they are."""
+        operator = self._operator(edge)
+        used = self._for_gradients(operator, resets, edge) if gradients else operator
+        for o in (operator, used):
+            _ = o.parts.registers  # found now: tracing cannot take the lock of a cached property
+        return used.number
 
     def _for_gradients(self, operator: Operator, resets: bool, edge: torch.dtype) -> Operator:
         if operator.parts.storage.exact:
@@ -193,12 +232,12 @@ class KernelModule(nn.Module):
             streams.append(read_stream(p, x, dtype, self._grid(p, operator), self.check, packed))
         sizes = {p.name: tuple(x.shape[: 1 if packed else 2]) for p, x in zip(self.lanes.inputs, streams, strict=True)}
         devices = {x.device for x in streams}
-        if len(set(sizes.values())) > 1:
+        size, device = next(iter(sizes.values())), streams[0].device
+        if any(s != size for s in sizes.values()):
             raise LsrlError.of("L602", "inputs of different lengths: " + ", ".join(
                 f"`{n}` is {' × '.join(map(str, s))}" for n, s in sizes.items()))
         if len(devices) > 1:
             raise LsrlError.of("L602", f"inputs on different devices: {', '.join(sorted(map(str, devices)))}")
-        size, device = next(iter(sizes.values())), devices.pop()
         if packed:
             return streams, check_offsets(cu_seqlens, size[0], device), flattened, 1, size[0], device
         return streams, None, False, size[0], size[1], device
@@ -275,7 +314,7 @@ class KernelModule(nn.Module):
 
     def _check_state(self, x: Tensor, port: Port, operator: Operator) -> None:
         """That a state, in counts, has values that the code was proved for. Raises LsrlError (L603)."""
-        if x.is_floating_point() or x.dtype == torch.bool or not x.numel():
+        if x.is_floating_point() or x.dtype == torch.bool or torch.compiler.is_compiling() or not x.numel():
             return
         ranges = operator.parts.state_ranges
         for i, name in enumerate(port.parts):
@@ -317,16 +356,23 @@ def load_kernel(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
     """The module of a model file's contents. Raises KeyError, TypeError or ValueError if they are not of one."""
     from lsrl.ir.parser import parse_graph
 
-    dtype = {str(d).removeprefix("torch."): d for d in EDGES}[str(description["dtype"])]
-    shape = description["shape"]
-    if shape not in (None, "sequential", "block", "split", "table"):
-        raise ValueError(f"a shape {shape!r}")
-    module = KernelModule(parse_graph(str(description["graph"])), str(description["target"]), dtype,
-                          check=bool(description["check"]), shape=shape, floats=bool(description["floats"]))
-    own = module.state_dict()
-    if set(own) != set(tensors) or any(own[n].shape != t.shape or own[n].dtype != t.dtype for n, t in tensors.items()):
+    graph = parse_graph(str(description["graph"]))
+    arrays = [(n.name, n.type) for n in graph.inputs] + [(s.name, s.type) for s in graph.states]
+    for name, t in (*arrays, *((p.name, p.type) for p in graph.params)):
+        if math.prod(dims_of(t)) > _MOST_ELEMENTS:
+            raise ValueError(f"`{name}` of {t}")
+    params = {_attribute(p.name): p for p in graph.params}
+    if set(params) != set(tensors) or any(tuple(t.shape) != dims_of(params[n].type) or t.dtype not in EDGES
+                                          for n, t in tensors.items()):
         raise ValueError("its tensors are not the program's params")
-    module.load_state_dict(dict(tensors))
+    chosen = description["shape"]
+    if chosen not in (None, *get_args(Shape)):
+        raise ValueError(f"a shape {chosen!r}")
+    module = KernelModule(graph, str(description["target"]),
+                          {str(d).removeprefix("torch."): d for d in EDGES}[str(description["dtype"])],
+                          check=bool(description["check"]), shape=chosen, floats=bool(description["floats"]))
+    for n, p in module.named_parameters():
+        p.data = tensors[n].clone()
     return module
 
 

@@ -21,7 +21,7 @@ from lsrl.backends.kernels.lanes import Lanes, Port
 from lsrl.backends.kernels.scans import Coded
 from lsrl.types import Real, scalar_of
 
-__all__ = ["NEVER", "FailedError", "Operator", "scan"]
+__all__ = ["NEVER", "FailedError", "Operator", "operator_of", "scan"]
 
 NEVER = torch.iinfo(torch.int64).max
 _KNOWN: dict[int, Operator] = {}
@@ -35,7 +35,7 @@ class FailedError(Exception):
     """A check or a guard failed, first in row `row` at token `token`."""
 
     def __init__(self, row: int, token: int) -> None:
-        super().__init__(row, token)
+        super().__init__(f"a check of the program failed at token {token} of row {row}")
         self.row, self.token = row, token
 
 
@@ -177,6 +177,11 @@ def _inner_contiguous(x: Tensor, packed: bool) -> Tensor:
     return x
 
 
+def operator_of(number: int) -> Operator:
+    """The operator that was registered under a number."""
+    return _KNOWN[number]
+
+
 @torch.library.custom_op("lsrl::scan", mutates_args=())
 def scan(inputs: list[Tensor], before: list[Tensor], params: list[Tensor], resets: Tensor | None,
          offsets: Tensor | None, operator: int, rows: int, tokens: int, reverse: bool) -> list[Tensor]:
@@ -260,3 +265,31 @@ def _summed(g: Tensor, port: Port, shape: Sequence[int]) -> Tensor:
 
 
 scan.register_autograd(_backward, setup_context=_setup)
+
+
+@scan.register_vmap
+def _vmap(info: Any, in_dims: tuple[Any, ...], inputs: list[Tensor], before: list[Tensor], params: list[Tensor],
+          resets: Tensor | None, offsets: Tensor | None, operator: int, rows: int, tokens: int,
+          reverse: bool) -> tuple[list[Tensor], list[int]]:
+    """A dimension of `torch.vmap` becomes rows; one call for each of its places where params or offsets have it."""
+    size = info.batch_size
+
+    def first(x: Tensor, dim: int | None) -> Tensor:
+        return x.expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
+
+    def all_first(xs: Sequence[Tensor], dims: Sequence[int | None]) -> list[Tensor]:
+        return [first(x, d) for x, d in zip(xs, dims, strict=True)]
+
+    streams, states = all_first(inputs, in_dims[0]), all_first(before, in_dims[1])
+    anew = None if resets is None else first(resets, in_dims[3]).contiguous()
+    if offsets is None and all(d is None for d in in_dims[2]):
+        made = scan([x.flatten(0, 1) for x in streams], [x.flatten(0, 1) for x in states], params,
+                    None if anew is None else anew.flatten(0, 1), None, operator, size * rows, tokens, reverse)
+        return [x.unflatten(0, (size, rows)) for x in made], [0] * len(made)
+    weights = all_first(params, in_dims[2])
+    starts = None if offsets is None else first(offsets, in_dims[4])
+    calls = [scan([x[i] for x in streams], [x[i] for x in states], [x[i] for x in weights],
+                  None if anew is None else anew[i], None if starts is None else starts[i], operator, rows, tokens,
+                  reverse) for i in range(size)]
+    stacked = [torch.stack(xs) for xs in zip(*calls, strict=True)]
+    return stacked, [0] * len(stacked)
