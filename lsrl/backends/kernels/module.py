@@ -255,8 +255,10 @@ class KernelModule(nn.Module):
 
     def _grid(self, port: Port, operator: Operator) -> Fraction | None:
         t = scalar_of(port.type)
-        if not isinstance(t, Real) or operator.parts.storage.floats:
+        if not isinstance(t, Real) or self.lanes.floats:
             return None
+        if operator.parts.storage.floats:
+            return t.grid
         stream = next(n for n in operator.parts.graph.inputs if n.name == port.name)
         return Fraction(1, operator.parts.storage.scale(stream)) if t.grid is None else t.grid
 

@@ -27,7 +27,7 @@ program balanced(tok: {"(", ")", *}) -> (ok: bool, depth: int):
 QUARTERS = """
 program quarters(x: real[-2..2 by 1/4], up: bool) -> real:
     state s: real = 0
-    s := s / 2 + x if up else x
+    s := clamp(s + x, -4, 4) if up else x
     return s
 """
 RANGES = """
@@ -43,8 +43,8 @@ program checked(x: int[0..9]) -> int[0..20]:
 
 
 def module(text: str, **options: Any) -> KernelModule:
-    sizes = {"n": 4} if "[n]" in text else {}
-    return KernelModule(lsrl.parse(text, **sizes).graph, "c", **options)
+    program = lsrl.parse(text, n=4) if "[n]" in text else lsrl.parse(text)
+    return KernelModule(program.graph, "c", **options)
 
 
 def refusal(f: Any, *args: Any, **options: Any) -> str:
@@ -178,23 +178,25 @@ def test_other_calls_that_are_refused() -> None:
         "L602 resets has shape (2, 5) of torch.bool; bools of shape (2, 6) are wanted"
     assert refusal(model, tokens, resets=torch.zeros(2, 6)) == \
         "L602 resets has shape (2, 6) of torch.float32; bools of shape (2, 6) are wanted"
-    packed = tokens[0]
+    packed, ends = tokens[0], "there are 6 tokens: it starts at 0 and ends with their number"
     for offsets, message in (
-            ([0, 5], "L602 cu_seqlens goes from 0 to 5, and there are 6 tokens: it starts at 0 and ends with their number"),
-            ([1, 6], "L602 cu_seqlens goes from 1 to 6, and there are 6 tokens: it starts at 0 and ends with their number"),
+            ([0, 5], "L602 cu_seqlens goes from 0 to 5, and " + ends),
+            ([1, 6], "L602 cu_seqlens goes from 1 to 6, and " + ends),
             ([0, 4, 3, 6], "L602 cu_seqlens falls from 4 to 3 at place 2; it must ascend"),
             ([0.0, 6.0], "L602 cu_seqlens has shape (2,) of torch.float32; whole numbers of shape (sequences + 1,) are "
              "wanted")):
         assert refusal(model, packed, cu_seqlens=torch.tensor(offsets)) == message
-    two = module(QUARTERS)
+    two, halved = module(QUARTERS), module(QUARTERS.replace("s + x", "s / 2 + x"))
+    assert two.exact and not halved.exact
     assert refusal(two, torch.zeros(1, 1)) == "L606 the program has 2 inputs: `x`, `up`"
-    assert refusal(two, {"x": [[0.1]], "up": [[True]]}).startswith("L604 input `x` at token 0 of sequence 0 is 0.1")
+    for model in (two, halved):
+        assert refusal(model, {"x": [[0.1]], "up": [[True]]}).startswith("L604 input `x` at token 0 of sequence 0")
     alone = module("program alone() -> int:\n    return index()\n")
     assert refusal(alone, torch.zeros(3)) == \
         "L606 the program has no input, so the numbers of sequences and tokens are not known"
     assert alone(torch.zeros(2, 3))[0].tolist() == [[0, 1, 2]] * 2
     assert refusal(module, BALANCED, dtype=torch.int8) == "L407 a kernel has no numbers of torch.int8"
-    assert refusal(KernelModule, model.graph, "cc") == "L401 there is no kernel target `cc`"
+    assert refusal(KernelModule, two.graph, "cc") == "L401 there is no kernel target `cc`"
 
 
 def test_checks_of_the_program() -> None:
@@ -215,7 +217,7 @@ def test_no_gradients_of_an_exact_program() -> None:
         model({"x": x, "up": up})
     out, _ = module(QUARTERS, floats=True)({"x": x, "up": up})
     out.sum().backward()
-    assert x.grad is not None and x.grad.tolist() == [[1.5, 1]]
+    assert x.grad is not None and x.grad.tolist() == [[2, 1]]
 
 
 def saved(path: Path, **changes: Any) -> Path:
