@@ -89,7 +89,15 @@ def tidied(graph: Graph) -> Graph:
     for name, step in PIPELINE:
         if name not in _LEFT_OUT:
             graph = step(graph)
-    return graph
+    return replace(graph, outputs=tuple((name, _unfolded(n)) for name, n in graph.outputs))
+
+
+def _unfolded(node: Node) -> Node:
+    """A constant vector, in which the passes have nothing to split, as its elements."""
+    if not isinstance(node, Const) or not isinstance(node.value, tuple):
+        return node
+    elem = node.type.elem if isinstance(node.type, Vector) else node.type
+    return Pack(tuple(_unfolded(replace(node, value=v, type=elem)) for v in node.value), node.type, node.span)
 
 
 def _scalars(node: Node) -> tuple[Node, ...]:
