@@ -223,7 +223,7 @@ CORPUS: tuple[Case, ...] = (
     Case("numeric/exponential_average", "L404", "L404"),
     Case("numeric/moving_average", PROVED, PROVED),
     Case("lsrl/tok2tok_3", EXHAUSTED, EXHAUSTED, others={"gru rnn_tanh slstm": EXHAUSTED},
-         prompt=key_value_pairs(3), depth=7),
+         prompt=key_value_pairs(3), depth=6),
     Case("lsrl/tok2tok_5", EXHAUSTED, EXHAUSTED, others={"gru rnn_tanh slstm": EXHAUSTED},
          prompt=key_value_pairs(5), depth=4),
     Case("lsrl/tok2tok_10", EXHAUSTED, EXHAUSTED, others={"gru rnn_tanh slstm": EXHAUSTED},
