@@ -22,6 +22,12 @@ _HEAD = """# Targets
 
 {targets}
 
+Programs whose numbers have no grid are refused here; with a bounded error most targets host them
+([approximation.md](approximation.md)). What is hosted is also checked on random automata:
+`python -m benchmarks.random_automata` draws least machines of 2 to 8 states and 2 to 4 letters and expects, of every
+target, a model that is PROVED or a refusal, as an independent oracle derives it from the transition monoid.
+RANDOM
+
 The table tells for every example and target: units in all layers, layers, weights and biases, and the size n·k of the
 plain construction: one unit for each pair of a state and a letter of the program's minimal automaton (none where there
 is no end of states). "tokens" is the number of steps up to which float32 holds every value exactly; without one the

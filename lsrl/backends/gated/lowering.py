@@ -274,6 +274,8 @@ class GatedLowering(NumberLowering):
         low = -1 if self.gates.signs else 0
         if r.lo is None or r.hi is None or r.lo < low or r.hi > 1 or r.grid is None or r.grid.denominator > 1:
             allowed = "−1, 0 or 1" if self.gates.signs else "0 or 1"
+            if self.maps.fine and self.gates.keeps != "constant":
+                allowed = "0 or 1" if self.gates.apart else "0 or one number that is at most 1"
             raise NotHostedError(s.next, f"its old value is multiplied by what is not always {allowed}")
 
     def _delay(self, cell: Cell) -> None:

@@ -124,6 +124,13 @@ def test_comparisons_of_reals_without_a_grid_are_refused() -> None:
         lsrl.parse(text).compile("gla", approx=0.1)
 
 
+@pytest.mark.parametrize(("target", "allowed"), [("mingru", "0 or one number that is at most 1"), ("mamba", "0 or 1")])
+def test_a_factor_of_two_fractions_is_refused(target: str, allowed: str) -> None:
+    text = LEAKY_RESET.replace("0 if reset else 0.9 * a", "a / 2 + x if reset else 0.9 * a")
+    with pytest.raises(LsrlError, match=f"what is not always {allowed}$|what is not always {allowed}\n"):
+        lsrl.parse(text).compile(target, approx=EPSILON)
+
+
 def test_models_are_saved_probed_and_poked(tmp_path: Path) -> None:
     program = lsrl.parse(LEAKY_RESET)
     model = program.compile("mingru", approx=EPSILON)
