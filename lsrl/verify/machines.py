@@ -225,7 +225,8 @@ class ModelMachine:
 
         columns = []
         for part, axis, x in zip(self._parts, self._axes, tensors, strict=True):
-            rows = (x.detach().cpu() + 0.0).movedim(axis, 0).contiguous()  # + 0.0: one zero, not two
+            held = x.detach().cpu()
+            rows = (held + 0.0 if held.is_floating_point() else held).movedim(axis, 0).contiguous()  # + 0.0: one zero
             columns.append(part.number((rows.view(torch.int16) if rows.dtype == torch.bfloat16 else rows).numpy()))
         return self._joint.number(np.stack(columns, axis=1))
 
