@@ -1,9 +1,7 @@
 """The recurrences of examples/cells as plain torch, written from the papers' equations alone.
 
 A reference takes a token: params by name, inputs (B, *dims) by name and the state that it returned, None at the first.
-It returns the output, or a tuple of them, and the new state. Differentiated by torch's own autograd, through time.
-Equations are numbered as in the papers that the cells' docstrings name.
-"""
+It returns the output, or a tuple of them, and the new state. Differentiated by torch's own autograd, through time."""
 
 from __future__ import annotations
 
@@ -211,7 +209,7 @@ def _retnet(p: Tensors, x: Tensors, s: Any) -> tuple[Any, Any]:
 
 @_reference
 def _linear_attention(p: Tensors, x: Tensors, past: Any) -> tuple[Any, Any]:
-    """As attention over all tokens so far, equation 8."""
+    """As attention over all tokens so far."""
     past = [*([] if past is None else past), (elu(x["k"]) + 1, x["v"])]
     weights = [((elu(x["q"]) + 1) * k).sum(-1, keepdim=True) for k, _ in past]
     total = sum(weights[1:], weights[0])
