@@ -283,8 +283,12 @@ def _vmap(info: Any, in_dims: tuple[Any, ...], inputs: list[Tensor], before: lis
     streams, states = all_first(inputs, in_dims[0]), all_first(before, in_dims[1])
     anew = None if resets is None else first(resets, in_dims[3]).contiguous()
     if offsets is None and all(d is None for d in in_dims[2]):
-        made = scan([x.flatten(0, 1) for x in streams], [x.flatten(0, 1) for x in states], params,
-                    None if anew is None else anew.flatten(0, 1), None, operator, size * rows, tokens, reverse)
+        try:
+            made = scan([x.flatten(0, 1) for x in streams], [x.flatten(0, 1) for x in states], params,
+                        None if anew is None else anew.flatten(0, 1), None, operator, size * rows, tokens, reverse)
+        except FailedError as failed:  # its row is none of those that the caller knows
+            raise RuntimeError(f"{FailedError(failed.row % rows, failed.token)}, place {failed.row // rows} of vmap") \
+                from None
         return [x.unflatten(0, (size, rows)) for x in made], [0] * len(made)
     weights = all_first(params, in_dims[2])
     starts = None if offsets is None else first(offsets, in_dims[4])

@@ -130,6 +130,17 @@ def test_vmap_over_params_states_and_resets(x: Tensor) -> None:
         assert torch.equal(one_param[i][0], want[0][i])
 
 
+def test_checks_under_vmap() -> None:
+    """Ranges of inputs cannot be looked at there; the program's own checks are made, and say which place failed."""
+    text = "program total(x: int) -> int:\n    state s: int[0..9] = 0\n    s := s + x\n    return s\n"
+    model = KernelModule(lsrl.parse(text).graph, "c")
+    x = torch.tensor([[[1, 2], [3, 4]], [[5, 4], [5, 5]]])
+    model.check = False
+    with pytest.raises(RuntimeError, match="failed at token 1 of row 1, place 1 of vmap"):
+        torch.vmap(model)(x)
+    assert torch.vmap(model)(x[:1])[0].tolist() == [[[1, 3], [3, 7]]]
+
+
 def test_functional_call(x: Tensor) -> None:
     block, other = Block(), Block()
     with torch.no_grad():
