@@ -41,19 +41,21 @@ class KernelModule(nn.Module):
     and outputs where the inputs do not say: float32, bfloat16, float16 or float64. Inside, and in every carried state,
     reals are float32, float64 for float64 inputs. check: that inputs are of their types and that the program's checks
     hold. shape: run in this shape of kernel, whatever the sizes are. floats: hold reals in floats even where the
-    program is exact in counts of a step, so that it has gradients.
+    program is exact in counts of a step, so that it has gradients. debug: say where an infinity or a NaN first
+    appears (L616), at the price of a second run.
 
     `param`s are parameters of the module, under their names ("." becomes "_"), of the program's initial values.
     """
 
     def __init__(self, graph: Graph, target: str = "auto", dtype: torch.dtype = torch.float32, *, check: bool = True,
-                 shape: Shape | None = None, floats: bool = False) -> None:
+                 shape: Shape | None = None, floats: bool = False, debug: bool = False) -> None:
         super().__init__()
         find_backend(target)
         if dtype not in EDGES:
             raise LsrlError.of("L407", f"a kernel has no numbers of {dtype}",
                                help=f"take one of {', '.join(str(d).removeprefix('torch.') for d in EDGES)}")
         self.graph, self.target, self.dtype, self.check, self.shape = graph, target, dtype, check, shape
+        self.debug = debug
         self.lanes: Lanes = make_lanes(graph, floats)
         self._operators: dict[torch.dtype, Operator] = {}
         self._recording: dict[tuple[torch.dtype, bool], Operator] = {}
@@ -103,7 +105,7 @@ class KernelModule(nn.Module):
         Outputs likewise: the bare tensor of a program with one output, else a dict; bool, the narrowest integers that
         hold the declared range, or the dtype of the real inputs.
         Raises LsrlError: L602 to L606 for inputs that are not of their types, L204, L501 and L601 where a check fails,
-        L414 where gradients are asked of an exact program.
+        L414 where gradients are asked of an exact program, L616 in debug mode.
         """
         if layout not in ("BT", "TB"):
             raise LsrlError.of("L602", f"there is no layout {layout!r}", help='it is "BT" or "TB"')
@@ -123,6 +125,12 @@ class KernelModule(nn.Module):
             made = scan(streams, before, params, started, offsets, number, rows, tokens, False)
         except FailedError as failed:
             raise self._explained(failed, operator, streams, before, params, started, offsets) from None
+        if self.debug and not torch.compiler.is_compiling():
+            from lsrl.backends.kernels.finite import first_not_finite
+
+            fault = first_not_finite(operator, streams, before, params, started, offsets, rows, tokens)
+            if fault is not None:
+                raise fault
         return self._shown(made, used, operator, layout, flattened)
 
     def step(self, inputs: Mapping[str, Any] | Any, state: Mapping[str, Tensor] | None = None) -> tuple[Any, State]:

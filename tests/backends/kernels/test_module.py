@@ -280,3 +280,38 @@ def test_files_that_claim_too_much(tmp_path: Path) -> None:
     assert refusal(lsrl.load_model, path).startswith("L623")
     write_model_file(path, description, {**tensors, "c": torch.zeros(4)})
     assert refusal(lsrl.load_model, path).startswith("L623")
+
+
+DIVIDED = """
+program divided(x: real, y: real) -> (a: real, b: real):
+    param w: real = 1
+    state s: real = 1
+    s := s / y
+    return (a = w * x, b = 0 * x)
+"""
+
+
+def test_the_first_number_that_is_not_finite_is_named() -> None:
+    model = module(DIVIDED, debug=True)
+    x, y = torch.ones(2, 5), torch.ones(2, 5)
+    assert model({"x": x, "y": y})[1]["s"].tolist() == [1, 1]
+    y[1, 2] = 0
+    where = "is not finite, first at token 3 of sequence 1 of `divided`"
+    assert refusal(model, {"x": x, "y": y}) == f"L616 state `s`, before the token, {where}"
+    flat = {"x": x.reshape(10), "y": y.reshape(10)}
+    assert refusal(model, flat, cu_seqlens=torch.tensor([0, 5, 10])) == f"L616 state `s`, before the token, {where}"
+    assert refusal(model, {"x": x[:, :3], "y": y[:, :3]}) == \
+        "L616 state `s` is not finite after the last token of `divided`"
+    x[0, 1] = float("nan")
+    assert refusal(model, {"x": x, "y": y}) == \
+        "L616 input `x` is not finite, first at token 1 of sequence 0 of `divided`"
+    with torch.no_grad():
+        model.get_parameter("w").fill_(float("inf"))
+    assert refusal(model, {"x": x, "y": y}) == "L616 param `w` is not finite"
+    assert module(DIVIDED)({"x": x, "y": y})[0]["a"][0].isnan().tolist() == [False, True, False, False, False]
+
+
+def test_options_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "divided.lsrl").write_text(DIVIDED, encoding="utf-8")
+    model = lsrl.compile(tmp_path / "divided.lsrl", "c", debug=True, check=False, shape="sequential", floats=True)
+    assert (model.debug, model.check, model.shape, model.lanes.floats) == (True, False, "sequential", True)
