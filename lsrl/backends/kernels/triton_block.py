@@ -224,12 +224,13 @@ class Tiles:
             inner += [f"ok = {text}", "first_broken = tl.min(tl.where(on & ~ok, place, BT), 0)",
                       "here = tl.where(first_broken < BT, start + first_broken.to(tl.int64), NEVER)",
                       "broken = tl.minimum(broken, here)"]
-        lines += ["for start in range(begin, end, BT):", *(f"    {x}" for x in inner)]
+        lines += ["for start in tl.range(begin, end, BT, num_stages=STAGES):", *(f"    {x}" for x in inner)]
         lines += self.leave()
         if s.checked:
             where = "row + lane * 0" if s.wide else "row"
             lines.append(f"tl.atomic_min(failed_ptr + {where}, broken, mask=live & (broken != NEVER))")
-        return lines, ["GIVEN", "KEPT", "REVERSE", "ALIGNED", *([] if s.wide else ["UNIT"]), "CHUNKED", "BT", "BL"]
+        unit = [] if s.wide else ["UNIT"]
+        return lines, ["GIVEN", "KEPT", "REVERSE", "ALIGNED", *unit, "CHUNKED", "BT", "BL", "STAGES"]
 
     def summary(self, level: int) -> tuple[list[str], list[str]]:
         """The effect of each chunk on the cells of a level, to scratch."""
@@ -260,11 +261,11 @@ class Tiles:
                        for x, kind in zip(scan.identity(), scan.kinds, strict=True)]
             inner += [f"{x} = last({x}, place, count, {n})" for x, n in zip(element, neutral, strict=True)]
             inner.append(f"{', '.join(totals[k])} = {self.combines[k]}({', '.join((*totals[k], *element))})")
-        lines += ["for start in range(begin, end, BT):", *(f"    {x}" for x in inner)]
+        lines += ["for start in tl.range(begin, end, BT, num_stages=STAGES):", *(f"    {x}" for x in inner)]
         for k in own:
             lines += [f"tl.store({self._scratch(f'{self.labels[k]}_{i}')}, {x}, mask=live)"
                       for i, x in enumerate(totals[k])]
-        return lines, ["GIVEN", "REVERSE", "ALIGNED", *([] if s.wide else ["UNIT"]), "BT", "BL"]
+        return lines, ["GIVEN", "REVERSE", "ALIGNED", *([] if s.wide else ["UNIT"]), "BT", "BL", "STAGES"]
 
     def carry(self, level: int) -> tuple[list[str], list[str]]:
         """What the cells of a level carry at the start of each chunk, to scratch."""
@@ -282,8 +283,8 @@ class Tiles:
                       for i, x in enumerate(element)]
             inner += self.apply(k, element, self.carried[k], after, s.names)
             inner += [f"{c} = {a}" for c, a in zip(self.carried[k], after, strict=True)]
-        lines += ["for chunk in range(0, chunks):", *(f"    {x}" for x in inner)]
-        return lines, ["GIVEN", "BL"]
+        lines += ["for chunk in tl.range(0, chunks, num_stages=STAGES):", *(f"    {x}" for x in inner)]
+        return lines, ["GIVEN", "BL", "STAGES"]
 
     def scratch(self) -> list[tuple[str, Kind]]:
         """The arrays (chunks, streams) of scratch: pointer and kind."""

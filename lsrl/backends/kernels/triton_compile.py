@@ -12,7 +12,7 @@ from typing import Any
 
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.call import Options, Shape
-from lsrl.backends.kernels.triton_kernel import Configuration, configurations, imported
+from lsrl.backends.kernels.triton_kernel import STAGES, Configuration, configurations, imported
 from lsrl.backends.kernels.triton_text import KernelText, triton_text
 
 __all__ = ["ARCHITECTURES", "Usage", "compiled", "default_kernels"]
@@ -56,7 +56,7 @@ def default_kernels(parts: Parts, options: Options, rows: int, tokens: int, lane
 
 def _constants(kernel: KernelText, c: Configuration, shape: Shape) -> dict[str, Any]:
     values = {"GIVEN": True, "KEPT": True, "REVERSE": False, "ALIGNED": True, "UNIT": True, "BL": c.streams,
-              "BT": c.tile, "GROUP": c.group, "CHUNKED": shape == "split"}
+              "BT": c.tile, "GROUP": c.group, "CHUNKED": shape == "split", "STAGES": STAGES}
     return {name: values[name] for name, t in kernel.types.items() if t == "constexpr"}
 
 

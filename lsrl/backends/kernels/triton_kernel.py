@@ -25,6 +25,7 @@ from lsrl.diagnostics import NOWHERE, LsrlError
 __all__ = ["Configuration", "TritonKernel", "configurations"]
 
 _REGISTERS = 64  # 32-bit ones of a thread that states and a tile's values may take
+STAGES = 3  # tiles of time that are asked for before the first of them is used
 _OPERATIONS = 256  # of combining a thread's elements of a tile, one after another
 _GROUPS = ((30, 8), (80, 4), (200, 2))  # operations of a token up to which so many tokens are asked for at once
 
@@ -105,7 +106,7 @@ class _Variant:
                     self.module.launch(
                         shape, call.rows, call.tokens, call.inputs, call.outputs, call.before, call.after, call.params,
                         call.resets, call.offsets, call.reverse, call.failed, BL=c.streams, BT=c.tile, GROUP=c.group,
-                        num_warps=c.warps)
+                        STAGES=STAGES, num_warps=c.warps)
             except Exception as found:
                 if type(found).__name__ != "OutOfResources":
                     raise

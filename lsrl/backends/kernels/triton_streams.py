@@ -25,8 +25,8 @@ __all__ = ["SIZES", "Ports", "Streams"]
 SIZES = ("rows", "tokens", "lanes")
 _WORDS = """
 tl triton torch functools program row lane live first length longest direction start position place count on ok
-broken program_of_grid offsets launch tables UNIT ALIGNED GIVEN KEPT REVERSE BT BL GROUP CHUNKED NEVER INFINITY
-chunk chunks chunk_tiles combine last before least greatest sigmoid tanh softplus silu floor_quotient
+broken program_of_grid offsets launch tables UNIT ALIGNED GIVEN KEPT REVERSE BT BL GROUP CHUNKED STAGES NEVER
+INFINITY chunk chunks chunk_tiles combine last before least greatest sigmoid tanh softplus silu floor_quotient
 floor_remainder float_remainder look_up to_int32 to_int64 reset reset_ptr reset_row reset_token reset_at reset_step
 failed_ptr offsets_ptr begin mine first_broken inside blocks left here range min max int float bool True False
 stream streams i end config

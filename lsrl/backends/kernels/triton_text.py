@@ -130,7 +130,8 @@ class _File:
     def _launch(self) -> list[str]:
         s, lanes, tiles = self.s, self.parts.lanes, self.tiles
         lines = ["def launch(shape, rows, tokens, inputs, outputs, before, after, params, resets=None, offsets=None, "
-                 "reverse=False,", "           failed=None, *, BL, BT=64, GROUP=4, chunk_tiles=None, num_warps=4):",
+                 "reverse=False,", "           failed=None, *, BL, BT=64, GROUP=4, STAGES=3, chunk_tiles=None,",
+                 "           num_warps=4):",
                  *(f"    {x}" for x in _LAUNCH_DOC)]
         body = [f"lanes = {self._lanes()}", "streams = rows * lanes", "if not streams:", "    return",
                 "arguments = []"]
@@ -183,7 +184,7 @@ class _File:
         out = ['elif shape == "block":',
                "    one_chunk = max(1, -(-tokens // BT))",
                f"    block_kernel[(grid,)](*arguments, 1, one_chunk, *[arguments[0]] * {count}, "
-               "CHUNKED=False, BT=BT, **constants)",
+               "CHUNKED=False, BT=BT, STAGES=STAGES, **constants)",
                'elif shape == "split":',
                "    chunk_tiles = chunk_tiles or max(1, round((tokens / BT) ** 0.5))",
                "    chunks = max(1, -(-tokens // (chunk_tiles * BT)))",
@@ -193,10 +194,12 @@ class _File:
                 "    whole = {k: v for k, v in constants.items() if k != \"KEPT\"}"]
         for level in range(len(tiles.levels)):
             out += [f"    summary_{level}_kernel[(grid * chunks,)](*arguments, chunks, chunk_tiles, *scratch, BT=BT, "
-                    "**whole)",
-                    f"    carry_{level}_kernel[(grid,)](*arguments, chunks, chunk_tiles, *scratch, **small)"]
+                    "STAGES=STAGES, **whole)",
+                    f"    carry_{level}_kernel[(grid,)](*arguments, chunks, chunk_tiles, *scratch, STAGES=STAGES, "
+                    "**small)"]
         return out + ["    block_kernel[(grid * chunks,)](*arguments, chunks, chunk_tiles, *scratch, CHUNKED=True, "
-                      "BT=BT, **constants)", "else:", '    raise ValueError(f"no kernel of shape {shape}")']
+                      "BT=BT, STAGES=STAGES, **constants)",
+                      "else:", '    raise ValueError(f"no kernel of shape {shape}")']
 
     def _lanes(self) -> str:
         lanes = self.parts.lanes
@@ -219,7 +222,8 @@ _LAUNCH_DOC = (
     "sequences are packed, row r from offsets[r] to offsets[r + 1]. before, after: states (rows, ...) by name; without",
     "all of `before`, initial states; without all of `after`, nothing is kept. resets: bools by token. failed: (rows,)",
     "int64, the first token at which a check fails. BL: streams of a program; BT: tokens of a tile; GROUP: tokens that",
-    'the sequential kernel asks for at once; chunk_tiles: tiles of a chunk of time."""',
+    "the sequential kernel asks for at once; STAGES: tiles that the others ask for at once; chunk_tiles: tiles of a chunk",
+    'of time."""',
 )
 
 
