@@ -222,8 +222,8 @@ _LAUNCH_DOC = (
     "sequences are packed, row r from offsets[r] to offsets[r + 1]. before, after: states (rows, ...) by name; without",
     "all of `before`, initial states; without all of `after`, nothing is kept. resets: bools by token. failed: (rows,)",
     "int64, the first token at which a check fails. BL: streams of a program; BT: tokens of a tile; GROUP: tokens that",
-    "the sequential kernel asks for at once; STAGES: tiles that the others ask for at once; chunk_tiles: tiles of a chunk",
-    'of time."""',
+    "the sequential kernel asks for at once; STAGES: tiles that the others ask for at once; chunk_tiles: tiles of a",
+    'chunk of time."""',
 )
 
 
