@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +25,7 @@ __all__ = ["FLAGS", "Compiler", "build", "find_compiler"]
 FLAGS = ("-std=c99", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fwrapv",
          "-fopenmp-simd")
 _NATIVE = ("-march=native",)
+_QUICK = ("-O1",)
 _MOST_MESSAGE = 12  # lines of a compiler's message
 
 
@@ -59,9 +60,14 @@ def _find(wished: str, path: str) -> Compiler:
                        help="install one, such as the package gcc of the system, or `pip install ziglang`")
 
 
-def build(text: str) -> ctypes.CDLL:
-    """The library of a C text, compiled if no earlier run has. Raises LsrlError (L412) if that fails."""
+def build(text: str, large: bool = False) -> ctypes.CDLL:
+    """The library of a C text, compiled if no earlier run has. Raises LsrlError (L412) if that fails.
+
+    large: whether to optimise less, since compiling would take minutes otherwise.
+    """
     compiler = find_compiler()
+    if large:
+        compiler = replace(compiler, native=(*compiler.native, *_QUICK))
     return _loaded(text, compiler)
 
 

@@ -97,6 +97,14 @@ static inline float odd_float(double x)
     uint32_t other = fabs((double)f) > fabs(x) ? b - 1 : b + 1;
     return (double)f != x && x == x && !(b & 1) ? of_bits(other) : f;
 }"""),
+    "fetch": ((), """
+/* Asks for n bytes that will be read soon. */
+static inline void fetch(const void *from, int64_t n)
+{
+#if defined(__GNUC__)
+    for (int64_t i = 0; i < n; i += 64) __builtin_prefetch((const char *)from + i);
+#endif
+}"""),
     "put": ((), """
 /* Copies n bytes that nothing here reads again: past the caches if `stream` says so, as far as lines are whole. */
 static inline void put(char *to, const char *from, size_t n, int stream)

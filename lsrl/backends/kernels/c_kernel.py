@@ -40,7 +40,7 @@ class CKernel:
 
     @cached_property
     def _library(self) -> ctypes.CDLL:
-        return build(self.source)
+        return build(self.source, self._text.large)
 
     def launch(self, call: Call, shape: Shape) -> None:
         """Runs it. `before` and `after` may be the same tensors.

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 
 from lsrl.backends.kernels.bodies import Output, Register
 from lsrl.backends.kernels.c_ports import C_WORDS, Arguments, CPorts
-from lsrl.backends.kernels.code import Value
+from lsrl.backends.kernels.call import edge_dtype
+from lsrl.backends.kernels.code import Value, schedule
 from lsrl.backends.kernels.lanes import Port
 from lsrl.backends.kernels.text import Names, identifier, invariant, leaves
 
@@ -19,11 +20,13 @@ __all__ = ["SLOTS", "Loops", "function_text", "indented"]
 
 SLOTS = 8  # rows that run at once
 FEW_STREAMS = 4  # fewer are run one by one
+LARGE = 2000  # values of a step beyond which it is run one stream at a time, and optimised less
 FEW_LANES = 16  # fewer are run in slots, as rows are
 _TILE = 64  # tokens of a tile
 _TILE_BYTES = 1 << 17  # of all tiles of a kernel
 _BLOCK_BYTES = 1 << 14  # of a block's local arrays
 _MOST_LANES = 1024  # of a block
+_AHEAD = 4096  # bytes between what is read and what is asked for
 
 
 class Loops:
@@ -42,6 +45,7 @@ class Loops:
         self.fixed = invariant(self.roots)
         self.registers = self.parts.registers
         self.wide = self.parts.lanes.width > 1
+        self.large = not self.wide and len(schedule(self.roots)) > LARGE
         names = Names(C_WORDS)
         self.state_name = {r.name: names.fresh(identifier(r.name)) for r in self.registers}
         self.leaf_name = {v: names.fresh(_element_name(v)) for v in (*self.input_leaves, *self.param_leaves)}
@@ -60,6 +64,8 @@ class Loops:
 
     def text(self) -> list[str]:
         """The functions; the last one is what a launch calls."""
+        if self.large:
+            return [self._one_stream(), self._entry()]
         if self.wide:
             return [self._lanes(), self._slots(), self._entry()]
         return [self._one_stream(), self._slots(), self._entry()]
@@ -242,6 +248,7 @@ class Loops:
         body += [f"{self.output_name[o]}[c] = {self.ports.stored(o)(text[o.value])};" for o in self.outputs]
         body += self._assigned(text, "{}[c]")
         body += [f"failing |= !{text[check]};" for check in self.checks]
+        inner += self._fetched()
         inner += ["int32_t failing = 0;"] * bool(self.checks)
         inner += [f"#pragma omp simd{' reduction(|:failing)' * bool(self.checks)}", *_loop("c", "n", body)]
         if self.checks:
@@ -263,6 +270,18 @@ class Loops:
         return head + function_text(
             f"static void {self.name}_lanes(const struct {self.name}_args *a, int64_t row, int64_t lane, int64_t n)",
             lines, "Some neighbouring lanes of one row, from the first token to the last.")
+
+    def _fetched(self) -> list[str]:
+        """Inputs too large for the caches are asked for early: the processor does not look past a page by itself."""
+        read = dict.fromkeys(v.attribute[0] for v in self.input_leaves if self.ports.inputs[v.attribute[0]].lane)
+        lines = []
+        for name in read:
+            port = self.ports.inputs[name]
+            pointer, size = self._pointer_name(port, "input"), edge_dtype(port, self.options).itemsize
+            self.values.use("fetch")
+            lines.append(f"if (t < tokens - 1 - {_AHEAD} / (n * {size})) "
+                         f"fetch({pointer} + (1 + {_AHEAD} / (n * {size})) * {self._step_name[pointer]}, n * {size});")
+        return [f"if ({self.a('streaming')}) {{", *indented(lines), "}"] if lines else []
 
     # Many streams in slots.
 
@@ -423,8 +442,9 @@ class Loops:
                       f"        const int64_t left = {a('end_lane')} - lane;",
                       f"        {name}_lanes(a, row, lane, left < {name}_block ? left : {name}_block);", "    }"]
         else:
-            lines = [f"if ({a('end_row')} - {a('first_row')} >= {FEW_STREAMS}) {{", f"    {name}_in_slots(a);",
-                     "    return;", "}",
+            slots = [f"if ({a('end_row')} - {a('first_row')} >= {FEW_STREAMS}) {{", f"    {name}_in_slots(a);",
+                     "    return;", "}"]
+            lines = [*([] if self.large else slots),
                      f"for (int64_t row = {a('first_row')}; row < {a('end_row')}; row++)",
                      f"    {name}_one(a, row, 0);"]
         return function_text(f"void {name}_sequential(const struct {name}_args *a)", lines,

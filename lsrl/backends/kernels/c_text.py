@@ -31,7 +31,8 @@ _STREAMS = """#if defined(__SSE2__)
 class CText:
     """text: the whole file. name: the prefix of its functions. fields: the members of its arguments' struct.
 
-    shapes: each is a function `<name>_<shape>`. table: of the table shape.
+    shapes: each is a function `<name>_<shape>`. table: of the table shape. large: whether optimising it fully would
+    take long.
     """
 
     text: str
@@ -39,6 +40,7 @@ class CText:
     fields: tuple[Field, ...]
     shapes: tuple[Shape, ...]
     table: StateTable | None
+    large: bool
 
 
 def c_text(parts: Parts, options: Options, plan_text: str = "") -> CText:
@@ -49,7 +51,8 @@ def c_text(parts: Parts, options: Options, plan_text: str = "") -> CText:
     ports = CPorts(parts, options, values)
     table = find_table(parts, options.checks)
     arguments = Arguments(parts, options, table is not None)
-    loops = Loops(name, arguments, ports).text()
+    sequential = Loops(name, arguments, ports)
+    loops = sequential.text()
     shapes: tuple[Shape, ...] = ("sequential",)
     if table is not None:
         loops += TableText(name, arguments, ports, table).text()
@@ -60,4 +63,5 @@ def c_text(parts: Parts, options: Options, plan_text: str = "") -> CText:
              "their initial\n   values; arrays that are not given (0) are not written. */")
     blocks = [header, _INCLUDES, *[_STREAMS] * ("put" in values.functions), *functions(values.functions, carry),
               *values.tables, about + "\n" + "\n".join(struct), *loops]
-    return CText("\n\n".join(blocks) + "\n", name, tuple(arguments.fields), shapes, table)
+    return CText("\n\n".join(blocks) + "\n", name, tuple(arguments.fields), shapes, table,
+                 sequential.large)

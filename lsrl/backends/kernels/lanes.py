@@ -14,7 +14,7 @@ from lsrl.ir.graph import Graph, GraphBuilder, State
 from lsrl.ir.nodes import Const, Index, Input, MatMul, Node, Pack, Param, Read, Slice, operands
 from lsrl.passes import PIPELINE
 from lsrl.passes.rewrite import with_operands
-from lsrl.types import Type, Value, Vector, scalar_of, shape
+from lsrl.types import Int, Type, Value, Vector, scalar_of, shape
 
 __all__ = ["Lanes", "Port", "make_lanes", "tidied"]
 
@@ -93,11 +93,17 @@ def tidied(graph: Graph) -> Graph:
 
 
 def _unfolded(node: Node) -> Node:
-    """A constant vector, in which the passes have nothing to split, as its elements."""
-    if not isinstance(node, Const) or not isinstance(node.value, tuple):
+    """A vector that the passes had nothing to split in (a constant, an input or a param) as its elements."""
+    if not isinstance(node.type, Vector):
         return node
-    elem = node.type.elem if isinstance(node.type, Vector) else node.type
-    return Pack(tuple(_unfolded(replace(node, value=v, type=elem)) for v in node.value), node.type, node.span)
+    elem, count = node.type.elem, node.type.size
+    if isinstance(node, Pack):
+        elements = node.elements
+    elif isinstance(node, Const) and isinstance(node.value, tuple):
+        elements = tuple(replace(node, value=v, type=elem) for v in node.value)
+    else:
+        elements = tuple(Index(node, Const(i, Int(i, i), node.span), elem, node.span) for i in range(count))
+    return Pack(tuple(map(_unfolded, elements)), node.type, node.span)
 
 
 def _scalars(node: Node) -> tuple[Node, ...]:

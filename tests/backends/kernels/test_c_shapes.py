@@ -168,3 +168,17 @@ def test_nothing_to_do_is_done(case: Case) -> None:
         for k, call in runs(case, sequences=[[]] * rows):
             for name, x in (state_tensors(k.parts, FLOAT64, [start] * rows) if rows else {}).items():
                 assert torch.equal(call.after[name], x)
+
+
+def test_outputs_that_are_inputs_or_constants_as_they_stand() -> None:
+    program = lsrl.parse("""
+program p(x: int[0..2][2, 3], v: bool[2], on: bool) -> (x: int[0..2][2, 3], v: bool[2], k: int[0..9][3], m: bool[2, 2]):
+    return (x = x, v = v, k = [7, 8, 9], m = [v, [true, on]])
+""")
+    k = CKernel(Parts.of(make_lanes(program.graph)), FLOAT64)
+    rows = [{"x": ((t % 3, 1, 2), (0, 1, t % 2)), "v": (t % 2 == 0, t % 3 == 0), "on": t % 5 == 0} for t in range(70)]
+    for shape in k.shapes:
+        for count in (1, 5):
+            call = make_call(k.parts, FLOAT64, [rows] * count)
+            k.launch(call, shape)
+            assert shown(k.parts, call.outputs) == [wanted(program, rows)] * count
