@@ -244,7 +244,6 @@ def text(device: str, scale: float) -> Work:
 def _numba_gated(a: Any, b: Any, c: Any) -> Callable[[], object]:
     import numba
 
-    @numba.njit(fastmath=True)
     def run(a: Any, b: Any, c: Any) -> None:
         for row in range(a.shape[0]):
             h = np.zeros(a.shape[2], np.float32)
@@ -253,13 +252,13 @@ def _numba_gated(a: Any, b: Any, c: Any) -> Callable[[], object]:
                     h[d] = a[row, t, d] * h[d] + b[row, t, d]
                     c[row, t, d] = h[d]
 
-    return lambda: run(a, b, c)
+    compiled = numba.njit(fastmath=True)(run)
+    return lambda: compiled(a, b, c)
 
 
 def _numba_machine(after: Any, x: Any, out: Any) -> Callable[[], object]:
     import numba
 
-    @numba.njit
     def run(after: Any, x: Any, out: Any) -> None:
         for row in range(x.shape[0]):
             q = 0
@@ -267,7 +266,8 @@ def _numba_machine(after: Any, x: Any, out: Any) -> Callable[[], object]:
                 q = after[q, x[row, t]]
                 out[row, t] = q
 
-    return lambda: run(after, x, out)
+    compiled = numba.njit(run)
+    return lambda: compiled(after, x, out)
 
 
 def _jax_gated(a: Any, b: Any) -> Callable[[], object]:
