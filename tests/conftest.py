@@ -7,6 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same random tests at every run, so that what fails was broken; `--hypothesis-profile=default` draws others.
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 # Narrow layers gain nothing from threads, and on busy cores waiting for one another costs a hundredfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
