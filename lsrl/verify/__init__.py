@@ -11,7 +11,6 @@ import itertools
 import math
 import sys
 import time
-import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -144,17 +143,14 @@ def _searched(graph: Graph, model: Any, against: Graph | None, letters: Letters,
 class _Latest:
     """The program that was verified last: what the interpreter made of it serves the next model of it too."""
 
-    graph: weakref.ref[Graph] | None = None
-    parts: tuple[Outputs, ProgramMachine, Letters] | None = None
+    parts: tuple[Graph, Outputs, ProgramMachine, Letters] | None = None
 
 
 def _known_program(graph: Graph, letters: Letters) -> tuple[Outputs, ProgramMachine, Letters]:
-    found = _Latest.parts
-    if found is None or _Latest.graph is None or _Latest.graph() is not graph:
+    if _Latest.parts is None or _Latest.parts[0] is not graph:
         outputs = Outputs()
-        found = _Latest.parts = outputs, ProgramMachine(graph, letters, outputs), letters
-        _Latest.graph = weakref.ref(graph, lambda _: setattr(_Latest, "parts", None))
-    return found
+        _Latest.parts = graph, outputs, ProgramMachine(graph, letters, outputs), letters
+    return _Latest.parts[1:]
 
 
 def _from_search(found: Found, graph: Graph, claim: str, covers: dict[str, str], letters: Letters, outputs: Outputs,

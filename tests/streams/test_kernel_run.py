@@ -122,7 +122,7 @@ def test_without_a_compiler_python_goes_on_and_says_so_once(monkeypatch: pytest.
     from lsrl.backends.kernels import c_kernel
     from lsrl.streams import kernel_run
 
-    def none(text: str) -> object:
+    def none(*given: object) -> object:
         raise LsrlError.of("L412", "no C compiler was found")
 
     monkeypatch.setattr(c_kernel, "build", none)
