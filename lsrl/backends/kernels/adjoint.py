@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from lsrl.backends.kernels.lanes import Lanes, Port, tidied
+from lsrl.backends.kernels.lowering import read_element
 from lsrl.diagnostics import NOWHERE
 from lsrl.ir.graph import Graph, GraphBuilder, State, reachable
 from lsrl.ir.nodes import (
@@ -187,8 +188,10 @@ class _Maker:
         for n in self.graph.nodes:
             if isinstance(n, Param) and n.name == port.name and not shape(n.type):
                 return n
-            if isinstance(n, Index) and not shape(n.type) and _leaf_of(n) == (port.name, i):
-                return n
+            if isinstance(n, Index) and not shape(n.type):
+                found = read_element(n)
+                if found is not None and (found[0].name, found[1]) == (port.name, i):
+                    return n
         return None
 
     def _param_names(self, port: Port) -> tuple[str, ...]:
@@ -202,8 +205,8 @@ class _Maker:
             if isinstance(n, Input) and n.name == port.name and not shape(n.type):
                 return self._cotangent(n)
             if isinstance(n, Index) and not shape(n.type):
-                leaf = _leaf_of(n)
-                if leaf is not None and leaf[0] == port.name:
+                leaf = read_element(n)
+                if leaf is not None and leaf[0].name == port.name:
                     found[leaf[1]] = self._cotangent(n)
         zero = self._number(0)
         if port.lane or not port.dims:
@@ -348,18 +351,3 @@ class _Maker:
 
 def _names(ports: tuple[Port, ...]) -> tuple[str, ...]:
     return tuple(p.name for p in ports)
-
-
-def _leaf_of(node: Node) -> tuple[str, int] | None:
-    """The name of the input or param that constant indices read, and the row-major place."""
-    place, stride, at = 0, 1, node
-    while isinstance(at, Index):
-        if not isinstance(at.index, Const) or not isinstance(at.index.value, int):
-            return None
-        size = shape(at.vector.type)[0]
-        place += min(max(at.index.value, 0), size - 1) * stride
-        stride *= size
-        at = at.vector
-    return (at.name, place) if isinstance(at, Input | Param) else None
-
-

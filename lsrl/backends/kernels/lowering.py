@@ -32,7 +32,7 @@ from lsrl.ir.nodes import Table as TableNode
 from lsrl.types import Bool, Symbols, shape
 from lsrl.types import Value as ProgramValue
 
-__all__ = ["Lowering"]
+__all__ = ["Lowering", "read_element"]
 
 Source: TypeAlias = Callable[[Node], "Value | None"]
 
@@ -118,12 +118,11 @@ class Lowering:
                 return self.rescaled(old, s.state_scale(state), s.scale(node), kind)
             case Const(value=value):
                 return self._constant(value, node)
-            case Index(vector=(Input() | Param()) as vector):
-                op = "input" if isinstance(vector, Input) else "param"
-                return b.leaf(op, kind, vector.name, _element(node))
-            case Index(vector=Index()):
-                inner, element = _flat(node)
-                return b.leaf("input" if isinstance(inner, Input) else "param", kind, inner.name, element)
+            case Index():
+                found = read_element(node)
+                assert found is not None
+                leaf, element = found
+                return b.leaf("input" if isinstance(leaf, Input) else "param", kind, leaf.name, element)
             case TableNode():
                 return self._table(node)
             case Logic(op="not"):
@@ -272,19 +271,14 @@ class Lowering:
         return place
 
 
-def _element(node: Index) -> int:
-    """The place of a constant index, brought into the vector."""
-    assert isinstance(node.index, Const) and isinstance(node.index.value, int)
-    return min(max(node.index.value, 0), shape(node.vector.type)[0] - 1)
-
-
-def _flat(node: Index) -> tuple[Input | Param, int]:
-    """The input or param that nested constant indices read, and the row-major place in it."""
+def read_element(node: Node) -> tuple[Input | Param, int] | None:
+    """The input or param that nested constant indices read, and the row-major place in it; None if it is no such."""
     place, stride, at = 0, 1, node
-    while True:
-        place += _element(at) * stride
-        stride *= shape(at.vector.type)[0]
-        if isinstance(at.vector, Input | Param):
-            return at.vector, place
-        assert isinstance(at.vector, Index)
+    while isinstance(at, Index):
+        if not isinstance(at.index, Const) or not isinstance(at.index.value, int):
+            return None
+        size = shape(at.vector.type)[0]
+        place += min(max(at.index.value, 0), size - 1) * stride
+        stride *= size
         at = at.vector
+    return (at, place) if isinstance(at, Input | Param) else None
