@@ -29,7 +29,7 @@ from lsrl.types import shape as dims_of
 __all__ = ["KernelModule", "load_kernel"]
 
 State = dict[str, Tensor]
-_COMPILED = ("_operators", "_recording")  # attributes that hold compiled kernels
+_COMPILED = ("_operators",)  # attributes that hold compiled kernels
 _SHARED = ("graph", "lanes", "plan")  # and that never change
 _MOST_ELEMENTS = 10_000_000  # of an array at the edge: what a file may claim
 
@@ -58,7 +58,6 @@ class KernelModule(nn.Module):
         self.debug = debug
         self.lanes: Lanes = make_lanes(graph, floats)
         self._operators: dict[torch.dtype, Operator] = {}
-        self._recording: dict[tuple[torch.dtype, bool], Operator] = {}
         wide = torch.float64 if dtype == torch.float64 else torch.float32
         initial = param_values(graph)
         for p in self.lanes.params:
@@ -204,19 +203,17 @@ class KernelModule(nn.Module):
     def _prepared(self, edge: torch.dtype, gradients: bool, resets: bool) -> int:
         """The number of the operator for a float type, of the one that records states for gradients if they are."""
         operator = self._operator(edge)
-        used = self._for_gradients(operator, resets, edge) if gradients else operator
+        used = self._for_gradients(operator, resets) if gradients else operator
         for o in (operator, used):
             _ = o.parts.registers  # found now: tracing cannot take the lock of a cached property
         return used.number
 
-    def _for_gradients(self, operator: Operator, resets: bool, edge: torch.dtype) -> Operator:
+    def _for_gradients(self, operator: Operator, resets: bool) -> Operator:
         if operator.parts.storage.exact:
             raise LsrlError.of("L414", f"`{self.graph.name}` is exact: its numbers are integers, which have no "
                                "gradients", self.graph.span, help="compile it with floats=True, detach its inputs, or "
                                "run it under torch.no_grad()")
-        if (edge, resets) not in self._recording:
-            self._recording[edge, resets] = operator.for_gradients(resets)
-        return self._recording[edge, resets]
+        return operator.for_gradients(resets)
 
     def _streams(self, inputs: Mapping[str, Any] | Any, cu_seqlens: Any,
                  layout: str) -> tuple[list[Tensor], Tensor | None, bool, int, int, torch.device]:

@@ -56,6 +56,7 @@ class Operator:
         self._kernels: dict[tuple[str, bool, bool], CompiledKernel] = {}
         self._adjoints: dict[tuple[bool, frozenset[str]], tuple[Adjoint, Operator]] = {}
         self._recording: dict[frozenset[str], Operator] = {}
+        self._for_gradients: dict[bool, Operator] = {}
         self.number = next(_NUMBERS)
         _KNOWN[self.number] = self
 
@@ -84,8 +85,10 @@ class Operator:
 
     def for_gradients(self, resets: bool) -> Operator:
         """The operator that records what its adjoint needs, whichever outputs have a cotangent."""
-        real = frozenset(p.name for p in self.lanes.outputs if isinstance(scalar_of(p.type), Real))
-        return self.recording(frozenset(make_adjoint(self.lanes, resets, real).needs))
+        if resets not in self._for_gradients:
+            real = frozenset(p.name for p in self.lanes.outputs if isinstance(scalar_of(p.type), Real))
+            self._for_gradients[resets] = self.recording(frozenset(make_adjoint(self.lanes, resets, real).needs))
+        return self._for_gradients[resets]
 
     def _like(self, lanes: Lanes) -> Operator:
         return Operator(lanes, Options(self.options.edge, self.options.carry, checks=False), self._make,
