@@ -21,9 +21,10 @@ types: $(READY)
 wheel: $(READY)
 	$(BIN)/python tests/check_wheel.py
 
-# Every kernel beside its rivals on this machine (`--gpu` for the rows of a GPU); rivals that are not installed are named.
+# Every kernel beside its rivals on this machine, and docs/speed.md from that; rivals that are not installed are named
+# (`pip install -e '.[bench]'`). With a GPU: python -m benchmarks --gpu --keep docs.
 bench: $(READY)
-	$(BIN)/python -m benchmarks.kernels
+	$(BIN)/python -m benchmarks --keep docs
 
 docs: $(READY)
 	$(BIN)/python -m pytest -q tests/test_docs.py

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import os
 import random
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +15,15 @@ import torch
 from torch import Tensor
 
 import lsrl
+from benchmarks import kernel_rivals as rivals
+from benchmarks.kernel_rivals import Rival
 from lsrl.backends.kernels.call import Call
 from lsrl.backends.kernels.module import KernelModule
 from lsrl.streams import open_input, open_output, run_stream
 
-__all__ = ["ROWS", "Work"]
+__all__ = ["ROWS", "SERIES", "Goal", "Series", "Work"]
 
 ROOT = Path(__file__).resolve().parent.parent
-Rival = tuple[str, Callable[[], Callable[[], object]]]
 
 GATED = """
 program gated[n](g: real[n], u: real[n]) -> real[n]:
@@ -53,14 +55,29 @@ program lane[n](x: real[n], y: real[n], z: real[n], o: real[n]) -> real[n]:
     h := sigmoid(o + u * h) * tanh(c)
     return h
 """
+LANES = 256
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a row is to reach. of: "copy", "rate" (elements a second) or a rival's name; least: of copy's speed, of that
+    rate, or of the rival's speed."""
+
+    of: str
+    least: float
+
+    def __str__(self) -> str:
+        if self.of == "rate":
+            return f"{self.least:.3g} a second"
+        return f"{self.least:.0%} of copy" if self.of == "copy" else f"{self.least:.3g}× {self.of}"
 
 
 @dataclass
 class Work:
     """name and description of a row. elements: tokens times lanes. bytes: what the kernel must move.
 
-    rivals: by name the package that it needs ("" for none) and what makes it ready. patience: seconds after which a
-    contender runs no further round.
+    ours and what rivals make are called without arguments and give the outputs, or the first of them; those of a rival
+    are compared. patience: seconds after which a contender runs no further round.
     """
 
     name: str
@@ -69,15 +86,25 @@ class Work:
     bytes: int
     ours: Callable[[], object]
     rivals: dict[str, Rival] = field(default_factory=dict)
-    patience: float = 20.0
+    goal: Goal | None = None
+    patience: float = 4.0
+
+
+@dataclass(frozen=True)
+class Series:
+    """A row at several sizes. row: makes it from device, rows and tokens. name: as rows have one."""
+
+    name: str
+    what: str
+    row: Callable[[str, int, int], Work]
 
 
 def module(text: str, device: str, **options: Any) -> KernelModule:
-    program = lsrl.parse(text, n=256) if "[n]" in text else lsrl.parse(text)
+    program = lsrl.parse(text, n=LANES) if "[n]" in text else lsrl.parse(text)
     return KernelModule(program.graph, "triton" if device == "cuda" else "c", check=False, **options)
 
 
-def random_streams(count: int, sizes: tuple[int, int, int], device: str) -> list[Tensor]:
+def random_streams(count: int, sizes: tuple[int, ...], device: str) -> list[Tensor]:
     torch.manual_seed(0)
     return [torch.rand(sizes, device=device) for _ in range(count)]
 
@@ -95,7 +122,12 @@ def launched(model: KernelModule, inputs: dict[str, Tensor]) -> Callable[[], obj
                 {p.name: w.detach() for p, w in zip(model.lanes.params, model.parameters(), strict=True)})
     kernel = operator.kernel(x.device, False, False)
     shape = operator._shape(kernel, x.device, call)
-    return lambda: kernel.launch(call, shape)
+
+    def run() -> object:
+        kernel.launch(call, shape)
+        return outputs[0]
+
+    return run
 
 
 def quiet(run: Callable[[], object]) -> Callable[[], object]:
@@ -106,41 +138,28 @@ def quiet(run: Callable[[], object]) -> Callable[[], object]:
     return f
 
 
-def gated(device: str, scale: float) -> Work:
-    sizes = (8, int(4096 * scale), 256)
+def gated(device: str, rows: int = 8, tokens: int = 4096) -> Work:
+    sizes = (rows, tokens, LANES)
     g, u = random_streams(2, sizes, device)
     ours = module(GATED, device)
 
     def loop() -> Tensor:
         h, out = torch.zeros_like(g[:, 0]), []
-        for t in range(sizes[1]):
+        for t in range(tokens):
             h = g[:, t] * h + u[:, t]
             out.append(h)
         return torch.stack(out, 1)
 
-    rivals: dict[str, Rival] = {"torch loop": ("", lambda: quiet(loop))}
-    if device == "cpu":
-        a, b, c = g.numpy(), u.numpy(), np.empty(sizes, np.float32)
-
-        def numpy_loop() -> object:
-            h = np.zeros((sizes[0], sizes[2]), np.float32)
-            for t in range(sizes[1]):
-                h = a[:, t] * h + b[:, t]
-                c[:, t] = h
-            return c
-
-        rivals |= {"NumPy loop": ("", lambda: numpy_loop), "numba": ("numba", lambda: _numba_gated(a, b, c)),
-                   "jax associative_scan": ("jax", lambda: _jax_gated(a, b))}
-    else:
-        rivals["accelerated-scan"] = ("accelerated_scan", lambda: _accelerated(g, u))
-    elements = int(np.prod(sizes))
-    rivals["module call"] = ("", lambda: quiet(lambda: ours({"g": g, "u": u})))
+    others: dict[str, Rival] = {"module call": ("", lambda: quiet(lambda: ours({"g": g, "u": u}))),
+                                "torch loop": ("", lambda: quiet(loop))}
+    others |= rivals.gated_on_cpu(g, u) if device == "cpu" else rivals.gated_on_gpu(g, u)
+    elements = rows * tokens * LANES
     return Work("gated", f"gated h := g h + u, float32, {sizes}", elements, 12 * elements,
-                launched(ours, {"g": g, "u": u}), rivals)
+                launched(ours, {"g": g, "u": u}), others, Goal("copy", 1.0 if device == "cpu" else 0.85))
 
 
-def gated_backward(device: str, scale: float) -> Work:
-    sizes = (8, int(512 * scale), 256)
+def gated_backward(device: str, rows: int = 8, tokens: int = 512) -> Work:
+    sizes = (rows, tokens, LANES)
     g, u = (x.requires_grad_() for x in random_streams(2, sizes, device))
     ours = module(GATED, device)
     out = torch.ones(sizes, device=device)
@@ -150,140 +169,157 @@ def gated_backward(device: str, scale: float) -> Work:
 
     def loop() -> object:
         h, made = torch.zeros_like(g[:, 0]), []
-        for t in range(sizes[1]):
+        for t in range(tokens):
             h = g[:, t] * h + u[:, t]
             made.append(h)
         return torch.autograd.grad(torch.stack(made, 1), (g, u), out)
 
-    elements = int(np.prod(sizes))
+    elements = rows * tokens * LANES
+    others: dict[str, Rival] = {"torch loop": ("", lambda: loop)}
+    if device == "cpu":
+        others |= rivals.gated_backward_on_cpu(g.detach(), u.detach(), out)
     return Work("gated_backward", f"the same with gradients of g and u, {sizes}", elements, 32 * elements, ours_both,
-                {"torch loop": ("", lambda: loop)})
+                others)
 
 
-def summed(device: str, scale: float) -> Work:
-    sizes = (8, int(4096 * scale), 256)
+def summed(device: str, rows: int = 8, tokens: int = 4096) -> Work:
+    sizes = (rows, tokens, LANES)
     (x,) = random_streams(1, sizes, device)
-    ours = module(SUMMED, device)
-    elements = int(np.prod(sizes))
-    return Work("summed", f"running sum, float32, {sizes}", elements, 8 * elements, launched(ours, {"x": x}),
-                {"torch.cumsum": ("", lambda: quiet(lambda: torch.cumsum(x, 1)))})
+    others: dict[str, Rival] = {"torch.cumsum": ("", lambda: quiet(lambda: torch.cumsum(x, 1)))}
+    if device == "cpu":
+        others |= {"np.cumsum": ("", lambda: lambda: np.cumsum(x.numpy(), 1)),
+                   "jax cumsum": ("jax", lambda: rivals.jax_call("lax", "cumsum", x))}
+    elements = rows * tokens * LANES
+    return Work("summed", f"running sum, float32, {sizes}", elements, 8 * elements,
+                launched(module(SUMMED, device), {"x": x}), others)
 
 
-def greatest(device: str, scale: float) -> Work:
-    sizes = (8, int(4096 * scale), 256)
+def greatest(device: str, rows: int = 8, tokens: int = 4096) -> Work:
+    sizes = (rows, tokens, LANES)
     (x,) = random_streams(1, sizes, device)
-    ours = module(GREATEST, device)
-    elements = int(np.prod(sizes))
-    return Work("greatest", f"running maximum, float32, {sizes}", elements, 8 * elements, launched(ours, {"x": x}),
-                {"torch.cummax": ("", lambda: quiet(lambda: torch.cummax(x, 1)))})
+    others: dict[str, Rival] = {"torch.cummax": ("", lambda: quiet(lambda: torch.cummax(x, 1)))}
+    if device == "cpu":
+        others |= {"np.maximum.accumulate": ("", lambda: lambda: np.maximum.accumulate(x.numpy(), 1)),
+                   "jax cummax": ("jax", lambda: rivals.jax_call("lax", "cummax", x))}
+    elements = rows * tokens * LANES
+    return Work("greatest", f"running maximum, float32, {sizes}", elements, 8 * elements,
+                launched(module(GREATEST, device), {"x": x}), others)
 
 
-def smooth(device: str, scale: float) -> Work:
-    sizes = (8, int(1024 * scale), 256)
+def smooth(device: str, rows: int = 8, tokens: int = 1024) -> Work:
+    sizes = (rows, tokens, LANES)
     x, y, z, o = (s * 4 - 2 for s in random_streams(4, sizes, device))
     ours = module(SMOOTH, device)
-    u = torch.full((256,), 0.25, device=device)
+    u = torch.full((LANES,), 0.25, device=device)
 
     def loop() -> Tensor:
         h = c = torch.zeros_like(x[:, 0])
         out = []
-        for t in range(sizes[1]):
+        for t in range(tokens):
             i, f = torch.sigmoid(x[:, t] + u * h), torch.sigmoid(y[:, t] + u * h)
             c = f * c + i * torch.tanh(z[:, t] + u * h)
             h = torch.sigmoid(o[:, t] + u * h) * torch.tanh(c)
             out.append(h)
         return torch.stack(out, 1)
 
-    elements = int(np.prod(sizes))
+    others: dict[str, Rival] = {"torch loop": ("", lambda: quiet(loop))}
+    if device == "cpu":
+        others |= {"jax lax.scan": ("jax", lambda: rivals.jax_smooth(x, y, z, o, 0.25))}
+    elements = rows * tokens * LANES
     return Work("smooth", f"diagonal LSTM, float32, {sizes}", elements, 20 * elements,
-                launched(ours, {"x": x, "y": y, "z": z, "o": o}), {"torch loop": ("", lambda: quiet(loop))})
+                launched(ours, {"x": x, "y": y, "z": z, "o": o}), others)
 
 
-def automaton(device: str, scale: float) -> Work:
+def lstm(device: str, rows: int = 8, tokens: int = 1024, size: int = 64) -> Work:
+    return _dense("lstm", torch.nn.LSTM, {"weight_ih_l0": "w", "weight_hh_l0": "u", "bias_ih_l0": "b"},
+                  device, rows, tokens, size)
+
+
+def gru(device: str, rows: int = 8, tokens: int = 1024, size: int = 64) -> Work:
+    return _dense("gru", torch.nn.GRU, {"weight_ih_l0": "w", "weight_hh_l0": "u", "bias_ih_l0": "b",
+                                        "bias_hh_l0": "c"}, device, rows, tokens, size)
+
+
+def _dense(name: str, rival: Any, weights: dict[str, str], device: str, rows: int, tokens: int, size: int) -> Work:
+    """A cell whose state meets in a matrix, from inputs to outputs: ours is a module's call, as the rival's is."""
+    ours = lsrl.compile(ROOT / "examples" / "cells" / f"{name}.lsrl", target="triton" if device == "cuda" else "c",
+                        d=size, k=size)
+    assert isinstance(ours, KernelModule)
+    ours = ours.to(device)
+    theirs = rival(size, size, batch_first=True).to(device)
+    with torch.no_grad():
+        theirs.bias_hh_l0.zero_()
+        for of, own in weights.items():
+            getattr(theirs, of).copy_(getattr(ours, own))
+    (x,) = random_streams(1, (rows, tokens, size), device)
+    elements, other = rows * tokens * size, f"torch.nn.{name.upper()}"
+    return Work(name, f"{name.upper()}, input and hidden size {size}, float32, {(rows, tokens)}", elements,
+                8 * elements, quiet(lambda: ours(x)), {other: ("", lambda: quiet(lambda: theirs(x)))}, Goal(other, 1.0))
+
+
+def automaton(device: str, rows: int = 8, tokens: int = 1_000_000) -> Work:
     """Sixteen states, four letters: a random automaton as a `match`."""
     rng = random.Random(7)
-    states, letters, rows, tokens = 16, 4, 8, int(1_000_000 * scale)
+    states, letters = 16, 4
     after = [[rng.randrange(states) for _ in range(letters)] for _ in range(states)]
     arms = "\n".join(f"        {x * states + q} => {after[q][x]}" for x in range(letters) for q in range(states))
     text = (f"program machine(x: int[0..{letters - 1}]) -> int[0..{states - 1}]:\n"
             f"    state q: int[0..{states - 1}] = 0\n    q := match x * {states} + q:\n{arms}\n        _ => 0\n"
             "    return q\n")
-    ours = module(text, device)
     x = torch.randint(0, letters, (rows, tokens), dtype=torch.uint8, device=device)
-    rivals: dict[str, Rival] = {}
+    others: dict[str, Rival] = {}
     if device == "cpu":
-        given, out = x.numpy(), np.empty((rows, tokens), np.uint8)
-        rivals = {"numba": ("numba", lambda: _numba_machine(np.array(after, np.uint8), given, out))}
+        others = rivals.automaton_on_cpu(np.array(after, np.uint8), x.numpy())
     return Work("automaton", f"automaton of {states} states, {letters} letters, a byte in and out, {rows} × {tokens:,}",
-                rows * tokens, 2 * rows * tokens, launched(ours, {"x": x}), rivals)
+                rows * tokens, 2 * rows * tokens, launched(module(text, device), {"x": x}), others,
+                Goal("rate", 2e9 if device == "cpu" else 2e11))
 
 
-def parity(device: str, scale: float) -> Work:
-    rows, tokens = 64, int(200_000 * scale)
-    ours = module("program parities(b: bool) -> bool:\n    return parity(b)\n", device)
+def parity(device: str, rows: int = 64, tokens: int = 200_000) -> Work:
     x = torch.rand(rows, tokens, device=device) < 0.5
-    return Work("parity", f"parity, {rows} × {tokens:,}", rows * tokens, 2 * rows * tokens,
-                launched(ours, {"b": x}), {
-        "torch.cumsum % 2": ("", lambda: quiet(lambda: torch.cumsum(x, 1) % 2 == 1))})
+    others: dict[str, Rival] = {"torch.cumsum % 2": ("", lambda: quiet(lambda: torch.cumsum(x, 1) % 2 == 1))}
+    if device == "cpu":
+        others["np.logical_xor.accumulate"] = ("", lambda: lambda: np.logical_xor.accumulate(x.numpy(), 1))
+    ours = module("program parities(b: bool) -> bool:\n    return parity(b)\n", device)
+    return Work("parity", f"parity, {rows} × {tokens:,}", rows * tokens, 2 * rows * tokens, launched(ours, {"b": x}),
+                others)
 
 
-def text(device: str, scale: float) -> Work:
-    """`lsrl run` as the command does it, from bytes to the last output; in constant memory."""
-    program = lsrl.load(ROOT / "examples" / "text" / "balanced.lsrl")
-    data = ("x(a[b]{c})y {()} [[]] text " * 5 + "\n").encode() * int(700_000 * scale)
+def text_last(device: str) -> Work:
+    """`lsrl run` as the command does it, from a file's bytes to the last output; in constant memory."""
+    source = (ROOT / "examples" / "text" / "balanced.lsrl").read_text(encoding="utf-8")
+    return _text("text_last", "`lsrl run balanced.lsrl --last`", source, True)
+
+
+def text_bytes(device: str) -> Work:
+    """The same with an output for each token, of one byte, to a file."""
+    source = (ROOT / "examples" / "text" / "balanced.lsrl").read_text(encoding="utf-8")
+    head = source.replace("(ok: bool, broken: bool)", "Told").split("    return")[0]
+    source = ('type Told = {"o", "x", "-"}\n\n' + head[head.index("const"):]
+              + '    told: Told = "x" if broken else "o" if depth == 0 else "-"\n    return told\n')
+    return _text("text_bytes", "the same with one output byte a token, written to a file", source, False)
+
+
+def _text(name: str, what: str, source: str, last: bool) -> Work:
+    graph = lsrl.parse(source).graph
+    folder = tempfile.TemporaryDirectory()
+    data, out = os.path.join(folder.name, "in.txt"), os.path.join(folder.name, "out.txt")
+    count = 2_800_000
+    Path(data).write_bytes(b"x(a[b]{c})y {()} [[]] text plain " * count)
+    size = os.path.getsize(data)
 
     def ours() -> object:
-        with open_input(program.graph, io.BytesIO(data)) as source, \
-                open_output(program.graph, io.BytesIO(), "jsonl") as sink:
-            return run_stream(program.graph, source, sink, last=True)
+        assert folder  # lives as long as this does
+        with open_input(graph, data, "text") as given, open_output(graph, out) as sink:
+            return run_stream(graph, given, sink, last=last)
 
-    return Work("text", f"`lsrl run balanced.lsrl --last` on {len(data) / 1e6:.0f} MB, compilation included", len(data),
-                len(data), ours)
-
-
-def _numba_gated(a: Any, b: Any, c: Any) -> Callable[[], object]:
-    import numba
-
-    def run(a: Any, b: Any, c: Any) -> None:
-        for row in range(a.shape[0]):
-            h = np.zeros(a.shape[2], np.float32)
-            for t in range(a.shape[1]):
-                for d in range(a.shape[2]):
-                    h[d] = a[row, t, d] * h[d] + b[row, t, d]
-                    c[row, t, d] = h[d]
-
-    compiled = numba.njit(fastmath=True)(run)
-    return lambda: compiled(a, b, c)
+    return Work(name, f"{what}: {size / 1e6:.0f} MB of text, the kernel compiled before", size,
+                size if last else 2 * size, ours, goal=Goal("rate", 150e6))
 
 
-def _numba_machine(after: Any, x: Any, out: Any) -> Callable[[], object]:
-    import numba
-
-    def run(after: Any, x: Any, out: Any) -> None:
-        for row in range(x.shape[0]):
-            q = 0
-            for t in range(x.shape[1]):
-                q = after[q, x[row, t]]
-                out[row, t] = q
-
-    compiled = numba.njit(run)
-    return lambda: compiled(after, x, out)
-
-
-def _jax_gated(a: Any, b: Any) -> Callable[[], object]:
-    import jax
-
-    scan = jax.jit(lambda g, u: jax.lax.associative_scan(
-        lambda p, q: (p[0] * q[0], q[0] * p[1] + q[1]), (g, u), axis=1)[1])
-    return lambda: scan(a, b).block_until_ready()
-
-
-def _accelerated(g: Tensor, u: Tensor) -> Callable[[], object]:
-    from accelerated_scan.triton import scan
-
-    gates, tokens = (x.transpose(1, 2).contiguous() for x in (g, u))
-    return lambda: scan(gates, tokens)
-
-
-ROWS: tuple[Callable[[str, float], Work], ...] = (
-    gated, gated_backward, summed, greatest, smooth, automaton, parity, text)
+ROWS: tuple[Callable[[str], Work], ...] = (
+    gated, gated_backward, summed, greatest, smooth, automaton, parity, text_last, text_bytes)
+SERIES: tuple[Series, ...] = (
+    Series("gated", "gated, float32, 256 lanes", gated),
+    Series("smooth", "diagonal LSTM, float32, 256 lanes", smooth),
+    Series("automaton", "automaton of 16 states", automaton))

@@ -1,13 +1,15 @@
 """Kernels on this machine, each beside its rivals and a plain copy of the same bytes, in one process.
 
-    python -m benchmarks.kernels                      all rows, forward and backward, on the CPU
-    python -m benchmarks.kernels gated automaton      rows whose names begin so
-    python -m benchmarks.kernels --json out.json --page docs/speed.md
-    python -m benchmarks.kernels --gpu                the same rows with Triton, where torch finds a GPU
+    python -m benchmarks                        all rows and series, on the CPU
+    python -m benchmarks gated automaton        rows whose names begin so
+    python -m benchmarks --keep docs            also writes docs/speed.json, docs/speed.svg and docs/speed.md
+    python -m benchmarks --gpu --keep docs      the same rows with Triton, where torch finds a GPU
 
-In each round every contender of a row runs once, so that all of them see the same disturbances; the figure is the
-median of the rounds, with the quartiles. Rivals that are not installed are named and left out. "of copy" is the time
-that copying as many bytes as the kernel must move takes, over the kernel's time.
+In each round every contender of a row runs once, so that all of them see the same disturbances; short ones run several
+times a round. The figure is the median of the rounds, with the quartiles. Rivals that are not installed, or that fail,
+or whose outputs differ from ours, are named and left out. "of copy" is the time that copying as many bytes as the
+kernel must move takes (`np.copyto`, or a tensor's `copy_` on a GPU), over the kernel's time. On a CPU the process is
+kept to as many cores as `--threads` says, one of them if nothing is said, so that rivals have no more.
 """
 
 from __future__ import annotations
@@ -15,13 +17,12 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib.util
-import json
+import os
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,34 +30,13 @@ import numpy as np
 import torch
 
 import lsrl
-from benchmarks.kernel_rows import ROWS, Work
+from benchmarks.kernel_page import Figure, Measured, Row, SeriesRow, keep, row_line
+from benchmarks.kernel_rows import ROWS, SERIES, Series, Work
 
 _ROUNDS = 7
-
-
-@dataclass
-class Figure:
-    """Seconds of one contender: the quartiles of its rounds."""
-
-    name: str
-    low: float
-    median: float
-    high: float
-
-
-@dataclass
-class Row:
-    """name, what was measured, tokens (times lanes), bytes moved, the figures; missing: rivals that were left out."""
-
-    name: str
-    what: str
-    elements: int
-    bytes: int
-    figures: list[Figure] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-
-    def of(self, name: str) -> Figure | None:
-        return next((f for f in self.figures if f.name == name), None)
+_LEAST = 2e-3  # seconds that a contender runs a round, at least
+_TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384)  # of a series, with 8 rows
+_BATCHES = (1, 2, 4, 8, 16, 32, 64)  # with 1024 tokens
 
 
 def measured(work: Work, device: str, rounds: int) -> Row:
@@ -68,27 +48,60 @@ def measured(work: Work, device: str, rounds: int) -> Row:
             missing.append(f"{name} ({package} is not installed)")
             continue
         try:
-            contenders[name] = make()
+            contender = make()
+            apart = difference(work.ours(), contender())
         except Exception as error:  # noqa: BLE001 - a rival that fails is named, and the others still run
-            missing.append(f"{name} ({type(error).__name__}: {str(error).splitlines()[0][:60]})")
+            missing.append(f"{name} ({type(error).__name__}: {(str(error).splitlines() or [''])[0][:60]})")
+            continue
+        if apart > 1e-3:
+            missing.append(f"{name} (its outputs differ from ours by {apart:.2g})")
+        else:
+            contenders[name] = contender
     contenders["copy"] = copying(work.bytes, device)
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(rounds + 1):
+    often = dict.fromkeys(contenders, 1)
+    for turn in range(-1, rounds):
         for name, run in contenders.items():
-            if turn > 1 and sum(times[name]) > work.patience:
+            if turn > 0 and sum(times[name]) * often[name] > work.patience:
                 continue
-            start = time.perf_counter()
-            run()
-            if device == "cuda":
-                torch.cuda.synchronize()
-            if turn:  # the first round compiles
-                times[name].append(time.perf_counter() - start)
+            seconds = timed(run, often[name], device)
+            if turn >= 0:
+                times[name].append(seconds)
+            else:  # what is made at the first call has been made
+                often[name] = max(1, min(10_000, round(_LEAST / max(seconds, 1e-7))))
     row = Row(work.name, work.what, work.elements, work.bytes, missing=missing)
+    if work.goal is not None:
+        row.goal, row.goal_of, row.goal_least = str(work.goal), work.goal.of, work.goal.least
     for name, spent in times.items():
-        low, high = (spent[0], spent[0]) if len(spent) < 3 else (
+        low, high = (min(spent), max(spent)) if len(spent) < 3 else (
             statistics.quantiles(spent, n=4)[0], statistics.quantiles(spent, n=4)[2])
         row.figures.append(Figure(name, low, statistics.median(spent), high))
     return row
+
+
+def timed(run: Callable[[], object], often: int, device: str) -> float:
+    """Seconds of a call, from several."""
+    start = time.perf_counter()
+    for _ in range(often):
+        run()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / often
+
+
+def difference(ours: object, theirs: object) -> float:
+    """How far apart two outputs are, where numbers beyond 1 count relative to their size."""
+    a, b = numbers(ours), numbers(theirs)
+    if a.shape != b.shape:
+        return float("inf")
+    return float((np.abs(a - b) / np.maximum(1, np.abs(a))).max(initial=0))
+
+
+def numbers(x: Any) -> Any:
+    """An output, or the first of several, as an array."""
+    while isinstance(x, tuple | list):
+        x = x[0]
+    return (x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)).astype(np.float64)
 
 
 def copying(count: int, device: str) -> Callable[[], object]:
@@ -102,17 +115,17 @@ def copying(count: int, device: str) -> Callable[[], object]:
     return lambda: np.copyto(b, a)
 
 
-def table(rows: list[Row]) -> str:
-    """The rows as a Markdown table."""
-    lines = ["| work | ours, ms (quartiles) | elements a second | of copy | rivals: times ours |",
-             "| --- | --- | --- | --- | --- |"]
-    for row in rows:
-        own, copy = row.of("lsrl"), row.of("copy")
-        assert own is not None and copy is not None
-        rivals = [f"{f.name} {f.median / own.median:.3g}×" for f in row.figures if f.name not in ("lsrl", "copy")]
-        lines.append(f"| {row.what} | {own.median * 1e3:.3g} ({own.low * 1e3:.3g} to {own.high * 1e3:.3g}) | "
-                     f"{row.elements / own.median:.3g} | {copy.median / own.median:.0%} | {', '.join(rivals) or '-'} |")
-    return "\n".join(lines)
+def series(of: Series, device: str, rounds: int) -> list[SeriesRow]:
+    """A row at sizes of one kind and then the other."""
+    out = []
+    for axis, sizes in (("tokens", [(8, t) for t in _TOKENS]), ("rows", [(b, 1024) for b in _BATCHES])):
+        points = []
+        for rows, tokens in sizes:
+            work = of.row(device, rows, tokens)
+            work.patience = 0.3
+            points.append((tokens if axis == "tokens" else rows, measured(work, device, rounds)))
+        out.append(SeriesRow(of.name, of.what, axis, [size for size, _ in points], [row for _, row in points]))
+    return out
 
 
 def machine(device: str) -> str:
@@ -122,52 +135,48 @@ def machine(device: str) -> str:
     if cpuinfo.exists():
         name = next((line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines()
                      if line.startswith("model name")), name)
-    what = torch.cuda.get_device_name() if device == "cuda" else f"{name}, {torch.get_num_threads()} threads"
-    return f"{what}; Python {platform.python_version()}, torch {torch.__version__}, NumPy {np.__version__}"
-
-
-def page(rows: list[Row], device: str) -> str:
-    """The page of the documentation."""
-    missing = sorted({m for row in rows for m in row.missing})
-    left = "".join(f"- {m}\n" for m in missing)
-    return (f"# How fast kernels are\n\nWritten by `python -m benchmarks.kernels --page docs/speed.md` on "
-            f"{datetime.date.today().isoformat()}: {machine(device)}. Medians of {_ROUNDS} rounds in one process, in "
-            "which every contender ran once a round; what the columns mean stands in the command's own text. The rows "
-            "of a GPU are written by the same command with `--gpu`; no GPU could be had for this page, so it has "
-            "none.\n\n"
-            f"{table(rows)}\n" + (f"\nLeft out:\n\n{left}" if left else ""))
+    threads = torch.get_num_threads()
+    what = torch.cuda.get_device_name() if device == "cuda" else f"{name}, {threads} core{'s' * (threads > 1)}"
+    packages = "".join(f", {n} {sys.modules[n].__version__}" for n in ("triton", "numba", "jax") if n in sys.modules)
+    return f"{what}; Python {platform.python_version()}, torch {torch.__version__}, NumPy {np.__version__}{packages}"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="rows whose names begin so; all of them if none is given")
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--rounds", type=int, default=_ROUNDS)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--scale", type=float, default=1.0, help="of all lengths")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--page", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no-series", action="store_true", help="rows alone")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where to write speed.json, speed.svg and speed.md")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    device = "cuda" if options.gpu else "cpu"
     if options.gpu and not torch.cuda.is_available():
         print("torch finds no GPU here: no row was measured", file=sys.stderr)
         return 2
+    device = "cuda" if options.gpu else "cpu"
+    torch.set_num_threads(options.threads)
+    if device == "cpu" and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.threads:])
+
+    def wanted(name: str) -> bool:
+        return not options.names or any(name.startswith(n) for n in options.names)
+
     rows: list[Row] = []
     for make in ROWS:
-        if options.names and not any(make.__name__.startswith(n) for n in options.names):
-            continue
-        row = measured(make(device, options.scale), device, options.rounds)
-        rows.append(row)
-        print(table([row]).splitlines()[-1] + ("" if not row.missing else f"  left out: {'; '.join(row.missing)}"),
-              flush=True)
-    if options.json is not None:
-        found: dict[str, Any] = {"machine": machine(device), "lsrl": lsrl.__version__,
-                                 "date": str(datetime.date.today()), "rows": [asdict(r) for r in rows]}
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
-    if options.page is not None:
-        options.page.write_text(page(rows, device))
+        if wanted(make.__name__):
+            rows.append(measured(make(device), device, options.rounds))
+            print(row_line(rows[-1]) + "".join(f"\n  left out: {m}" for m in rows[-1].missing), flush=True)
+    lines: list[SeriesRow] = []
+    for of in SERIES:
+        if wanted(of.name) and not options.no_series:
+            lines += series(of, device, min(5, options.rounds))
+            for line in lines[-2:]:
+                print(f"{line.what}, ns an element by {line.axis}: "
+                      + ", ".join(f"{size} {cost:.3g}" for size, cost in line.costs("lsrl")), flush=True)
+    if options.keep is not None:
+        found = Measured(machine(device), lsrl.__version__, str(datetime.date.today()), options.rounds, rows, lines)
+        keep(options.keep, "gpu" if options.gpu else "cpu", found)
     return 0
 
 
