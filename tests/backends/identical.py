@@ -1,7 +1,7 @@
-"""What a process with a given number of threads makes of some models: for `test_identical`, which starts it.
+"""What a process makes of some models with given numbers of threads: for `test_identical`, which starts it.
 
-`python -m tests.backends.identical THREADS` prints, for each program and target that hosts it, the digest of all
-read-outs and of the last state, as JSON.
+`python -m tests.backends.identical THREADS...` prints, for each number of threads and for each program and target that
+hosts it, the digest of all read-outs and of the last state, as JSON.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -59,17 +59,19 @@ def run(model: CompiledModel, inputs: dict[str, Tensor]) -> tuple[Tensor, State]
         return model.raw(inputs)
 
 
-def digests() -> dict[str, str]:
+def digests(threads: Sequence[int]) -> list[dict[str, str]]:
     """Of all programs and targets, over inputs that are large enough for threads to share the work."""
-    found: dict[str, str] = {}
+    found: list[dict[str, str]] = [{} for _ in threads]
     for name in PROGRAMS:
         for target, model in models(name).items():
-            raw, state = run(model, inputs_of(model.graph, 64, 600, 3))
-            found[f"{name} {target}"] = digest([raw, *state])
+            inputs = inputs_of(model.graph, 64, 600, 3)
+            for count, digests_of in zip(threads, found, strict=True):
+                torch.set_num_threads(count)
+                assert torch.get_num_threads() == count
+                raw, state = run(model, inputs)
+                digests_of[f"{name} {target}"] = digest([raw, *state])
     return found
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(int(sys.argv[1]))
-    assert torch.get_num_threads() == int(sys.argv[1])
-    print(json.dumps(digests()))
+    print(json.dumps(digests([int(x) for x in sys.argv[1:]])))

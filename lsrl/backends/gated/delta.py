@@ -29,6 +29,8 @@ from lsrl.backends.layers import State
 
 __all__ = ["TARGET", "Delta"]
 
+_BLOCK = 16  # factors that are taken one by one; those of the blocks before are one product of matrices
+
 
 class DeltaHead(nn.Module):
     """`heads` heads of n elements each, with `factors` factors a token."""
@@ -40,20 +42,34 @@ class DeltaHead(nn.Module):
         self.v = Projection(inputs, heads * factors, dtype=dtype)
         self.beta = Projection(inputs, heads * factors, dtype=dtype)
 
-    def transition(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x (…, inputs) → M (…, heads, n, n) and what is added (…, heads, n, 1)."""
-        heads, factors, n = self.shape
+    def factors(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x (…, inputs) → keys (…, heads, factors, n), v and β (…, heads, factors, 1)."""
+        heads, factors, _ = self.shape
         k = self.k(x).reshape(*x.shape[:-1], *self.shape)
         v = self.v(x).reshape(*x.shape[:-1], heads, factors, 1)
-        beta = torch.sigmoid(self.beta(x)).reshape(*x.shape[:-1], heads, factors, 1)
-        m = torch.eye(n, dtype=x.dtype, device=x.device).expand(*x.shape[:-1], heads, n, n)
-        b = x.new_zeros(*x.shape[:-1], heads, n, 1)
-        for j in range(factors):
-            key = k[..., j, :].unsqueeze(-1)
-            scaled = beta[..., j, :].unsqueeze(-1) * key
-            m = m - scaled @ (key.transpose(-1, -2) @ m)
-            b = b - scaled @ (key.transpose(-1, -2) @ b) + scaled * v[..., j, :].unsqueeze(-1)
-        return m, b
+        return k, v, torch.sigmoid(self.beta(x)).reshape(*x.shape[:-1], heads, factors, 1)
+
+    def transition(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x (…, inputs) → M (…, heads, n, n) and what is added (…, heads, n, 1).
+
+        M = I − Σ k_j w_jᵀ and Σ k_j u_j is added, where w_j = β_j (k_j − Σ_{i<j} (k_j · k_i) w_i) and
+        u_j = β_j (v_j − Σ_{i<j} (k_j · k_i) u_i): the WY form of a product of reflections (Bischof and Van Loan 1987;
+        Yang et al. 2024, section 3.2, for the delta rule). In whole numbers every step of it is exact.
+        """
+        k, v, beta = self.factors(x)
+        gram = k @ k.transpose(-1, -2)
+        both = torch.cat([k, v], -1)  # w and u side by side
+        found = both[..., :0, :]
+        for lo in range(0, both.shape[-2], _BLOCK):
+            part = both[..., lo : lo + _BLOCK, :] - gram[..., lo : lo + _BLOCK, :lo] @ found
+            own = both[..., :0, :]
+            for j in range(part.shape[-2]):
+                row = part[..., j : j + 1, :] - gram[..., lo + j : lo + j + 1, lo : lo + j] @ own
+                own = torch.cat([own, beta[..., lo + j : lo + j + 1, :] * row], -2)
+            found = torch.cat([found, own], -2)
+        n = k.shape[-1]
+        out = k.transpose(-1, -2) @ found
+        return torch.eye(n, dtype=x.dtype, device=x.device) - out[..., :n], out[..., n:]
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
         """x (B, T, inputs) and h (B, heads · n) before → h of every token (B, T, heads · n)."""
@@ -65,9 +81,13 @@ class DeltaHead(nn.Module):
 
     def step(self, x: Tensor, h: Tensor) -> Tensor:
         """x (B, inputs)."""
-        m, b = self.transition(x)
-        heads, _, n = self.shape
-        return (m @ h.reshape(-1, heads, n, 1) + b).reshape(h.shape)
+        heads, factors, n = self.shape
+        k, v, beta = self.factors(x)
+        held = h.reshape(-1, heads, n)
+        for j in range(factors):
+            key = k[..., j, :]
+            held = held + beta[..., j, :] * (v[..., j, :] - (key * held).sum(-1, keepdim=True)) * key
+        return held.reshape(h.shape)
 
 
 class Delta(Mixer):

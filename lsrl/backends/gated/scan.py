@@ -8,6 +8,7 @@ from torch import Tensor
 __all__ = ["gated_scan", "matrix_scan", "max_plus_scan", "shifted"]
 
 _MOST = 1 << 24  # numbers in one pass; longer sequences are taken in parts
+_LARGE = 32  # the size of matrices from which on a product of two costs more than what a pass over tokens saves
 
 
 def gated_scan(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
@@ -32,7 +33,16 @@ def gated_scan(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
 
 
 def matrix_scan(m: Tensor, b: Tensor, h: Tensor) -> Tensor:
-    """h(t) = M(t) h(t − 1) + b(t) for M (B, T, n, n), b (B, T, n, v) and the h (B, n, v) before; → (B, T, n, v)."""
+    """h(t) = M(t) h(t − 1) + b(t) for M (B, T, n, n), b (B, T, n, v) and the h (B, n, v) before; → (B, T, n, v).
+
+    Large matrices are applied token by token.
+    """
+    if m.shape[2] >= _LARGE:
+        steps = []
+        for t in range(m.shape[1]):
+            h = m[:, t] @ h + b[:, t]
+            steps.append(h)
+        return torch.stack(steps, 1)
     part = max(1, _MOST // max(1, m.shape[0] * m.shape[2] * (m.shape[2] + b.shape[3])))
     out: list[Tensor] = []
     for at in range(0, m.shape[1], part):
