@@ -11,7 +11,7 @@ from lsrl.diagnostics import NOWHERE, Diagnostic, LsrlError, did_you_mean
 from lsrl.ir.graph import Check, Graph, reachable
 from lsrl.ir.nodes import Input, Node, Param, Read, operands
 from lsrl.types import Type, Value, shape
-from lsrl.values import BadValueError, read_value, show_value
+from lsrl.values import BadValueError, as_tuples, read_value, show_value
 
 __all__ = ["Interpreter", "RunError", "check_failure", "initial_state", "param_values", "read_inputs"]
 
@@ -151,11 +151,8 @@ def _initial_param(param: Param) -> Value:
         drawn = generator.normal(0.0, numbers[0], dims)
     else:
         drawn = generator.uniform(numbers[0], numbers[1], dims)
-    return _tuples(np.asarray(drawn).tolist())
-
-
-def _tuples(nested: Any) -> Value:
-    return tuple(_tuples(x) for x in nested) if isinstance(nested, list) else nested
+    value: Value = as_tuples(np.asarray(drawn).tolist())
+    return value
 
 
 def _spread_constant(value: Value, t: Type) -> Value:

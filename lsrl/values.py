@@ -12,7 +12,7 @@ from typing import Any
 
 from lsrl.types import Bool, Int, Real, Symbols, Type, Value, Vector, quote_symbol
 
-__all__ = ["BadValueError", "read_value", "show_value"]
+__all__ = ["BadValueError", "as_tuples", "flattened", "read_value", "show_value"]
 
 
 _MOST_DIGITS = 4000  # of a decimal number: "1e999999999" would fill the memory as an exact integer
@@ -54,6 +54,16 @@ def read_value(value: object, wanted: Type, numeric: bool = False) -> Value:
             return _read_symbol(value, wanted)
         case _:
             raise ValueError(f"{wanted} is not the type of a stream")
+
+
+def as_tuples(nested: Any) -> Any:
+    """Nested lists, as arrays give them, as values of vectors; anything else as it is."""
+    return tuple(map(as_tuples, nested)) if isinstance(nested, list) else nested
+
+
+def flattened(value: Any) -> list[Any]:
+    """The scalars of a value, row-major."""
+    return [x for v in value for x in flattened(v)] if isinstance(value, tuple) else [value]
 
 
 def _plain(value: object) -> object:

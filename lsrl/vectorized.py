@@ -23,7 +23,7 @@ from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Affine, Const, Input, Param, Read, operands
 from lsrl.python_step import CheckFailedError, compile_step
 from lsrl.types import Bool, Int, Real, Symbols, Type, Value, scalar_of, shape
-from lsrl.values import BadValueError, read_value
+from lsrl.values import BadValueError, as_tuples, read_value
 from lsrl.vector_ops import Array, batch_constant, batch_operation, rescale
 from lsrl.vector_plan import Plan, is_float, make_plan
 
@@ -196,7 +196,7 @@ class _Run:
         raise check_failure(self.graph, check, subject, state, given, self.position + done, row)
 
     def _one(self, counts: Any, scale: int, t: Type) -> Value:
-        return convert(_tuples(_objects(np.asarray(counts), scale, t).tolist()), t, self.graph.numeric)
+        return convert(as_tuples(_objects(np.asarray(counts), scale, t).tolist()), t, self.graph.numeric)
 
     def row_by_row(self, start: int) -> None:
         """Runs the tokens from `start` on through the generated step, one row after the other."""
@@ -208,9 +208,9 @@ class _Run:
         after: list[tuple[Any, ...]] = []
         first: RunError | None = None
         for row in range(self.rows):
-            now = tuple(convert(_tuples(states[s.name][row].tolist() if shape(s.type) else states[s.name][row]),
+            now = tuple(convert(as_tuples(states[s.name][row].tolist() if shape(s.type) else states[s.name][row]),
                                 s.type, graph.numeric) for s in graph.states)
-            streams = [_tuples(c[row].tolist()) for c in columns]
+            streams = [as_tuples(c[row].tolist()) for c in columns]
             out: list[Any] = []
             try:
                 after.append(step.run_block(now, streams[0] if len(streams) == 1 else zip(*streams, strict=True), out))
@@ -256,10 +256,6 @@ def _leaves(nested: Any, depth: int) -> Any:
 def _nearest(objects: Array) -> Array:
     flat = np.array([to_float(x) for x in objects.ravel()], dtype=np.float64)
     return flat.reshape(objects.shape)
-
-
-def _tuples(nested: Any) -> Any:
-    return tuple(_tuples(x) for x in nested) if isinstance(nested, list) else nested
 
 
 def _array_type(t: Type, numeric: bool) -> Any:

@@ -11,7 +11,7 @@ import struct
 import zipfile
 import zlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from tokenize import TokenError
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,16 +21,34 @@ from lsrl.ir.nodes import Input
 from lsrl.streams.row_readers import RowReader, match_columns
 from lsrl.streams.sources import ByteSource
 from lsrl.streams.text import value_from_json
-from lsrl.types import Value, Vector, shape
-from lsrl.values import BadValueError, read_value
+from lsrl.types import REAL, Bool, Int, Symbols, Type, Value, Vector, scalar_of, shape
+from lsrl.values import BadValueError, as_tuples, read_value
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["NpyReader", "NpzReader", "ParquetReader", "import_pyarrow"]
 
 _CHUNK_BYTES = 1 << 20
 _LARGEST_ROW = 1 << 26  # bytes
+_ROWS = 4096  # rows of a block
+
+
+class _Rows(Sequence[Any]):
+    """Rows of values that are held as arrays, one an input; as tuples of values they are made when asked for."""
+
+    def __init__(self, columns: Sequence[NDArray[Any]]) -> None:
+        self.columns = columns
+        self._tuples: list[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def __getitem__(self, at: Any) -> Any:
+        if self._tuples is None:
+            self._tuples = list(zip(*(map(as_tuples, c.tolist()) for c in self.columns), strict=True))
+        return self._tuples[at]
 
 
 class _Column:
@@ -75,6 +93,23 @@ class _Column:
 
     def chunks(self, rows: int) -> Iterator[list[Any]]:
         """The values, `rows` at a time: Python values, or NumPy floats of their own width."""
+        narrow = self._dtype.kind == "f" and self._dtype.itemsize != 8
+        for array in self.arrays(rows):
+            yield list(array) if narrow else array.tolist()
+
+    def held(self, numeric: bool) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
+        """What makes the program's values of the file's, all at once; None where each is to be looked at."""
+        import numpy as np
+
+        t, kind = scalar_of(self._node.type), self._dtype.kind
+        if kind == "b" and isinstance(t, Bool) or kind in "iu" and isinstance(t, Int | Symbols):
+            return np.asarray
+        if kind in "iuf" and numeric and t == REAL and self._dtype.itemsize <= 8:
+            return lambda x: x.astype(np.float64) + 0.0  # there is one zero
+        return None
+
+    def arrays(self, rows: int) -> Iterator[NDArray[Any]]:
+        """The values, `rows` at a time."""
         import numpy as np
 
         at = 0
@@ -91,8 +126,7 @@ class _Column:
             array = np.frombuffer(data, self._dtype).reshape(count, *self._dims) if self._row_bytes else \
                 np.zeros((count, *self._dims), self._dtype)
             at += count
-            narrow = self._dtype.kind == "f" and self._dtype.itemsize != 8
-            yield list(array) if narrow else array.tolist()
+            yield array
 
     def _read(self, count: int) -> bytes:
         parts = []
@@ -110,21 +144,81 @@ class _Column:
 
 
 class _ArrayReader(RowReader):
-    """Rows from arrays, one an input, that are read side by side."""
+    """Rows from arrays, one an input, that are read side by side: as arrays where the types of a file are those of the
+    program, else value by value."""
+
+    _opened: list[_Column]
 
     @abstractmethod
     def _columns(self) -> list[_Column]:
         """The column of each input, in the program's order."""
 
-    def rows(self) -> Iterator[tuple[Value, ...]]:
+    def blocks(self) -> Iterator[Sequence[Any]]:
+        try:
+            columns = self._checked_columns()
+        except LsrlError as error:
+            raise self._hinted(error) from None
+        held = [h for h in (c.held(self.graph.numeric) for c in columns) if h is not None]
+        if not columns or len(held) < len(columns):
+            self._opened = columns
+            yield from super().blocks()
+            return
+        step = min(c.chunk_rows for c in columns)
+        pieces: list[list[NDArray[Any]]] = []
+        rows = 0
+        try:
+            for arrays in zip(*(c.arrays(step) for c in columns), strict=True):
+                chunk = [h(a) for h, a in zip(held, arrays, strict=True)]
+                good = self._in_range(chunk)
+                pieces.append([c[:good] for c in chunk])
+                rows += good
+                while sum(len(p[0]) for p in pieces) >= _ROWS:
+                    block, pieces = _first_rows(pieces)
+                    yield self._counted_rows(block)
+                if good < len(arrays[0]):
+                    self._checked(tuple(a[good].tolist() for a in arrays), rows)  # raises
+                    raise AssertionError("a value that was refused is not refused again")
+        except LsrlError as error:
+            if pieces and len(pieces[0][0]):
+                yield self._counted_rows(_joined(pieces))
+            raise self._hinted(error) from None
+        if pieces and len(pieces[0][0]):
+            yield self._counted_rows(_joined(pieces))
+
+    def _counted_rows(self, columns: list[NDArray[Any]]) -> _Rows:
+        self.tokens += self._count
+        self._count = len(columns[0])
+        return _Rows(columns)
+
+    def _in_range(self, chunk: list[NDArray[Any]]) -> int:
+        """How many rows there are before the first with a value that the program does not take."""
+        import numpy as np
+
+        good = np.ones(len(chunk[0]), bool)
+        for node, column in zip(self.graph.inputs, chunk, strict=True):
+            lo, hi = _bounds(scalar_of(node.type))
+            flat = column.reshape(len(column), math.prod(shape(node.type)))
+            if lo is not None:
+                good &= (flat >= lo).all(1)
+            if hi is not None:
+                good &= (flat <= hi).all(1)
+        return len(good) if good.all() else int(np.argmin(good))
+
+    def _checked_columns(self) -> list[_Column]:
         columns = self._columns()
         if not columns:
-            return
+            return []
         shortest = min(columns, key=lambda c: c.length)
         for node, column in zip(self.graph.inputs, columns, strict=True):
             if column.length != shortest.length:
                 raise LsrlError.of("L609", f"{self.source.name}: `{node.name}` has {column.length} rows, "
                                            f"another input {shortest.length}")
+        return columns
+
+    def rows(self) -> Iterator[tuple[Value, ...]]:
+        columns = self._opened
+        if not columns:
+            return
         step = min(c.chunk_rows for c in columns)
         row = 0
         for chunk in zip(*(c.chunks(step) for c in columns), strict=True):
@@ -144,6 +238,26 @@ class _ArrayReader(RowReader):
 
     def place(self, index: int) -> str:
         return f"row {self.tokens + index} of {self.source.name}"
+
+
+def _bounds(t: Type) -> tuple[int | None, int | None]:
+    if isinstance(t, Symbols):
+        return 0, len(t.names) + t.other - 1
+    return (t.lo, t.hi) if isinstance(t, Int) else (None, None)
+
+
+def _joined(pieces: list[list[NDArray[Any]]]) -> list[NDArray[Any]]:
+    """Columns of some rows and of the next ones as one."""
+    import numpy as np
+
+    return pieces[0] if len(pieces) == 1 else [np.concatenate(c) for c in zip(*pieces, strict=True)]
+
+
+def _first_rows(pieces: list[list[NDArray[Any]]]) -> tuple[list[NDArray[Any]], list[list[NDArray[Any]]]]:
+    """The rows of a block, and those after them."""
+    whole = _joined(pieces)
+    rest = [c[_ROWS:] for c in whole]
+    return [c[:_ROWS] for c in whole], [rest] if len(rest[0]) else []
 
 
 class NpyReader(_ArrayReader):

@@ -35,7 +35,7 @@ class RowReader(Reader):
     def rows(self) -> Iterator[tuple[Value, ...]]:
         """The rows, each with one value an input."""
 
-    def blocks(self) -> Iterator[list[tuple[Value, ...]]]:
+    def blocks(self) -> Iterator[Sequence[tuple[Value, ...]]]:
         block: list[tuple[Value, ...]] = []
         try:
             for row in self.rows():

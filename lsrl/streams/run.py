@@ -13,7 +13,7 @@ from lsrl.ir.graph import Graph
 from lsrl.python_step import CheckFailedError, compile_step
 from lsrl.streams.array_readers import NpyReader, NpzReader, ParquetReader
 from lsrl.streams.array_writers import NpyWriter, NpzWriter, ParquetWriter
-from lsrl.streams.kernel_run import AFTER_TOKENS, KernelRun, StopInBlockError, make_kernel_run
+from lsrl.streams.kernel_run import AFTER_TOKENS, AT_ONCE, KernelRun, StopInBlockError, make_kernel_run
 from lsrl.streams.readers import Reader, is_text_program
 from lsrl.streams.row_readers import CsvReader, JsonLinesReader
 from lsrl.streams.sinks import ByteSink
@@ -134,7 +134,7 @@ def run_stream(graph: Graph, source: Reader, target: Writer, *, last: bool = Fal
     tried = False
     try:
         for block in source.blocks():
-            if tokens >= AFTER_TOKENS and not tried:
+            if (tokens >= AFTER_TOKENS or source.source.size >= AT_ONCE) and not tried:
                 tried = True
                 kernel = make_kernel_run(graph, source, params)
                 if kernel is not None:

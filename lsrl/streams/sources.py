@@ -43,6 +43,11 @@ class ByteSource:
         return stream
 
     @property
+    def size(self) -> int:
+        """The bytes of a file; 0 where that is not known."""
+        return self._size
+
+    @property
     def fraction(self) -> float | None:
         """The part of the input that has been read, from 0 to 1, or None where its length is not known."""
         return min(1.0, self.offset / self._size) if self._size else None

@@ -7,7 +7,7 @@ import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,8 @@ from lsrl.ir.graph import Graph
 from lsrl.streams.row_readers import column_names
 from lsrl.streams.sinks import ByteSink
 from lsrl.streams.text import is_byte, json_value, plain_value
-from lsrl.types import Symbols, Type, Vector, scalar_of
+from lsrl.types import Bool, Symbols, Type, Vector, scalar_of, size
+from lsrl.values import as_tuples, flattened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +49,7 @@ class Writer(ABC):
     def write_columns(self, columns: Sequence[NDArray[Any]]) -> None:
         """Writes the outputs of some tokens, an array (tokens, …) an output, symbols as codes."""
         render = self.render
-        self.write([render(row) for row in zip(*(map(_as_tuples, c.tolist()) for c in columns), strict=True)])
+        self.write([render(row) for row in zip(*(map(as_tuples, c.tolist()) for c in columns), strict=True)])
 
     def finish(self) -> None:  # noqa: B027 - most formats have nothing there
         """Writes what comes after the last token."""
@@ -85,6 +86,9 @@ class _TextWriter(Writer):
         if not len(columns[0]) or any(c.ndim > 1 or c.dtype.kind not in "bu" for c in columns):
             super().write_columns(columns)
             return
+        if self._pieces is not None and columns[0].dtype.itemsize == 1:
+            self._write_codes(columns[0].view(np.uint8), self._pieces)
+            return
         joint = columns[0].astype(np.int64)
         for c in columns[1:]:
             joint = joint * (int(c.max()) + 1) + c
@@ -97,6 +101,28 @@ class _TextWriter(Writer):
         pieces = tuple(b"" if at < 0 else self.render(tuple(c[at].item() for c in columns)).encode() for at in first)
         self.write(())
         self.sink.write(_joined(pieces, joint))
+
+    @cached_property
+    def _pieces(self) -> NDArray[Any] | None:
+        """What stands for each value of a program's one output, a row of bytes each; None if they are not of one length
+        or there are too many."""
+        import numpy as np
+
+        t = self.graph.outputs[0][1].type
+        if len(self.graph.outputs) > 1 or not isinstance(t, Bool | Symbols) or (size(t) or _JOINT) > 256:
+            return None
+        values = [False, True] if isinstance(t, Bool) else range(len(t.names) + t.other)
+        pieces = [self.render((v,)).encode() for v in values]
+        if len({len(p) for p in pieces}) > 1:
+            return None
+        return np.frombuffer(b"".join(pieces), np.uint8).reshape(len(pieces), -1)
+
+    def _write_codes(self, codes: NDArray[Any], pieces: NDArray[Any]) -> None:
+        self.write(())
+        if pieces.shape[1] == 1:
+            self.sink.write(codes.tobytes().translate(pieces.tobytes().ljust(256, b"\0")))
+        else:
+            self.sink.write(pieces.view(f"V{pieces.shape[1]}")[:, 0].take(codes).tobytes())
 
 
 class JsonLinesWriter(_TextWriter):
@@ -170,10 +196,6 @@ def _runs(pieces: tuple[bytes, ...], count: int) -> list[bytes]:
     return [b"".join(run) for run in product(pieces, repeat=count)]
 
 
-def _as_tuples(x: Any) -> Any:
-    return tuple(map(_as_tuples, x)) if isinstance(x, list) else x
-
-
 def _plain(t: Type, numeric: bool, exact: bool) -> Callable[[Any], str]:
     return json_value(t, numeric, exact) if isinstance(t, Vector) else plain_value(t, numeric, exact)
 
@@ -191,7 +213,7 @@ class CsvWriter(_TextWriter):
     def render(self, outputs: tuple[Any, ...]) -> str:
         cells: list[str] = []
         for show, value in zip(self._show, outputs, strict=True):
-            cells += map(show, _flat(value))
+            cells += map(show, flattened(value))
         return _csv_line(cells) if self._quotes else ",".join(cells) + "\n"
 
     def write(self, rendered: Sequence[str]) -> None:
@@ -208,7 +230,3 @@ def _csv_line(cells: list[str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(cells)
     return line.getvalue()
-
-
-def _flat(value: Any) -> list[Any]:
-    return [x for v in value for x in _flat(v)] if isinstance(value, tuple) else [value]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 import lsrl
@@ -127,6 +130,7 @@ def test_without_a_compiler_python_goes_on_and_says_so_once(monkeypatch: pytest.
 
     monkeypatch.setattr(c_kernel, "build", none)
     monkeypatch.setattr(kernel_run, "_warned", set())
+    kernel_run._operator.cache_clear()
     program = lsrl.load(next(c for c in CORPUS if c.name == "balanced").file)
     monkeypatch.setattr(run, "AFTER_TOKENS", 64)
     for _ in range(2):
@@ -134,3 +138,95 @@ def test_without_a_compiler_python_goes_on_and_says_so_once(monkeypatch: pytest.
                 open_output(program.graph, tmp_path / "out.csv", "csv") as sink:
             run_stream(program.graph, source, sink)
     assert capsys.readouterr().err.count("no C compiler was found") == 1
+
+
+ROWS = {
+    "of numbers": ("program p(x: int[-3..250], on: bool) -> (total: int, most: int[-3..250]):\n"
+                   "    state s: int = 0\n    state m: int[-3..250] = -3\n    if on:\n        s := s + x\n"
+                   "    m := max(m, x)\n    return (total = s, most = m)\n",
+                   {"x": np.arange(10_000) % 254 - 3, "on": np.arange(10_000) % 3 == 0}),
+    "of vectors": ("program p[n](v: int[0..9][n]) -> int[0..9][n]:\n    state s: int[0..9][n] = zeros(n)\n"
+                   "    s := (s + v) % 10\n    return s\n", {"v": np.arange(9000).reshape(3000, 3) % 10}),
+    "of symbols": ('program p(a: {"u", "v", "w"}, b: {"x", *}) -> {"same", "other"}:\n'
+                   '    state last: {"u", "v", "w"} = "u"\n'
+                   '    before = last\n    last := a\n    return "same" if before == a and b == "x" else "other"\n',
+                   {"a": np.arange(5000) % 7 % 3, "b": np.arange(5000) % 2}),
+    "of reals": ("program p(x: real, y: real) -> (a: real, b: bool):\n    param w: real = 0.75\n    state h: real = 0\n"
+                 "    h := tanh(w * h + x * y)\n    return (a = h, b = h > 0.25)\n",
+                 {"x": np.sin(np.arange(6000)), "y": np.where(np.arange(6000) % 5, np.cos(np.arange(6000)), -0.0)}),
+}
+
+
+def written(path: Path, form: str, columns: dict[str, np.ndarray], program: lsrl.Program) -> Path:
+    """A file of inputs."""
+    file = path / f"in.{form}"
+    if form == "npz":
+        np.savez(file, **columns)  # type: ignore[arg-type]
+    elif form == "parquet":
+        values = {k: [t.name(i) for i in c] if isinstance(t, Symbols) else c.tolist()
+                  for (k, c), t in zip(columns.items(), (n.type for n in program.graph.inputs), strict=True)}
+        pyarrow.parquet.write_table(pyarrow.table(values), file)
+    else:
+        lines = [",".join(k if c.ndim == 1 else ",".join(f"{k}[{i}]" for i in range(c.shape[1]))
+                          for k, c in columns.items())]
+        types = {n.name: n.type for n in program.graph.inputs}
+        for row in zip(*columns.values(), strict=True):
+            cells: list[str] = []
+            for k, v in zip(columns, row, strict=True):
+                t = types[k]
+                cells += [t.name(int(v))] if isinstance(t, Symbols) else map(str, np.atleast_1d(v).tolist())
+            lines.append(",".join(cells))
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("form", ["npz", "parquet", "csv"])
+@pytest.mark.parametrize("what", ROWS)
+def test_rows_of_every_form(what: str, form: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text, columns = ROWS[what]
+    program = lsrl.parse(text, n=3) if "[n]" in text else lsrl.parse(text)
+    file = written(tmp_path, form, columns, program)
+    for out in ("jsonl", "csv", "npz", "parquet"):
+        found = []
+        for kernel in (False, True):
+            monkeypatch.setattr(run, "AT_ONCE", 1 if kernel else 1 << 60)
+            used: list[KernelRun | None] = []
+
+            def watched(*given: object, used: list[KernelRun | None] = used) -> KernelRun | None:
+                used.append(make_kernel_run(*given))  # type: ignore[arg-type]
+                return used[-1]
+
+            monkeypatch.setattr(run, "make_kernel_run", watched)
+            target = tmp_path / f"{kernel}.{out}"
+            with open_input(program.graph, file) as source, open_output(program.graph, target, out) as sink:
+                after = run_stream(program.graph, source, sink)
+            assert bool(used and used[0] is not None and used[0].ran) == kernel
+            found.append((target.read_bytes(), after))
+        assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("kernel", [False, True])
+def test_a_value_out_of_range_in_an_array_is_named_after_the_rows_before(kernel: bool, monkeypatch: pytest.MonkeyPatch,
+                                                                         tmp_path: Path) -> None:
+    monkeypatch.setattr(run, "AT_ONCE", 1 if kernel else 1 << 60)
+    program = lsrl.parse("program p(x: int[0..9]) -> int:\n    state s: int = 0\n    s := s + x\n    return s\n")
+    x = np.arange(6000) % 10
+    x[5003] = 12
+    np.save(tmp_path / "in.npy", x)
+    out = tmp_path / "out.csv"
+    with pytest.raises(LsrlError) as error, out.open("wb") as stream, \
+            open_input(program.graph, tmp_path / "in.npy") as source, \
+            open_output(program.graph, stream, "csv") as sink:
+        run_stream(program.graph, source, sink)
+    assert "row 5003, `x`: 12 is outside int[0..9]" in str(error.value)
+    assert out.read_text().split() == ["out", *map(str, np.cumsum(x[:5003]).tolist())]
+
+
+def test_numbers_that_no_kernel_holds_stay_exact(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = lsrl.parse("program p(x: int) -> int:\n    state s: int = 0\n    s := s + x\n    return s\n")
+    np.save(tmp_path / "in.npy", np.full(5000, (1 << 64) - 1, np.uint64))
+    monkeypatch.setattr(run, "AT_ONCE", 1)
+    with open_input(program.graph, tmp_path / "in.npy") as source, \
+            open_output(program.graph, tmp_path / "out.csv", "csv") as sink:
+        after = run_stream(program.graph, source, sink)
+    assert after == {"s": 5000 * ((1 << 64) - 1)}

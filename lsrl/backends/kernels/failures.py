@@ -14,6 +14,7 @@ from lsrl.diagnostics import LsrlError
 from lsrl.interpreter import Interpreter, RunError, check_failure
 from lsrl.ir.graph import Graph
 from lsrl.types import Bool, Real, Value, scalar_of
+from lsrl.values import as_tuples
 
 __all__ = ["explain", "program_value"]
 
@@ -50,11 +51,7 @@ def explain(failed: FailedError, graph: Graph, operator: Operator, streams: list
 
 
 def _nested(x: Tensor) -> Any:
-    return _tuples(x.detach().double().tolist())
-
-
-def _tuples(x: Any) -> Any:
-    return tuple(_tuples(v) for v in x) if isinstance(x, list) else x
+    return as_tuples(x.detach().double().tolist())
 
 
 def _input(x: Tensor, port: Port, scale: int, operator: Operator) -> Any:
