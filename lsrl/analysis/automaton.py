@@ -97,6 +97,8 @@ def explore(graph: Graph, region: Region, ranges: Mapping[Node, Range] | None = 
         return NotFinite("it holds a whole vector")
     if graph.numeric and any(isinstance(n.type, Real) for n in own):
         return NotFinite("its values are floats")
+    if any(s.free for s in region.members):
+        return NotFinite("it may start anywhere")
     letters = find_letters(region.boundary, ranges, _LETTERS)
     if isinstance(letters, NotFinite):
         return letters

@@ -80,6 +80,8 @@ class _Analysis:
         self._narrow(states, inner, reads, current)
 
     def _initial(self, state: State) -> Range:
+        if state.free:
+            return replace(of_type(state.type, self.graph.numeric), nan=isinstance(scalar_of(state.type), Real))
         return of_value(state.init, state.type, self.graph.numeric)
 
     def _declared(self, state: State, r: Range) -> Range:

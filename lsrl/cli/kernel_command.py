@@ -32,12 +32,12 @@ def run(options: argparse.Namespace) -> int:
 
     from lsrl.backends.kernels.bodies import Parts
     from lsrl.backends.kernels.call import Options
-    from lsrl.backends.kernels.lanes import make_lanes
+    from lsrl.backends.kernels.dense import arrange
     from lsrl.backends.kernels.plan import make_plan
     from lsrl.backends.kernels.targets import KERNEL_TARGETS
     from lsrl.streams.sinks import write_whole
 
-    parts = Parts.of(make_lanes(load_program(options).graph))
+    parts = Parts.of(arrange(load_program(options).graph).lanes)
     edge = getattr(torch, options.dtype)
     chosen = Options(edge, torch.float64 if edge == torch.float64 else torch.float32, options.resets, options.packed)
     text = make_plan(parts, chosen).text() if options.plan else \

@@ -15,13 +15,18 @@ __all__ = ["Check", "Graph", "GraphBuilder", "State", "is_leaf", "reachable"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """What survives from one token to the next. `next` is its value after this token."""
+    """What survives from one token to the next. `next` is its value after this token.
+
+    free: a run may be given any other value of its type to start from, so nothing may be concluded from `init`; set
+    by those who run it so, and no part of the text form.
+    """
 
     name: str
     type: Type
     init: Value
     next: Node
     span: Span
+    free: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

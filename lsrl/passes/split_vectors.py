@@ -116,7 +116,7 @@ class _Splitter:
                 inits = init if isinstance(init, tuple) else (init,) * t.size
                 work += reversed([(f"{name}[{i}]", t.elem, inits[i], part) for i, part in enumerate(parts)])
             else:
-                out.append(State(name, t, init, self._scalar(parts), state.span))
+                out.append(State(name, t, init, self._scalar(parts), state.span, state.free))
         return out
 
     def _scalar(self, parts: Parts) -> Node:

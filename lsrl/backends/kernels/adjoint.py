@@ -8,11 +8,11 @@ adjoint is an ordinary graph: classified, planned, emitted and differentiated on
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from lsrl.backends.kernels.lanes import Lanes, Port, tidied
+from lsrl.backends.kernels.lanes import Lanes, Mix, Port, tidied
 from lsrl.backends.kernels.lowering import read_element
 from lsrl.diagnostics import NOWHERE
 from lsrl.ir.graph import Graph, GraphBuilder, State, reachable
@@ -37,23 +37,38 @@ from lsrl.ir.nodes import (
 from lsrl.passes.rewrite import with_operands
 from lsrl.types import BOOL, INT, REAL, Bool, Real, Type, Vector, scalar_of, shape, with_shape
 
-__all__ = ["RESET", "Adjoint", "make_adjoint", "recorded"]
+__all__ = ["RESET", "Adjoint", "make_adjoint", "record_of", "recorded"]
 
 RESET = "~reset"  # the input of an adjoint that tells where the states started anew
 
 
-def recorded(lanes: Lanes, states: Collection[str] | None = None) -> Lanes:
-    """The program with the value of states before the token as further outputs, `~before.NAME`; of all if None."""
+def recorded(lanes: Lanes, wanted: Collection[str] | None = None) -> Lanes:
+    """The program with what its adjoint may need as further outputs, `~before.NAME`.
+
+    wanted: states, whose values before the token those are, and inputs and outputs of mixes; all of them if None.
+    """
     graph, outputs, ports = lanes.graph, list(lanes.graph.outputs), list(lanes.outputs)
     reads = {n.state: n for n in graph.nodes if isinstance(n, Read)}
     for port in lanes.states:
-        if states is not None and port.name not in states:
+        if wanted is not None and port.name not in wanted:
             continue
         parts: list[Node] = [reads.get(name) or Read(name, graph.state[name].type, NOWHERE) for name in port.parts]
         outputs.append((f"~before.{port.name}", parts[0] if port.lane or not port.dims else
                         _packed(parts, port.dims, scalar_of(port.type))))
         ports.append(Port(f"~before.{port.name}", port.type, port.lane, wide=True))
+    streams = {n.name: n for n in graph.inputs}
+    for m in lanes.mixes:
+        for name, node in ((m.name, streams[m.name]), (m.source, graph.output[m.source])):
+            if wanted is None or name in wanted:
+                outputs.append((f"~before.{name}", node))
+                ports.append(Port(f"~before.{name}", Vector(REAL, lanes.width), True, wide=True))
     return replace(lanes, graph=replace(graph, outputs=tuple(outputs)), outputs=tuple(ports), floats=True)
+
+
+def record_of(lanes: Lanes, mix: Mix) -> str:
+    """What is recorded of the vector of a mix: a state that it is, or the vector itself."""
+    node = lanes.graph.output[mix.source]
+    return node.state if isinstance(node, Read) else mix.source
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +78,9 @@ class Adjoint:
     lanes: the program to run in reverse. Its inputs are those of the program's own inputs and recorded states that it
     needs, `~d.NAME` for each output of `outputs`, and RESET; its outputs `~d.NAME` for each of `inputs`. Its states
     are `~d.NAME` for each of `states` and of `params`, the latter summed over the tokens, all of them with a value for
-    each lane. These tuples name what has a cotangent. needs: the states that have to be recorded for it.
+    each lane. These tuples name what has a cotangent. needs: what has to be recorded. products: for each mix, the
+    output that is the cotangent of its product; the gradient of its matrix is left to the caller, as the sum over the
+    tokens of the outer products of that and the mix's vector.
     """
 
     lanes: Lanes
@@ -72,6 +89,7 @@ class Adjoint:
     states: tuple[str, ...]
     params: tuple[str, ...]
     needs: tuple[str, ...]
+    products: Mapping[str, str]
 
 
 def make_adjoint(lanes: Lanes, resets: bool, outputs: Collection[str] | None = None) -> Adjoint:
@@ -79,7 +97,8 @@ def make_adjoint(lanes: Lanes, resets: bool, outputs: Collection[str] | None = N
 
     resets: whether it was run with resets. outputs: those whose cotangent is not 0, all real ones if None.
     """
-    recording = recorded(lanes, [p.name for p in lanes.states if f"~before.{p.name}" not in dict(lanes.graph.outputs)])
+    names = [*(p.name for p in lanes.states), *(x for m in lanes.mixes for x in (m.name, m.source))]
+    recording = recorded(lanes, [n for n in names if f"~before.{n}" not in lanes.graph.output])
     return _Maker(lanes, recording, resets, outputs).made()
 
 
@@ -118,31 +137,48 @@ class _Maker:
                 back = self._cotangent(read)
                 if self.resets:
                     back = self._add(Mux(reset, self._number(0), back, REAL, NOWHERE))
-                new_states.append(State(f"~d.{name}", REAL, 0, back, NOWHERE))
+                new_states.append(State(f"~d.{name}", REAL, 0, back, NOWHERE, True))
         param_ports = []
-        for p in self.lanes.params:
+        params = tuple(p for p in self.lanes.params if p.name not in self.lanes.matrices)
+        for p in params:
             names = self._param_names(p)
             for i, name in enumerate(names):
                 old = self._add(Read(name, REAL, NOWHERE))
                 share = self._cotangent(self._param(p, i))
-                new_states.append(State(name, REAL, 0, self._sum([(1, old), (1, share)]), NOWHERE))
+                new_states.append(State(name, REAL, 0, self._sum([(1, old), (1, share)]), NOWHERE, True))
             param_ports.append(self._own(f"~d.{p.name}", p, names))
-        outputs = tuple((f"~d.{p.name}", self._shown(p)) for p in ins)
-        before = {q.name: q for q in self.recording.outputs}
-        in_ports = [*self.lanes.inputs, *(before[f"~before.{p.name}"] for p in self.lanes.states),
-                    *(self._own(f"~d.{p.name}", p, ()) for p in outs)]
+        streams = {n.name: n for n in self.graph.inputs}
+        outputs = (*((f"~d.{p.name}", self._shown(p)) for p in ins),
+                   *((f"~d.{m.name}", self._cotangent(streams[m.name])) for m in self.lanes.mixes))
+        before = [q for q in self.recording.outputs if q.name.startswith("~before.")]
+        in_ports = [*self.lanes.inputs, *before, *(self._own(f"~d.{p.name}", p, ()) for p in outs)]
+        inputs += [self._input(q.name, q) for q in before if q.name not in {n.name for n in inputs}]
+        inputs += [self._back(m) for m in self.lanes.mixes]
         if self.resets:
             inputs.append(reset)
             in_ports.append(Port(RESET, BOOL, False))
         graph = tidied(Graph(f"{self.graph.name}~", tuple(inputs), tuple(new_states), outputs, (), (), NOWHERE))
         used = {n.name for n in reachable(graph.roots) if isinstance(n, Input)}
         graph = replace(graph, inputs=tuple(n for n in graph.inputs if n.name in used))
-        made = Lanes(graph, graph, self.lanes.width, tuple(p for p in in_ports if p.name in used),
-                     tuple(self._own(f"~d.{p.name}", p, ()) for p in ins),
+        mixes = tuple(Mix(self._back(m).name, f"~d.{m.name}", m.matrix, not m.transposed) for m in self.lanes.mixes
+                      if self._back(m).name in used)
+        shown = [self._own(f"~d.{p.name}", p, ()) for p in ins]
+        own = {graph.output[p.name]: p for p in reversed(shown) if p.lane and p.wide}
+        products = {}
+        for m in self.lanes.mixes:
+            node = graph.output[f"~d.{m.name}"]
+            if node not in own:
+                own[node] = Port(f"~d.{m.name}", Vector(REAL, self.lanes.width), True, wide=True)
+                shown.append(own[node])
+            products[m.name] = own[node].name
+        kept = tuple(p for p in self.lanes.params if p in params or p.name in {m.matrix for m in mixes})
+        made = Lanes(graph, graph, self.lanes.width, tuple(p for p in in_ports if p.name in used), tuple(shown),
                      (*(self._own(f"~d.{p.name}", p, tuple(f"~d.{n}" for n in p.parts)) for p in states),
-                      *param_ports), self.lanes.params, True)
-        return Adjoint(made, _names(ins), _names(outs), _names(states), _names(self.lanes.params),
-                       tuple(p.name for p in self.lanes.states if f"~before.{p.name}" in used))
+                      *param_ports), kept, True, mixes)
+        needs = [q.name.removeprefix("~before.") for q in before if q.name in used]
+        needs += [record_of(self.lanes, m) for m in self.lanes.mixes]
+        return Adjoint(made, _names(ins), _names(outs), _names(states), _names(params), tuple(dict.fromkeys(needs)),
+                       products)
 
     def _own(self, name: str, port: Port, parts: tuple[str, ...]) -> Port:
         """The port of a cotangent: one for each lane, also of what all lanes share."""
@@ -213,9 +249,15 @@ class _Maker:
             return zero
         return _packed([found.get(i, zero) for i in range(port.elements)], port.dims, REAL)
 
+    def _back(self, mix: Mix) -> Input:
+        """What the vector of a mix gets back from the product."""
+        return self._leaf(Input(f"~back.{mix.name}", REAL, NOWHERE))
+
     # The sweep.
 
     def _seed(self, outs: tuple[Port, ...], states: tuple[Port, ...]) -> None:
+        for m in self.lanes.mixes:
+            self._give(self.graph.output[m.source], self._back(m))
         for p in outs:
             stream = self._input(f"~d.{p.name}", p)
             for i, node in enumerate(self.lanes.output_nodes(p.name)):
@@ -322,6 +364,8 @@ class _Maker:
             for port in self.lanes.states:
                 if n.state in port.parts:
                     return self._element(self._stream(port), port.parts.index(n.state))
+        if isinstance(n, Input) and any(n.name == m.name for m in self.lanes.mixes):
+            return self._leaf(Input(f"~before.{n.name}", REAL, NOWHERE))
         if not operands(n):
             return self._add(n)
         return self._add(with_operands(n, [self._moved[x] for x in operands(n)], n.type))

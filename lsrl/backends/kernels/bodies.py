@@ -51,9 +51,13 @@ class Body:
 
 @dataclass(frozen=True, eq=False)
 class Step(Body):
-    """One token at a time: values over `input`, `param` and `state` leaves. nexts: the new value of each register."""
+    """One token at a time: values over `input`, `param` and `state` leaves. nexts: the new value of each register.
+
+    mixed: for each mix of the lanes, the vector's element in a lane; the product's is an `input` of the mix's name.
+    """
 
     nexts: tuple[Value, ...]
+    mixed: tuple[Value, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +125,8 @@ class Parts:
         nexts = tuple(lower.next(s) for s in self.graph.states)
         outputs = self._outputs(lower)
         checks = self._checks(lower, dict(zip(self.graph.states, nexts, strict=True)))
-        return Step(outputs, checks, lower.names(), nexts)
+        mixed = tuple(lower(self.graph.output[m.source]) for m in self.lanes.mixes)
+        return Step(outputs, checks, lower.names(), nexts, mixed)
 
     @cached_property
     def not_parallel(self) -> Mapping[str, str]:
@@ -139,6 +144,8 @@ class Parts:
         return self._scanned(True)[0]
 
     def _scanned(self, resets: bool) -> tuple[Parallel | None, dict[str, str]]:
+        if self.lanes.mixes:
+            return None, {cell.states[0]: "lanes meet in a matrix" for cell in self.cells}
         maker = _ScanMaker(self, resets)
         return maker.body(), maker.reasons
 

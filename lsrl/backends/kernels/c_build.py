@@ -21,21 +21,25 @@ from lsrl.diagnostics import LsrlError
 
 __all__ = ["FLAGS", "Compiler", "build", "find_compiler"]
 
-# Results are those of the text, operation by operation: no fused multiply-add, integers wrap.
+# Results are those of the text, operation by operation: no fused multiply-add (see `build`), integers wrap.
 FLAGS = ("-std=c99", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fwrapv",
          "-fopenmp-simd")
 _NATIVE = ("-march=native",)
+_WIDE = ("-mprefer-vector-width=512",)
+_FUSED = ("-ffp-contract=fast",)
 _QUICK = ("-O1",)
 _MOST_MESSAGE = 12  # lines of a compiler's message
 
 
 @dataclass(frozen=True)
 class Compiler:
-    """command: what runs it. version: what it says about itself. native: flags for this processor, if it has them."""
+    """command: what runs it. version: what it says about itself. native: flags for this processor, wide: for its
+    widest vectors, if it has them."""
 
     command: tuple[str, ...]
     version: str
     native: tuple[str, ...]
+    wide: tuple[str, ...] = ()
 
 
 def find_compiler() -> Compiler:
@@ -54,20 +58,23 @@ def _find(wished: str, path: str) -> Compiler:
             continue
         said = _run([*command, "--version"])
         if said.returncode == 0:
-            tried = _run([*command, *_NATIVE, "-E", "-x", "c", os.devnull])
-            return Compiler(command, said.stdout, _NATIVE if tried.returncode == 0 else ())
+            native, wide = (flags if _run([*command, *flags, "-E", "-x", "c", os.devnull]).returncode == 0 else ()
+                            for flags in (_NATIVE, _WIDE))
+            return Compiler(command, said.stdout, native, wide)
     raise LsrlError.of("L412", "no C compiler was found: $CC, cc, gcc, clang",
                        help="install one, such as the package gcc of the system, or `pip install ziglang`")
 
 
-def build(text: str, large: bool = False) -> ctypes.CDLL:
+def build(text: str, large: bool = False, fused: bool = False) -> ctypes.CDLL:
     """The library of a C text, compiled if no earlier run has. Raises LsrlError (L412) if that fails.
 
-    large: whether to optimise less, since compiling would take minutes otherwise.
+    large: whether to optimise less, since compiling would take minutes otherwise. fused: whether sums of products may
+    be rounded once, and the widest vectors are worth it.
     """
     compiler = find_compiler()
-    if large:
-        compiler = replace(compiler, native=(*compiler.native, *_QUICK))
+    more = (*(_QUICK if large else ()), *((*_FUSED, *compiler.wide) if fused else ()))
+    if more:
+        compiler = replace(compiler, native=(*compiler.native, *more))
     return _loaded(text, compiler)
 
 

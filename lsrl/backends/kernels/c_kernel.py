@@ -10,9 +10,11 @@ from functools import cache, cached_property
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.c_build import build
+from lsrl.backends.kernels.c_dense import PAD
 from lsrl.backends.kernels.c_ports import Field
 from lsrl.backends.kernels.c_text import CText, c_text
 from lsrl.backends.kernels.call import Call, Options, Shape
@@ -40,7 +42,7 @@ class CKernel:
 
     @cached_property
     def _library(self) -> ctypes.CDLL:
-        return build(self.source, self._text.large)
+        return build(self.source, self._text.large, bool(self.parts.lanes.mixes))
 
     def launch(self, call: Call, shape: Shape) -> None:
         """Runs it. `before` and `after` may be the same tensors.
@@ -49,20 +51,23 @@ class CKernel:
         """
         if shape not in self.shapes:
             raise ValueError(f"no shape {shape}")
-        width = self.parts.lanes.width
-        lanes = width if width == 1 else _lanes(self.parts, call)
+        width, dense = self.parts.lanes.width, bool(self.parts.lanes.mixes)
+        lanes = width if width == 1 or dense else _lanes(self.parts, call)
         if call.rows == 0:
             return
         call = _apart(call)
+        if dense:
+            call = replace(call, mixes={n: pad(x, (0, -x.shape[-1] % PAD)) for n, x in call.mixes.items()})
         numbers = self._numbered(call) if shape == "table" else {}
         function = getattr(self._library, f"{self._text.name}_{shape}")
-        tasks = list(_shares(call.rows, lanes, _work(call, lanes)))
+        tasks = list(_shares(call.rows, 1 if dense else lanes, _work(call, lanes * (width if dense else 1))))
         failed = call.failed
-        apart = failed is not None and any(share[2:] != (0, lanes) for share in tasks)
+        apart = failed is not None and any(share[2:] != (0, 1 if dense else lanes) for share in tasks)
         own = [torch.full_like(failed, torch.iinfo(torch.int64).max) if apart and failed is not None else failed
                for _ in tasks]
-        packed = [self._packed(call, lanes, share, {**numbers, "failed": f})
-                  for share, f in zip(tasks, own, strict=True)]
+        room = [torch.empty(self._text.scratch, dtype=torch.uint8) for _ in tasks]
+        packed = [self._packed(call, lanes, share, {**numbers, "failed": f, "scratch": r})
+                  for share, f, r in zip(tasks, own, room, strict=True)]
         if len(packed) == 1:
             function(packed[0])
         else:
@@ -121,7 +126,7 @@ class CKernel:
         return (ctypes.c_int64 * len(values))(*values)
 
     def _member(self, field: Field, call: Call, more: Mapping[str, Tensor | None], at_row: int | None) -> int:
-        if field.what in ("failed", "first_state", "last_state"):
+        if field.what in ("failed", "first_state", "last_state", "scratch"):
             own = more.get(field.what)
             return 0 if own is None else own.data_ptr()
         what, _, stride = field.what.partition("_")
@@ -137,6 +142,8 @@ class CKernel:
                 x = call.after.get(field.of)
             case "param":
                 x = call.params[field.of]
+            case "mix":
+                x = call.mixes[field.of]
             case "resets":
                 x = call.resets
             case _:

@@ -75,7 +75,12 @@ class Arguments:
             add("before", p.name, f"const {kind} *", f"{p.name}_before")
             add("after", p.name, f"{kind} *", f"{p.name}_after")
         for p in parts.lanes.params:
-            add("param", p.name, f"const {MEMORY[options.carry]} *", p.name)
+            if p.name not in parts.lanes.matrices:
+                add("param", p.name, f"const {MEMORY[options.carry]} *", p.name)
+        for m in parts.lanes.mixes:
+            add("mix", m.name, f"const {MEMORY[options.carry]} *", f"{m.matrix} {'transposed' * m.transposed}")
+        if parts.lanes.mixes:
+            add("scratch", "", "void *", "scratch")
         if options.resets:
             add("resets", "", "const uint8_t *", "resets")
             add("resets_row", "", "int64_t ", "resets_row")

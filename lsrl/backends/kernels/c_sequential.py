@@ -16,7 +16,7 @@ from lsrl.backends.kernels.code import Value, schedule
 from lsrl.backends.kernels.lanes import Port
 from lsrl.backends.kernels.text import Names, identifier, invariant, leaves
 
-__all__ = ["SLOTS", "Loops", "function_text", "indented"]
+__all__ = ["SLOTS", "Loops", "function_text", "indented", "loop"]
 
 SLOTS = 8  # rows that run at once
 FEW_STREAMS = 4  # fewer are run one by one
@@ -39,10 +39,11 @@ class Loops:
         self.checks = [v for _, v in step.checks] if self.options.checks else []
         self.roots = [*(o.value for o in step.outputs), *step.nexts, *self.checks]
         self.outputs = step.outputs
-        self.input_leaves = leaves(self.roots, "input")
-        self.param_leaves = leaves(self.roots, "param")
-        self.state_leaves = {v.attribute[0]: v for v in leaves(self.roots, "state")}
-        self.fixed = invariant(self.roots)
+        everything = [*self.roots, *step.mixed]
+        self.input_leaves = [v for v in leaves(everything, "input") if v.attribute[0] in ports.inputs]
+        self.param_leaves = leaves(everything, "param")
+        self.state_leaves = {v.attribute[0]: v for v in leaves(everything, "state")}
+        self.fixed = invariant(everything)
         self.registers = self.parts.registers
         self.wide = self.parts.lanes.width > 1
         self.large = not self.wide and len(schedule(self.roots)) > LARGE
@@ -229,10 +230,10 @@ class Loops:
         start, text = self._fixed(known)
         start = [*start, *(f"{self.fixed_name[v]}[c] = {text[v]};" for v in self.fixed)]
         start += [f"{self.state_name[r.name]}[c] = {self._before(r, 'row', '(lane + c)')};" for r in self.registers]
-        lines += _loop("c", "n", start)
+        lines += loop("c", "n", start)
         inner, body = [], []
         if self.options.resets:
-            inner += ["if (reset_at && *reset_at) {", *indented(_loop("c", "n", [
+            inner += ["if (reset_at && *reset_at) {", *indented(loop("c", "n", [
                 f"{self.state_name[r.name]}[c] = {self.ports.initial(r)};" for r in self.registers])), "}"]
         for name, leaf in self.state_leaves.items():
             known[leaf] = self.old_name[name]
@@ -250,7 +251,7 @@ class Loops:
         body += [f"failing |= !{text[check]};" for check in self.checks]
         inner += self._fetched()
         inner += ["int32_t failing = 0;"] * bool(self.checks)
-        inner += [f"#pragma omp simd{' reduction(|:failing)' * bool(self.checks)}", *_loop("c", "n", body)]
+        inner += [f"#pragma omp simd{' reduction(|:failing)' * bool(self.checks)}", *loop("c", "n", body)]
         if self.checks:
             inner += ["if (failing) {", f"    {self._failure('row', 't')}", "    break;", "}"]
         for o in self.outputs:
@@ -264,7 +265,7 @@ class Loops:
                 inner.append(f"if ({to} && lane == 0) *{to} = {self.output_name[o]}[0];")
         inner += [f"{n} += {self._step_name[n]};" for n in self._moving()]
         lines += ["for (int64_t t = 0; t < tokens; t++) {", *indented(inner), "}"]
-        lines += _loop("c", "n", [self._after(r, "row", "(lane + c)", f"{self.state_name[r.name]}[c]")
+        lines += loop("c", "n", [self._after(r, "row", "(lane + c)", f"{self.state_name[r.name]}[c]")
                                   for r in self.registers])
         head = f"enum {{ {self.name}_block = {block} }};\n\n"
         return head + function_text(
@@ -342,8 +343,8 @@ class Loops:
             holds = " & ".join(text[check] for check in self.checks)
             body += [f"const int32_t holds = {holds};",
                      f"k->failing[c] = holds | (k->failing[c] < {self.name}_tile) ? k->failing[c] : t;"]
-        loop = ["#pragma omp simd", *_loop("c", str(SLOTS), body, "int")]
-        lines += ["for (int t = 0; t < n; t++) {", *indented(loop), "}"]
+        columns = ["#pragma omp simd", *loop("c", str(SLOTS), body, "int")]
+        lines += ["for (int t = 0; t < n; t++) {", *indented(columns), "}"]
         lines += [f"memcpy(k->{n}, {n}, sizeof {n});" for n in self.state_name.values()]
         return function_text(f"static void {self.name}_run_tile(struct {self.name}_slots *restrict k, int n)", lines,
                          "Runs n tokens of all slots.")
@@ -401,19 +402,19 @@ class Loops:
                 if what == "input":
                     for v in self.input_leaves:
                         if v.attribute[0] == p.name:
-                            move += _loop("t", "n", [f"k.{self.leaf_name[v]}[t][s] = p[t * step + {v.attribute[1]}];"])
+                            move += loop("t", "n", [f"k.{self.leaf_name[v]}[t][s] = p[t * step + {v.attribute[1]}];"])
                     load += ["{", *indented([*move, f"k.{pointer}[s] += n * step;"]), "}"]
                 else:
                     own = " && k.lane[s] == 0" if self.wide and not p.lane else ""
                     for o in self.outputs:
                         if o.name == p.name:
-                            move += _loop("t", "n", [
+                            move += loop("t", "n", [
                                 f"p[t * step + {o.element}] = ({self.ports.memory(p)})k.{self.output_name[o]}[t][s];"])
                     store += [f"if (k.{pointer}[s]{own}) {{",
                               *indented([*move, f"k.{pointer}[s] += n * step;"]), "}"]
         if self.options.resets:
             load += ["if (k.reset_at[s]) {", *indented([
-                f"const int64_t step = {backwards} * {a('resets_token')};", *_loop("t", "n", [
+                f"const int64_t step = {backwards} * {a('resets_token')};", *loop("t", "n", [
                     "k.reset[t][s] = k.reset_at[s][t * step];"]), "k.reset_at[s] += n * step;"]), "}"]
         load += [f"k.failing[s] = {name}_tile;"] * bool(self.checks)
         if self.checks:
@@ -422,7 +423,7 @@ class Loops:
         store += ["k.at[s] += n;", "k.left[s] -= n;", "if (k.left[s] == 0) {", *indented(leave), "}"]
         for moved in (load, store):
             guarded = ["if (k.left[s] == 0) continue;", *moved]
-            lines += indented(_loop("s", str(SLOTS), guarded, "int"))
+            lines += indented(loop("s", str(SLOTS), guarded, "int"))
             if moved is load:
                 lines.append(f"    {name}_run_tile(&k, (int)n);")
         lines.append("}")
@@ -456,7 +457,8 @@ def _element_name(v: Value) -> str:
     return f"{name}_{element}" if element else str(name)
 
 
-def _loop(variable: str, end: str, body: list[str], kind: str = "int64_t") -> list[str]:
+def loop(variable: str, end: str, body: list[str], kind: str = "int64_t") -> list[str]:
+    """A loop from 0; nothing if it does nothing."""
     if not body:
         return []
     return [f"for ({kind} {variable} = 0; {variable} < {end}; {variable}++) {{", *indented(body), "}"]

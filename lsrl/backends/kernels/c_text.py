@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from lsrl.backends.kernels.bodies import Parts
+from lsrl.backends.kernels.c_dense import DenseLoops
 from lsrl.backends.kernels.c_functions import functions
 from lsrl.backends.kernels.c_ports import Arguments, CPorts, Field
 from lsrl.backends.kernels.c_sequential import Loops
@@ -32,7 +33,7 @@ class CText:
     """text: the whole file. name: the prefix of its functions. fields: the members of its arguments' struct.
 
     shapes: each is a function `<name>_<shape>`. table: of the table shape. large: whether optimising it fully would
-    take long.
+    take long. scratch: bytes that each thread of a launch needs besides.
     """
 
     text: str
@@ -41,6 +42,7 @@ class CText:
     shapes: tuple[Shape, ...]
     table: StateTable | None
     large: bool
+    scratch: int = 0
 
 
 def c_text(parts: Parts, options: Options, plan_text: str = "") -> CText:
@@ -49,9 +51,9 @@ def c_text(parts: Parts, options: Options, plan_text: str = "") -> CText:
     carry = "double" if options.carry == torch.float64 else "float"
     values = CValues(carry, name)
     ports = CPorts(parts, options, values)
-    table = find_table(parts, options.checks)
+    table = None if parts.lanes.mixes else find_table(parts, options.checks)
     arguments = Arguments(parts, options, table is not None)
-    sequential = Loops(name, arguments, ports)
+    sequential = (DenseLoops if parts.lanes.mixes else Loops)(name, arguments, ports)
     loops = sequential.text()
     shapes: tuple[Shape, ...] = ("sequential",)
     if table is not None:
@@ -63,5 +65,5 @@ def c_text(parts: Parts, options: Options, plan_text: str = "") -> CText:
              "their initial\n   values; arrays that are not given (0) are not written. */")
     blocks = [header, _INCLUDES, *[_STREAMS] * ("put" in values.functions), *functions(values.functions, carry),
               *values.tables, about + "\n" + "\n".join(struct), *loops]
-    return CText("\n\n".join(blocks) + "\n", name, tuple(arguments.fields), shapes, table,
-                 sequential.large)
+    scratch = sequential.scratch_bytes if isinstance(sequential, DenseLoops) else 0
+    return CText("\n\n".join(blocks) + "\n", name, tuple(arguments.fields), shapes, table, sequential.large, scratch)

@@ -41,8 +41,10 @@ class Call:
 
     inputs, outputs: by port, (rows, tokens, *dims), the dims contiguous, the first two of any strides. In a packed call
     they are (total, *dims), and row r is tokens offsets[r] to offsets[r + 1] of them.
-    params: (*dims) contiguous, of the carried float type. before, after: states by port, (rows, *dims) contiguous, as
-    `state_dtype` says, exact rationals in counts; a state missing from `before` starts at its initial value.
+    params: (*dims) contiguous, of the carried float type. mixes: for each mix of the lanes, by its name, the matrix as
+    (blocks, rows of the vector, rows of the product), contiguous, of that type.
+    before, after: states by port, (rows, *dims) contiguous, as `state_dtype` says, exact rationals in counts; a state
+    missing from `before` starts at its initial value.
     resets: (rows, tokens) bools, (total,) in a packed call: where true, all states start anew before that token.
     offsets: (rows + 1) int64, ascending. reverse: tokens are taken from the last to the first.
     failed: (rows) int64, filled with the largest int64 before the call; a row's first token at which a check or guard
@@ -60,6 +62,7 @@ class Call:
     offsets: Tensor | None = None
     reverse: bool = False
     failed: Tensor | None = None
+    mixes: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class CompiledKernel(Protocol):

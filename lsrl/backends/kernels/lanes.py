@@ -8,15 +8,16 @@ program has one lane, in which vectors are their scalars.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from lsrl.ir.graph import Graph, GraphBuilder, State
 from lsrl.ir.nodes import Const, Index, Input, MatMul, Node, Pack, Param, Read, Slice, operands
 from lsrl.passes import PIPELINE
 from lsrl.passes.rewrite import with_operands
-from lsrl.types import Int, Type, Value, Vector, scalar_of, shape
+from lsrl.types import Int, Real, Type, Value, Vector, scalar_of, shape
 
-__all__ = ["Lanes", "Port", "make_lanes", "tidied"]
+__all__ = ["Lanes", "Mix", "Port", "Ports", "is_even", "make_lanes", "tidied"]
 
 # States are kept even where nothing needs them: a run gives all of them back.
 _LEFT_OUT = ("merge_states", "drop_dead")
@@ -47,12 +48,47 @@ class Port:
         return 1 if self.lane else math.prod(self.dims)
 
 
+@dataclass(frozen=True)
+class Ports:
+    """What a program takes, gives and holds, in its own order."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    states: tuple[Port, ...]
+    params: tuple[Port, ...]
+
+    @classmethod
+    def of(cls, graph: Graph) -> Ports:
+        """Every array as the program declares it."""
+        def ports(items: Iterable[tuple[str, Type]]) -> tuple[Port, ...]:
+            return tuple(Port(name, t, False) for name, t in items)
+
+        return cls(ports((n.name, n.type) for n in graph.inputs), ports((name, n.type) for name, n in graph.outputs),
+                   ports((s.name, s.type) for s in graph.states), ports((p.name, p.type) for p in graph.params))
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Where lanes meet: a matrix times a vector that has an element in each lane, in the middle of a token.
+
+    name: of the input of the scalar graph that is the product's element in a lane. source: the output of the scalar
+    graph that is the vector's. matrix: the param (blocks, rows, rows) that is multiplied, block by block of the lanes;
+    transposed: its transpose is.
+    """
+
+    name: str
+    source: str
+    matrix: str
+    transposed: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Lanes:
     """graph: the scalar graph of one lane, after the passes. source: the program's own graph. width: how many lanes.
 
     Outputs of the scalar graph are scalars in lanes, or scalars and nested `Pack`s of them in one lane. floats: reals
-    are floats even where counts of a step could hold them.
+    are floats even where counts of a step could hold them. mixes: each has an input and an output of the scalar graph
+    that are no ports; its matrix is a param's port.
     """
 
     source: Graph
@@ -63,15 +99,29 @@ class Lanes:
     states: tuple[Port, ...]
     params: tuple[Port, ...]
     floats: bool = False
+    mixes: tuple[Mix, ...] = ()
+
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """The params that are matrices of mixes."""
+        return tuple(dict.fromkeys(m.matrix for m in self.mixes))
 
     def output_nodes(self, name: str) -> tuple[Node, ...]:
         """The scalar nodes of an output's elements, row-major."""
         return _scalars(self.graph.output[name])
 
 
+def is_even(graph: Graph) -> bool:
+    """Whether all vectors have one length and all that happens to them is element by element."""
+    return _common_width(graph) is not None
+
+
 def make_lanes(graph: Graph, floats: bool = False) -> Lanes:
     """The lanes of a program."""
     width = _common_width(graph)
+    if floats or graph.numeric:
+        graph = replace(graph, states=tuple(replace(s, free=isinstance(scalar_of(s.type), Real))
+                                            for s in graph.states))
     scalar = tidied(graph if width is None else _one_lane(graph))
 
     def port(name: str, t: Type, parts: tuple[str, ...] = ()) -> Port:
@@ -175,7 +225,8 @@ def _one_lane(graph: Graph) -> Graph:
 
     return replace(
         graph, inputs=tuple(x for x in map(lane, graph.inputs) if isinstance(x, Input)),
-        states=tuple(State(s.name, scalar_of(s.type), first(s.init), lane(s.next), s.span) for s in graph.states),
+        states=tuple(State(s.name, scalar_of(s.type), first(s.init), lane(s.next), s.span, s.free)
+                     for s in graph.states),
         outputs=tuple((name, lane(n)) for name, n in graph.outputs),
         checks=tuple(replace(c, condition=lane(c.condition), subject=None if c.subject is None else lane(c.subject))
                      for c in graph.checks),

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from lsrl.backends.kernels.call import EDGES, Options, Shape, edge_dtype, state_dtype
 from lsrl.backends.kernels.cost import Device
+from lsrl.backends.kernels.dense import Arranged, arrange
 from lsrl.backends.kernels.edges import check_offsets, named, read_stream
-from lsrl.backends.kernels.lanes import Lanes, Port, make_lanes
+from lsrl.backends.kernels.lanes import Lanes, Port, Ports
 from lsrl.backends.kernels.operator import FailedError, Operator, operator_of, scan
 from lsrl.backends.kernels.plan import Plan, make_plan
 from lsrl.backends.kernels.targets import device_of, find_backend, make_kernel
@@ -30,7 +31,7 @@ __all__ = ["KernelModule", "load_kernel"]
 
 State = dict[str, Tensor]
 _COMPILED = ("_operators",)  # attributes that hold compiled kernels
-_SHARED = ("graph", "lanes", "plan")  # and that never change
+_SHARED = ("graph", "arranged", "plan")  # and that never change
 _MOST_ELEMENTS = 10_000_000  # of an array at the edge: what a file may claim
 
 
@@ -42,13 +43,15 @@ class KernelModule(nn.Module):
     reals are float32, float64 for float64 inputs. check: that inputs are of their types and that the program's checks
     hold. shape: run in this shape of kernel, whatever the sizes are. floats: hold reals in floats even where the
     program is exact in counts of a step, so that it has gradients. debug: say where an infinity or a NaN first
-    appears (L616), at the price of a second run.
+    appears (L616), at the price of a second run. dense: whether vectors that matrices mix are lanes of the kernel, with
+    what no state depends on left to torch; without it they are scalars; None: if they have more than 8 elements.
 
     `param`s are parameters of the module, under their names ("." becomes "_"), of the program's initial values.
     """
 
     def __init__(self, graph: Graph, target: str = "auto", dtype: torch.dtype = torch.float32, *, check: bool = True,
-                 shape: Shape | None = None, floats: bool = False, debug: bool = False) -> None:
+                 shape: Shape | None = None, floats: bool = False, debug: bool = False,
+                 dense: bool | None = None) -> None:
         super().__init__()
         find_backend(target)
         if dtype not in EDGES:
@@ -56,13 +59,24 @@ class KernelModule(nn.Module):
                                help=f"take one of {', '.join(str(d).removeprefix('torch.') for d in EDGES)}")
         self.graph, self.target, self.dtype, self.check, self.shape = graph, target, dtype, check, shape
         self.debug = debug
-        self.lanes: Lanes = make_lanes(graph, floats)
+        self.dense = dense
+        self.arranged: Arranged = arrange(graph, floats, dense)
         self._operators: dict[torch.dtype, Operator] = {}
         wide = torch.float64 if dtype == torch.float64 else torch.float32
         initial = param_values(graph)
-        for p in self.lanes.params:
+        for p in self.ports.params:
             self.register_parameter(_attribute(p.name), nn.Parameter(torch.tensor(initial[p.name], dtype=wide)))
         self._operator(dtype)  # refusals come now
+
+    @property
+    def lanes(self) -> Lanes:
+        """What the kernel runs."""
+        return self.arranged.lanes
+
+    @property
+    def ports(self) -> Ports:
+        """The program's arrays."""
+        return self.arranged.ports
 
     @cached_property
     def plan(self) -> Plan:
@@ -84,11 +98,11 @@ class KernelModule(nn.Module):
         operator = self._operator(self.dtype)
         registers = {r.name: r for r in operator.parts.registers}
         out: State = {}
-        for p in self.lanes.states:
+        for p, port in zip(self.lanes.states, self.ports.states, strict=True):
             flat = [float(Fraction(registers[n].init) / registers[n].scale) for n in p.parts]
             one = torch.tensor(flat, dtype=torch.float64)
-            one = one.expand(p.dims) if p.lane else one.reshape(p.dims)
-            out[p.name] = one.to(self._shown_dtype(p, operator)).to(device).expand(batch, *p.dims).contiguous()
+            one = one.expand(port.dims) if p.lane else one.reshape(port.dims)
+            out[p.name] = one.to(self._shown_dtype(p, operator)).to(device).expand(batch, *port.dims).contiguous()
         return out
 
     def forward(self, inputs: Mapping[str, Any] | Any, state: Mapping[str, Tensor] | None = None, *,
@@ -110,16 +124,20 @@ class KernelModule(nn.Module):
             raise LsrlError.of("L602", f"there is no layout {layout!r}", help='it is "BT" or "TB"')
         streams, offsets, flattened, rows, tokens, device = self._streams(inputs, cu_seqlens, layout)
         edge = self._edge(streams)
-        given = (*streams, *(() if state is None else state.values()), *self.parameters())
-        gradients = torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in given)
+        leaves = (*streams, *(() if state is None else state.values()), *self.parameters())
+        gradients = torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in leaves)
         number: int = self._prepared(edge, gradients, resets is not None)
         operator, used = self._operator(edge), operator_of(number)
         count = rows if offsets is None else offsets.shape[0] - 1
         before = [] if state is None else self._before(state, operator, count, device)
         started = None if resets is None else self._resets(resets, rows, tokens, offsets is not None, layout, device)
-        params = [getattr(self, _attribute(p.name)) for p in self.lanes.params]
         wide = operator.options.carry
-        params = [x.to(device, wide) for x in params]
+        params = [getattr(self, _attribute(p.name)).to(device, wide) for p in self.ports.params]
+        given = (*streams, *params)
+        if self.arranged.outside is not None:
+            made = self.arranged.outside.maps(wide)[0](*given)
+            streams = [x.to(edge_dtype(p, operator.options)) for p, x in zip(self.lanes.inputs, made, strict=False)]
+            params = [x.to(wide) for x in made[len(streams):]]
         try:
             made = scan(streams, before, params, started, offsets, number, rows, tokens, False)
         except FailedError as failed:
@@ -130,7 +148,7 @@ class KernelModule(nn.Module):
             fault = first_not_finite(operator, streams, before, params, started, offsets, rows, tokens)
             if fault is not None:
                 raise fault
-        return self._shown(made, used, operator, layout, flattened)
+        return self._shown(made, used, operator, layout, flattened, given)
 
     def step(self, inputs: Mapping[str, Any] | Any, state: Mapping[str, Tensor] | None = None) -> tuple[Any, State]:
         """One token: inputs and outputs as `forward` has them, without the dimension of tokens."""
@@ -145,9 +163,9 @@ class KernelModule(nn.Module):
         """A text as the codes (1, T) of the program's one symbol or byte input. Raises LsrlError (L602, L605)."""
         from lsrl.backends.encode import text_tokens
 
-        if len(self.lanes.inputs) != 1:
-            raise LsrlError.of("L602", f"a text is for one input; the program has {len(self.lanes.inputs)}")
-        return text_tokens(self.lanes.inputs[0].type, text)
+        if len(self.ports.inputs) != 1:
+            raise LsrlError.of("L602", f"a text is for one input; the program has {len(self.ports.inputs)}")
+        return text_tokens(self.ports.inputs[0].type, text)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the program and its parameters as a safetensors file, whole or not at all. Raises LsrlError (L620)."""
@@ -157,7 +175,8 @@ class KernelModule(nn.Module):
         description = {
             "format": FORMAT, "name": self.graph.name, "target": self.target, "kind": "kernel",
             "dtype": str(self.dtype).removeprefix("torch."), "check": self.check, "shape": self.shape,
-            "floats": self.lanes.floats, "graph": print_graph(self.graph),
+            "floats": self.lanes.floats and self.arranged.outside is None, "dense": self.dense,
+            "graph": print_graph(self.graph),
             "text": "" if self.graph.span is NOWHERE else self.graph.span.source.text}
         write_model_file(path, description, dict(self.state_dict()))
 
@@ -175,7 +194,7 @@ class KernelModule(nn.Module):
         from lsrl.ir.printer import print_graph
 
         kept = {n: v for n, v in self.__dict__.items() if n not in (*_COMPILED, *_SHARED)}
-        return {**kept, "graph": print_graph(self.graph), "floats": self.lanes.floats}
+        return {**kept, "graph": print_graph(self.graph), "floats": self.lanes.floats and self.arranged.outside is None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         from lsrl.ir.parser import parse_graph
@@ -183,7 +202,8 @@ class KernelModule(nn.Module):
         kept = dict(state)
         graph, floats = parse_graph(kept.pop("graph")), bool(kept.pop("floats"))
         super().__setstate__({  # type: ignore[no-untyped-call]
-            **kept, "graph": graph, "lanes": make_lanes(graph, floats), **{name: {} for name in _COMPILED}})
+            **kept, "graph": graph, "arranged": arrange(graph, floats, kept["dense"]),
+            **{name: {} for name in _COMPILED}})
 
     # Pieces of `forward`.
 
@@ -218,13 +238,13 @@ class KernelModule(nn.Module):
     def _streams(self, inputs: Mapping[str, Any] | Any, cu_seqlens: Any,
                  layout: str) -> tuple[list[Tensor], Tensor | None, bool, int, int, torch.device]:
         packed = cu_seqlens is not None
-        if not self.lanes.inputs:
+        if not self.ports.inputs:
             return self._no_streams(inputs, cu_seqlens, layout)
-        given = named("input", self.lanes.inputs, inputs)
+        given = named("input", self.ports.inputs, inputs)
         flattened = False
         streams: list[Tensor] = []
         operator = self._operator(self.dtype)
-        for p in self.lanes.inputs:
+        for p in self.ports.inputs:
             x = given[p.name]
             if packed and isinstance(x, Tensor) and x.dim() == 2 + len(p.dims) and x.shape[0] == 1:
                 x, flattened = x[0], True
@@ -235,7 +255,7 @@ class KernelModule(nn.Module):
             if real and isinstance(x, Tensor) and x.dtype in EDGES:
                 dtype = x.dtype
             streams.append(read_stream(p, x, dtype, self._grid(p, operator), self.check, packed))
-        sizes = {p.name: tuple(x.shape[: 1 if packed else 2]) for p, x in zip(self.lanes.inputs, streams, strict=True)}
+        sizes = {p.name: tuple(x.shape[: 1 if packed else 2]) for p, x in zip(self.ports.inputs, streams, strict=True)}
         devices = {x.device for x in streams}
         size, device = next(iter(sizes.values())), streams[0].device
         if any(s != size for s in sizes.values()):
@@ -269,13 +289,13 @@ class KernelModule(nn.Module):
 
     def _edge(self, streams: list[Tensor]) -> torch.dtype:
         """The widest float type among the real inputs, which all get."""
-        real = [x for p, x in zip(self.lanes.inputs, streams, strict=True) if isinstance(scalar_of(p.type), Real)]
+        real = [x for p, x in zip(self.ports.inputs, streams, strict=True) if isinstance(scalar_of(p.type), Real)]
         if not real:
             return self.dtype
         edge = real[0].dtype
         for x in real[1:]:
             edge = torch.promote_types(edge, x.dtype)
-        for i, p in enumerate(self.lanes.inputs):
+        for i, p in enumerate(self.ports.inputs):
             if isinstance(scalar_of(p.type), Real):
                 streams[i] = streams[i].to(edge)
         return edge
@@ -305,12 +325,14 @@ class KernelModule(nn.Module):
 
     def _before(self, state: Mapping[str, Tensor], operator: Operator, count: int,
                 device: torch.device) -> list[Tensor]:
-        given = named("state", self.lanes.states, state)
+        given = named("state", self.ports.states, state)
         out: list[Tensor] = []
-        for p in self.lanes.states:
+        for p, port in zip(self.lanes.states, self.ports.states, strict=True):
             x = torch.as_tensor(given[p.name])
-            if tuple(x.shape) != (count, *p.dims):
-                raise LsrlError.of("L602", f"state `{p.name}` has shape {tuple(x.shape)}; {(count, *p.dims)} is wanted")
+            if tuple(x.shape) != (count, *port.dims):
+                raise LsrlError.of("L602", f"state `{p.name}` has shape {tuple(x.shape)}; {(count, *port.dims)} is "
+                                   "wanted")
+            x = x.reshape(count, *p.dims)
             dtype = state_dtype(p, operator.parts, operator.options)
             if isinstance(scalar_of(p.type), Real) and not dtype.is_floating_point:
                 x = (x.double() * self._scales(p, operator, x)).round()
@@ -333,18 +355,22 @@ class KernelModule(nn.Module):
                 raise LsrlError.of("L603", f"state `{name}` is {shown}, outside the {lo} to {hi} that the program "
                                    "can reach")
 
-    def _shown(self, made: list[Tensor], used: Operator, operator: Operator, layout: str,
-               flattened: bool) -> tuple[Any, State]:
+    def _shown(self, made: list[Tensor], used: Operator, operator: Operator, layout: str, flattened: bool,
+               given: tuple[Tensor, ...]) -> tuple[Any, State]:
+        """Outputs and states as they are given back. given: the program's own streams and params."""
+        results = [x for p, x in zip(used.lanes.outputs, made, strict=False) if not p.name.startswith("~")]
+        if self.arranged.outside is not None:
+            shown = self.arranged.outside.maps(operator.options.carry)[1](*given, *results)
+            results = [x.to(edge_dtype(p, operator.options)) for p, x in zip(self.ports.outputs, shown, strict=True)]
         out: dict[str, Tensor] = {}
-        for p, x in zip(used.lanes.outputs, made, strict=False):
-            if not p.name.startswith("~"):
-                out[p.name] = x.unsqueeze(0) if flattened else x.transpose(0, 1) if layout == "TB" else x
+        for p, x in zip(self.ports.outputs, results, strict=True):
+            out[p.name] = x.unsqueeze(0) if flattened else x.transpose(0, 1) if layout == "TB" else x
         after: State = {}
-        for p, x in zip(used.lanes.states, made[len(used.lanes.outputs):], strict=True):
+        for p, port, x in zip(used.lanes.states, self.ports.states, made[len(used.lanes.outputs):], strict=True):
             dtype = self._shown_dtype(p, operator)
             if dtype.is_floating_point and not x.is_floating_point():
                 x = x.double() / self._scales(p, operator, x)
-            after[p.name] = x.to(dtype)
+            after[p.name] = x.to(dtype).reshape(x.shape[0], *port.dims)
         return (next(iter(out.values())) if len(out) == 1 else out), after
 
     def _explained(self, failed: FailedError, operator: Operator, streams: list[Tensor], before: list[Tensor],
@@ -373,11 +399,12 @@ def load_kernel(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
                                           for n, t in tensors.items()):
         raise ValueError("its tensors are not the program's params")
     chosen = description["shape"]
-    if chosen not in (None, *get_args(Shape)):
+    if chosen not in (None, *get_args(Shape)) or description["dense"] not in (None, True, False):
         raise ValueError(f"a shape {chosen!r}")
     module = KernelModule(graph, str(description["target"]),
                           {str(d).removeprefix("torch."): d for d in EDGES}[str(description["dtype"])],
-                          check=bool(description["check"]), shape=chosen, floats=bool(description["floats"]))
+                          check=bool(description["check"]), shape=chosen, floats=bool(description["floats"]),
+                          dense=description["dense"])
     for n, p in module.named_parameters():
         p.data = tensors[n].clone()
     return module

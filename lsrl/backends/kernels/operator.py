@@ -7,13 +7,13 @@ checkpointing and double backward see an opaque operator with known shapes, and 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lsrl.backends.kernels.adjoint import RESET, Adjoint, make_adjoint, recorded
+from lsrl.backends.kernels.adjoint import RESET, Adjoint, make_adjoint, record_of, recorded
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.call import Call, CompiledKernel, Options, Shape, edge_dtype, state_dtype
 from lsrl.backends.kernels.cost import Device, choose_shape
@@ -76,7 +76,7 @@ class Operator:
         return self._adjoints[key]
 
     def recording(self, states: frozenset[str]) -> Operator:
-        """The operator that gives back those states before each token, too; itself if there are none."""
+        """The operator that records those states, and vectors and products of mixes; itself if there are none."""
         if not states:
             return self
         if states not in self._recording:
@@ -130,7 +130,7 @@ class Operator:
                     by_name(lanes.outputs, outputs),
                     by_name(lanes.states, [x.contiguous() for x in before]) if before else {},
                     by_name(lanes.states, after), by_name(lanes.params, [p.contiguous() for p in params]), resets,
-                    offsets, reverse, failed)
+                    offsets, reverse, failed, _matrices(lanes, by_name(lanes.params, params)))
         if count:
             kernel.launch(call, self._shape(kernel, like.device, call))
         if failed is not None and count:
@@ -169,6 +169,11 @@ class Operator:
         return True
 
 
+def _matrices(lanes: Lanes, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The matrices of mixes as kernels take them: elements of the product along the last dimension."""
+    return {m.name: (params[m.matrix] if m.transposed else params[m.matrix].mT).contiguous() for m in lanes.mixes}
+
+
 def _inner_contiguous(x: Tensor, packed: bool) -> Tensor:
     """The tensor with its dimensions after (row, token) contiguous; as it is where they are."""
     lead = 1 if packed else 2
@@ -204,6 +209,7 @@ def _fake(inputs: list[Tensor], before: list[Tensor], params: list[Tensor], rese
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     streams, before, params, resets, offsets, number, rows, tokens, reverse = inputs
     lanes = _KNOWN[number].lanes
+    ctx.set_materialize_grads(False)  # outputs without a cotangent need no adjoint
     ctx.sizes = len(streams), len(before), len(params), number, rows, tokens, reverse
     ctx.has = resets is not None, offsets is not None
     records = [x for p, x in zip(lanes.outputs, output, strict=False) if p.name.startswith("~before.")]
@@ -243,16 +249,37 @@ def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
         g = finals.get(name) if port is not None else None
         start.append(like.new_zeros((count, *p.dims), dtype=dtype) if g is None or port is None
                      else _for_each_lane(g, port, own, backward.options).to(dtype))
-    made = torch.ops.lsrl.scan([known[p.name] for p in own.inputs], start, params, None, offsets, backward.number,
-                               rows, tokens, not reverse)
+    weights = dict(zip(_names(lanes.params), params, strict=True))
+    made = torch.ops.lsrl.scan([known[p.name] for p in own.inputs], start, [weights[n] for n in _names(own.params)],
+                               None, offsets, backward.number, rows, tokens, not reverse)
     shown = {p.name: x for p, x in zip(backward.lanes.outputs, made, strict=False)}
     after = {p.name: x for p, x in zip(own.states, made[len(backward.lanes.outputs):], strict=True)}
     d_inputs = [_summed(shown[f"~d.{p.name}"], p, x.shape).to(x.dtype) if p.name in adjoint.inputs else None
                 for p, x in zip(lanes.inputs, streams, strict=True)]
     d_before = [_summed(after[f"~d.{p.name}"], p, (count, *p.dims)) if p.name in adjoint.states else None
                 for p in lanes.states] if n_before else []
-    d_params = [_summed(after[f"~d.{p.name}"].sum(0), p, x.shape) for p, x in zip(lanes.params, params, strict=True)]
+    d_matrices = _matrix_gradients(lanes, adjoint.products, shown, known)
+    d_params = [d_matrices[p.name] if p.name in d_matrices else _summed(after[f"~d.{p.name}"].sum(0), p, x.shape)
+                for p, x in zip(lanes.params, params, strict=True)]
     return d_inputs, d_before, d_params, None, None, None, None, None, None
+
+
+def _names(ports: Sequence[Port]) -> list[str]:
+    return [p.name for p in ports]
+
+
+def _matrix_gradients(lanes: Lanes, products: Mapping[str, str], shown: Mapping[str, Tensor],
+                      known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The gradients of the matrices of mixes: outer products of cotangent and vector, summed over all tokens."""
+    blocks = {p.name: p.dims for p in lanes.params}
+    out: dict[str, Tensor] = {}
+    for m in lanes.mixes:
+        count, n, _ = blocks[m.matrix]
+        product, vector = (x.reshape(-1, count, n).transpose(0, 1) for x in (
+            shown[products[m.name]], known[f"~before.{record_of(lanes, m)}"]))
+        share = vector.mT @ product if m.transposed else product.mT @ vector
+        out[m.matrix] = out[m.matrix] + share if m.matrix in out else share
+    return out
 
 
 def _for_each_lane(g: Tensor, port: Port, lanes: Lanes, options: Options) -> Tensor:

@@ -13,8 +13,9 @@ from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.call import Options, edge_dtype, state_kind
 from lsrl.backends.kernels.choose_scan import combine_cost
 from lsrl.backends.kernels.code import Kind, Value, schedule
-from lsrl.backends.kernels.lanes import Port
+from lsrl.backends.kernels.lanes import Lanes, Mix, Port
 from lsrl.backends.kernels.scans import Scan
+from lsrl.ir.nodes import Read
 
 __all__ = ["CellPlan", "PortPlan", "Plan", "make_plan"]
 
@@ -53,7 +54,7 @@ class Plan:
 
     operations: of one token in one lane, alive: the most values that are needed later at any point of it, which is what
     registers have to hold. scan_bytes: of the elements of all scans of a token; None where a cell has no scan.
-    shapes: those that the program allows.
+    shapes: those that the program allows. products: of matrices and vectors of lanes, in words.
     """
 
     program: str
@@ -68,6 +69,7 @@ class Plan:
     checks: int
     scan_bytes: int | None
     shapes: tuple[str, ...]
+    products: tuple[str, ...] = ()
 
     @property
     def token_bytes(self) -> int:
@@ -92,6 +94,7 @@ class Plan:
             lines += ["  " + "  ".join([*(x.ljust(w) for x, w in zip(r, widths, strict=False)), r[3]]) for r in rows]
         else:
             lines.append("cells     none: a map")
+        lines += [f"{'products' if i == 0 else ''}".ljust(10) + p for i, p in enumerate(self.products)]
         lines.append(f"shapes    {', '.join(self.shapes)}")
         return "\n".join(lines) + "\n"
 
@@ -100,7 +103,7 @@ def make_plan(parts: Parts, options: Options | None = None) -> Plan:
     """The plan of a program's kernels, for some options."""
     chosen = Options() if options is None else options
     body = parts.step
-    roots = [*(o.value for o in body.outputs), *body.nexts, *(c for _, c in body.checks)]
+    roots = [*(o.value for o in body.outputs), *body.nexts, *(c for _, c in body.checks), *body.mixed]
     order = [v for v in schedule(roots) if v.op not in ("const", "param")]
     parallel = parts.parallel
     scans = {s.states[0]: s for s in parallel.scans} if parallel is not None else {}
@@ -113,10 +116,21 @@ def make_plan(parts: Parts, options: Options | None = None) -> Plan:
         tuple(_port(p, chosen) for p in parts.lanes.outputs), cells,
         sum(size[state_kind(p, parts)] * len(p.parts) for p in parts.lanes.states),
         sum(v.op not in ("input", "state") for v in order), most_alive(order, roots), len(body.checks), scanned,
-        ("sequential", "block", "split") if parallel is not None and parallel.scans else ("sequential",))
+        ("sequential", "block", "split") if parallel is not None and parallel.scans else ("sequential",),
+        tuple(_product(parts.lanes, m) for m in parts.lanes.mixes))
+
+
+def _product(lanes: Lanes, mix: Mix) -> str:
+    blocks, n, _ = next(p.dims for p in lanes.params if p.name == mix.matrix)
+    source = lanes.graph.output[mix.source]
+    vector = source.state if isinstance(source, Read) else next(
+        (name for name, n in lanes.graph.names if n is source), "a vector of the token")
+    return f"{mix.matrix}{' transposed' * mix.transposed} @ {vector}: {f'{blocks} × ' * (blocks > 1)}{n} × {n}"
 
 
 def _cell(parts: Parts, states: tuple[str, ...], kind: str, scan: Scan | None) -> CellPlan:
+    if parts.lanes.mixes and scan is None:
+        return CellPlan(states, kind, "step", (), 0, "a token at a time: lanes meet in a product")
     if scan is None:
         why = parts.not_parallel.get(states[0], "")
         return CellPlan(states, kind, "step", (), 0, f"a token at a time: {why}" if why else "a token at a time")

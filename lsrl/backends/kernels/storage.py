@@ -136,7 +136,8 @@ def make_storage(graph: Graph, floats: bool = False) -> Storage:
     proved = analyse(graph)
     for numeric in (graph.numeric or floats, True):
         inputs = {n.name: _input_range(n.type, numeric) for n in graph.inputs}
-        states = {s.name: of_value(s.init, s.type, numeric) for s in graph.states}
+        states = {s.name: of_type(s.type, numeric) if s.free else of_value(s.init, s.type, numeric)
+                  for s in graph.states}
         plan = make_plan(graph, inputs, states, numeric, proved)
         if plan is not None:
             return Storage(graph, plan)

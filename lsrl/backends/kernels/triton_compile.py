@@ -12,6 +12,7 @@ from typing import Any
 
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.call import Options, Shape
+from lsrl.backends.kernels.triton_dense import tile_lanes
 from lsrl.backends.kernels.triton_kernel import STAGES, Configuration, configurations, imported
 from lsrl.backends.kernels.triton_text import KernelText, triton_text
 
@@ -47,16 +48,17 @@ def default_kernels(parts: Parts, options: Options, rows: int, tokens: int, lane
             sequential = kernel.name == "sequential_kernel"
             if sequential == (shape == "sequential") and (shape == "split" or not kernel.name.startswith(
                     ("summary", "carry"))):
-                constants = _constants(kernel, c, shape)
+                constants = _constants(kernel, c, shape, tile_lanes(parts) if parts.lanes.mixes else 0)
                 key = (kernel.name, tuple(constants.items()), c.warps)
                 if key not in done:
                     done.add(key)
                     yield made.text, kernel, constants, c.warps
 
 
-def _constants(kernel: KernelText, c: Configuration, shape: Shape) -> dict[str, Any]:
+def _constants(kernel: KernelText, c: Configuration, shape: Shape, lanes: int) -> dict[str, Any]:
     values = {"GIVEN": True, "KEPT": True, "REVERSE": False, "ALIGNED": True, "UNIT": True, "BL": c.streams,
-              "BT": c.tile, "GROUP": c.group, "CHUNKED": shape == "split", "STAGES": STAGES}
+              "BT": c.tile, "GROUP": c.group, "CHUNKED": shape == "split", "STAGES": STAGES, "BK": c.tile,
+              "BD": lanes}
     return {name: values[name] for name, t in kernel.types.items() if t == "constexpr"}
 
 

@@ -19,6 +19,7 @@ from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.call import Call, Options, Shape, state_dtype
 from lsrl.backends.kernels.choose_scan import combine_cost
 from lsrl.backends.kernels.code import Value, schedule
+from lsrl.backends.kernels.triton_dense import dense_sizes
 from lsrl.backends.kernels.triton_text import TritonText, triton_text
 from lsrl.diagnostics import NOWHERE, LsrlError
 
@@ -104,7 +105,8 @@ class _Variant:
             try:
                 with torch.cuda.device(where) if where.type == "cuda" else nullcontext():
                     self.module.launch(
-                        shape, call.rows, call.tokens, call.inputs, call.outputs, call.before, call.after, call.params,
+                        shape, call.rows, call.tokens, call.inputs, call.outputs, call.before, call.after,
+                        {**call.params, **call.mixes},
                         call.resets, call.offsets, call.reverse, call.failed, BL=c.streams, BT=c.tile, GROUP=c.group,
                         STAGES=STAGES, num_warps=c.warps)
             except Exception as found:
@@ -125,6 +127,10 @@ def configurations(parts: Parts, shape: Shape, rows: int, tokens: int, lanes: in
     between few configurations, so that other lengths seldom compile again.
     """
     wide = lanes > 1
+    if parts.lanes.mixes:
+        for count, piece, warps in dense_sizes(parts, rows):
+            yield Configuration(count, piece, 1, warps)
+        return
     if shape == "sequential":
         operations = len(schedule([*(o.value for o in parts.step.outputs), *parts.step.nexts]))
         group = next((g for most, g in _GROUPS if operations <= most), 1)

@@ -29,7 +29,7 @@ broken program_of_grid offsets launch tables UNIT ALIGNED GIVEN KEPT REVERSE BT 
 INFINITY chunk chunks chunk_tiles combine last before least greatest sigmoid tanh softplus silu floor_quotient
 floor_remainder float_remainder look_up to_int32 to_int64 reset reset_ptr reset_row reset_token reset_at reset_step
 failed_ptr offsets_ptr begin mine first_broken inside blocks left here range min max int float bool True False
-stream streams i end config
+stream streams i end config block column there inner piece BD BK k
 """  # of the generated text, not to be used as names
 _TAKEN = (*_WORDS.split(), *SIZES)
 
@@ -73,7 +73,7 @@ class Streams:
         return Ports({p.name: fresh(p.name) for p in lanes.inputs},
                      {p.name: fresh(p.name) for p in lanes.outputs},
                      {p.name: fresh(p.name) for p in lanes.states},
-                     {p.name: fresh(p.name) for p in lanes.params},
+                     {p.name: fresh(p.name) for p in lanes.params if p.name not in lanes.matrices},
                      {r.name: fresh(f"{r.name}_now") for r in self.parts.registers})
 
     @cached_property
@@ -208,7 +208,7 @@ class Streams:
         from lsrl.backends.kernels.text import leaves
 
         out = []
-        for leaf in leaves(self.roots(self.parts.step), "param"):
+        for leaf in leaves([*self.roots(self.parts.step), *self.parts.step.nexts, *self.parts.step.mixed], "param"):
             name, element = leaf.attribute
             port = next(p for p in self.parts.lanes.params if p.name == name)
             pointer = f"{self.ports.param[name]}_ptr"

@@ -18,7 +18,7 @@ from lsrl.backends.kernels.triton_functions import helper_text
 from lsrl.backends.kernels.triton_sequential import sequential_kernel
 from lsrl.backends.kernels.triton_streams import Streams
 
-__all__ = ["KernelText", "TritonText", "triton_text"]
+__all__ = ["File", "KernelText", "TritonText", "triton_text"]
 
 
 @dataclass(frozen=True)
@@ -41,27 +41,37 @@ class TritonText:
 
 def triton_text(parts: Parts, options: Options, plan_text: str = "") -> TritonText:
     """The file of a program for some options. plan_text: its header."""
-    return _File(parts, options, plan_text).made()
+    if parts.lanes.mixes:
+        from lsrl.backends.kernels.triton_dense import DenseFile
+
+        return DenseFile(parts, options, plan_text).made()
+    return File(parts, options, plan_text).made()
 
 
-class _File:
+class File:
+    """Writes a file: `bodies` its kernels, `launches` what of `launch` depends on them."""
+
     def __init__(self, parts: Parts, options: Options, plan_text: str) -> None:
         self.parts, self.options, self.plan_text = parts, options, plan_text
-        self.s = Streams(parts, options)
+        self.s = self.streams()
+        self.own: list[str] = []  # parameters of the kernels of this file alone
+        self.combines: list[str] = []
         self.kernels: list[tuple[str, list[str], list[str], list[str]]] = []  # name, own, body, constants
         body = parts.resettable if options.resets else parts.parallel
         self.tiles = Tiles(self.s, body) if body is not None and body.scans else None
 
-    def made(self) -> TritonText:
+    def streams(self) -> Streams:
+        return Streams(self.parts, self.options)
+
+    def bodies(self) -> None:
+        """Writes the kernels."""
         s, tiles = self.s, self.tiles
-        assert s.ports  # their names come first
         s.scope()
         body, constants = sequential_kernel(s)
         self.kernels.append(("sequential_kernel", [], body, constants))
-        combines: list[str] = []
         if tiles is not None:
             for k in range(len(tiles.body.scans)):
-                combines += ["", "", *tiles.combine(k)]
+                self.combines += ["", "", *tiles.combine(k)]
             scratch = [name for name, _ in tiles.scratch()]
             own = ["chunks", "chunk_tiles", *scratch]
             s.scope()
@@ -74,12 +84,17 @@ class _File:
                 s.scope()
                 body, constants = tiles.carry(level)
                 self.kernels.append((f"carry_{level}_kernel", own, body, constants))
+
+    def made(self) -> TritonText:
+        s, tiles = self.s, self.tiles
+        assert s.ports  # their names come first
+        self.bodies()
         kernels = [line for kernel in self.kernels for line in self._kernel(*kernel)]
         lines = [*commented(self.plan_text or self.parts.lanes.source.name, "#"), "", "import functools", "",
                  "import torch", "import triton", "import triton.language as tl", "",
                  f"NEVER = tl.constexpr({(1 << 63) - 1})"]
         helpers = helper_text(s.helpers, s.real).rstrip("\n").splitlines()
-        lines += [*helpers, *combines, *kernels, "", "", *self._tables(), *self._launch()]
+        lines += [*helpers, *self.combines, *kernels, "", "", *self._tables(), *self._launch()]
         shapes: tuple[Shape, ...] = ("sequential",) if tiles is None else ("sequential", "block", "split")
         return TritonText("\n".join(lines) + "\n", shapes,
                           tuple(KernelText(name, self._types(own, constants))
@@ -104,6 +119,7 @@ class _File:
             edge |= {f"{s.ports.state[p.name]}_{when}": held for when in ("before", "after")}
         edge |= {f"{name}_ptr": self.options.carry for name in s.ports.param.values()}
         edge |= {name: self._dtype(t.kind) for name, t in s.tables.items()}
+        edge |= dict.fromkeys((x for x in self.own if x.endswith("_ptr")), self.options.carry)
         edge |= {"reset_ptr": torch.bool, "offsets_ptr": torch.int64, "failed_ptr": torch.int64}
         if self.tiles is not None:
             edge |= {name: self._dtype(kind) for name, kind in self.tiles.scratch()}
@@ -128,7 +144,7 @@ class _File:
         return [*lines, "    }", "", ""]
 
     def _launch(self) -> list[str]:
-        s, lanes, tiles = self.s, self.parts.lanes, self.tiles
+        s, lanes = self.s, self.parts.lanes
         lines = ["def launch(shape, rows, tokens, inputs, outputs, before, after, params, resets=None, offsets=None, "
                  "reverse=False,", "           failed=None, *, BL, BT=64, GROUP=4, STAGES=3, chunk_tiles=None,",
                  "           num_warps=4):",
@@ -149,7 +165,7 @@ class _File:
                      " for x in (some, now if now is not None else was)]"]
         given = " and ".join(f'"{p.name}" in before' for p in lanes.states) or "False"
         kept = " and ".join(f'"{p.name}" in after' for p in lanes.states) or "False"
-        body += [f'arguments.append(params["{p.name}"])' for p in lanes.params]
+        body += [f'arguments.append(params["{p.name}"])' for p in lanes.params if p.name in s.ports.param]
         device = next((f'inputs["{p.name}"].device' for p in lanes.inputs), None) or \
             next(f'outputs["{p.name}"].device' for p in lanes.outputs)
         body += [f"device = {device}"]
@@ -168,14 +184,16 @@ class _File:
                  f"                 ALIGNED=all(x % 16 == 0 for x in {aligned}), BL=BL, num_warps=num_warps)"]
         if not s.wide:
             body.append("constants[\"UNIT\"] = all(x == 1 for x in units)")
-        body += ["grid = rows * -(-lanes // BL)" if s.wide else "grid = -(-rows // BL)",
-                 'if shape == "sequential":',
-                 "    sequential_kernel[(grid,)](*arguments, GROUP=GROUP, **constants)"]
-        if tiles is not None:
-            body += self._tile_launches()
-        else:
-            body += ["else:", '    raise ValueError(f"no kernel of shape {shape}")']
-        return [*lines, *(f"    {x}" for x in body)]
+        return [*lines, *(f"    {x}" for x in (*body, *self.launches()))]
+
+    def launches(self) -> list[str]:
+        """The end of `launch`: kernels by shape."""
+        body = ["grid = rows * -(-lanes // BL)" if self.s.wide else "grid = -(-rows // BL)",
+                'if shape == "sequential":',
+                "    sequential_kernel[(grid,)](*arguments, GROUP=GROUP, **constants)"]
+        if self.tiles is not None:
+            return body + self._tile_launches()
+        return [*body, "else:", '    raise ValueError(f"no kernel of shape {shape}")']
 
     def _tile_launches(self) -> list[str]:
         tiles = self.tiles

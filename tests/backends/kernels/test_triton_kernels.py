@@ -45,6 +45,13 @@ def test_lanes_are_as_many_as_the_tensors_have(shape: Shape, process: ProcessPoo
     process.submit(triton_runs.check_lanes, shape, 5, 3).result()
 
 
+@pytest.mark.parametrize(("name", "sizes"), [
+    ("gru", {"d": 2, "k": 5}), ("gru", {"d": 2, "k": 34}), ("heads", {"h": 2, "d": 3, "k": 2}),
+    ("gate_of_all", {"k": 9})])
+def test_lanes_meet_in_products(name: str, sizes: dict[str, int], process: ProcessPoolExecutor) -> None:
+    process.submit(triton_runs.check_products, name, sizes).result()
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_first_failing_token_of_each_row_is_told(shape: Shape, process: ProcessPoolExecutor) -> None:
     process.submit(triton_runs.check_failures, shape).result()
@@ -102,6 +109,11 @@ def test_a_wrong_combine_function_is_caught(name: str, spoil: tuple[str, str], p
 def test_machine_code_spills_nothing(name: str, shapes: tuple[Shape, ...], architecture: str,
                                      compiler: ProcessPoolExecutor) -> None:
     assert compiler.submit(triton_compiles.check_no_spills, name, architecture, shapes).result() >= len(shapes)
+
+
+@pytest.mark.parametrize(("units", "architecture"), [(16, "gfx942"), (64, "sm_80"), (128, "sm_90")])
+def test_products_spill_nothing(units: int, architecture: str, compiler: ProcessPoolExecutor) -> None:
+    assert compiler.submit(triton_compiles.check_products_spill_nothing, units, architecture).result() == 2
 
 
 def test_texts_stand_alone_and_do_not_depend_on_the_number_of_lanes() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import torch
+
 import lsrl
+from lsrl.backends.kernels.adjoint import make_adjoint
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.call import Options, Shape
 from lsrl.backends.kernels.lanes import make_lanes
@@ -28,3 +31,21 @@ def check_no_spills(name: str, architecture: str, shapes: tuple[Shape, ...]) -> 
         assert 0 < usage.registers <= 512 and usage.shared <= 48 << 10, (name, kernel.name, usage)
         count += 1
     return count
+
+
+def check_products_spill_nothing(units: int, architecture: str) -> int:
+    """The kernels of an LSTM, forwards and backwards. The number of kernels."""
+    from lsrl.backends.kernels.triton_dense import tile_lanes
+    from tests.backends.kernels.test_dense import made
+
+    model = made("lstm", torch.float32, d=3, k=units)
+    adjoint = make_adjoint(model.lanes, False, {"out"})
+    found = 0
+    for lanes in (model.lanes, adjoint.lanes):
+        parts = Parts.of(lanes)
+        for text, kernel, constants, warps in default_kernels(parts, Options(checks=False), 64, 1000, 1):
+            assert constants["BD"] == tile_lanes(parts) == units
+            used = compiled(text, kernel, constants, warps, architecture)
+            assert used.spilled == 0, (kernel.name, used)
+            found += 1
+    return found

@@ -163,6 +163,28 @@ def check_lanes(shape: Shape, n: int, compiled_for: int) -> None:
         assert call.after["count"].tolist() == [row[-1]["count"][0] for row in shown(parts, call.outputs)]
 
 
+def check_products(name: str, sizes: dict[str, Any]) -> None:
+    """Lanes that meet in products: outputs, states and gradients are those of the kernel in C, whole and in runs."""
+    from tests.backends.kernels.test_dense import drawn, gradients, made
+
+    torch.manual_seed(1)
+    x = drawn(made(name, **sizes), 3, 4)
+    cuts = torch.tensor([0, 5, 5, 6, 12])
+    for inputs, more in ((x, {"resets": torch.rand(3, 4) < 0.4}),
+                         ({n: v.flatten(0, 1) for n, v in x.items()}, {"cu_seqlens": cuts})):
+        found = []
+        for target in ("triton", "c"):
+            model = made(name, target=target, **sizes)
+            given = {n: v.clone().requires_grad_() for n, v in inputs.items()}
+            before = {n: (v + 0.25).requires_grad_()
+                      for n, v in model.initial_state(len(cuts) - 1 if "cu_seqlens" in more else 3).items()}
+            y, after = model(given, before, **more)
+            shown = (*(y.values() if isinstance(y, dict) else (y,)), *after.values())
+            found.append([*shown, *gradients(shown, [*given.values(), *before.values(), *model.parameters()])])
+        for got, want in zip(*found, strict=True):
+            assert float((got - want).detach().abs().max()) <= 2 ** -44 * float(want.detach().abs().max()), name
+
+
 CHECKED = """program checked(x: int[-1..1]) -> int:
     state s: int[-2..2] = 0
     state n: int = 0

@@ -1,0 +1,373 @@
+"""The lanes of a program that multiplies vectors by matrices: one for each element of its states' vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from math import prod
+from typing import TypeAlias
+
+from lsrl.backends.kernels.lanes import Lanes, Mix, Port, tidied
+from lsrl.backends.kernels.torch_map import runs
+from lsrl.diagnostics import NOWHERE
+from lsrl.ir.graph import Graph, GraphBuilder, State, reachable
+from lsrl.ir.nodes import (
+    Affine,
+    Const,
+    Index,
+    Input,
+    MatMul,
+    Mul,
+    Node,
+    Pack,
+    Param,
+    Read,
+    Slice,
+    operands,
+)
+from lsrl.passes.rewrite import with_operands
+from lsrl.types import REAL, Real, Value, Vector, scalar_of, shape
+
+__all__ = ["Found", "take_lanes"]
+
+_Key: TypeAlias = "tuple[Node, int | None]"  # a vector and the place of the first lane's element in it; a scalar: None
+
+
+class _NotDenseError(Exception):
+    """The program has no such lanes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The lanes of a program, what their inputs and params are (see `Dense`), and the nodes that their outputs are."""
+
+    lanes: Lanes
+    feeds: tuple[tuple[Node, object], ...]
+    leaves: tuple[Node, ...]
+
+
+def take_lanes(graph: Graph) -> Found | None:
+    """The lanes of a program; None if what its states need is not element by element, or a product with a matrix."""
+    try:
+        return _Taker(graph).made()
+    except _NotDenseError:
+        return None
+
+
+class _Taker:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        sizes = {prod(shape(s.type)) for s in graph.states if shape(s.type)}
+        if len(sizes) != 1:
+            raise _NotDenseError
+        self.width = sizes.pop()
+        roots = (*(n for _, n in graph.outputs), *(s.next for s in graph.states))
+        self.stateful: set[Node] = set()
+        self.fixed: set[Node] = set()  # what no token changes
+        for n in reachable(roots):
+            if isinstance(n, Read) or any(x in self.stateful for x in operands(n)):
+                self.stateful.add(n)
+            if isinstance(n, Param | Const) or (operands(n) and all(x in self.fixed for x in operands(n))):
+                self.fixed.add(n)
+        self.recurrent = set(reachable(tuple(s.next for s in graph.states)))
+        self.b = GraphBuilder()
+        self.values: dict[_Key, Node] = {}
+        self.feeds: dict[str, tuple[Node, object]] = {}
+        self.ports: dict[str, Port] = {}
+        self.leaf: dict[tuple[Node, object], str] = {}
+        self.mixes: dict[tuple[object, ...], tuple[Mix, Node]] = {}
+        self.called = {n: name for name, n in reversed(graph.names)}
+
+    def made(self) -> Found:
+        states = []
+        for s in self.graph.states:
+            dims = shape(s.type)
+            if dims and not _alike(s.init):
+                raise _NotDenseError
+            new = self.value((s.next, 0 if dims else None))
+            t = scalar_of(s.type)
+            states.append(State(s.name, t, _first(s.init), new, s.span, isinstance(t, Real)))
+        leaves, outputs, ports = self.outputs()
+        inputs = dict.fromkeys(n for n in self.values.values() if isinstance(n, Input))
+        sources = [(m.source, v) for m, v in self.mixes.values()]
+        names = [(name, x) for name, n in self.graph.names
+                 for x in [self.values.get((n, 0 if shape(n.type) else None))] if x is not None]
+        scalar = tidied(Graph(self.graph.name, tuple(inputs), tuple(states), (*outputs, *sources), (), tuple(names),
+                              self.graph.span))
+        used = {n.name for n in reachable(scalar.roots) if isinstance(n, Input | Param)}
+        mixes = tuple(m for m, _ in self.mixes.values() if m.name in used)
+        kept = {m.source for m in mixes}
+        scalar = Graph(scalar.name, tuple(n for n in scalar.inputs if n.name in used), scalar.states,
+                       tuple((name, n) for name, n in scalar.outputs if not name.startswith("~") or name in kept),
+                       (), scalar.names, scalar.span)
+        matrices = {m.matrix for m in mixes}
+        streams = tuple(self.ports[n.name] for n in scalar.inputs if n.name in self.ports)
+        params = tuple(p for name, p in self.ports.items() if name in matrices or (
+            name in used and name not in {q.name for q in streams}))
+        lanes = Lanes(self.graph, scalar, self.width, streams, tuple(ports),
+                      tuple(Port(s.name, Vector(scalar_of(s.type), self.width) if shape(s.type) else s.type,
+                                 bool(shape(s.type)), (s.name,)) for s in self.graph.states),
+                      params, True, mixes)
+        return Found(lanes, tuple(self.feeds[p.name] for p in (*streams, *params)), tuple(leaves))
+
+    # Outputs, and what torch makes of them.
+
+    def outputs(self) -> tuple[list[Node], list[tuple[str, Node]], list[Port]]:
+        """The nodes that the kernel gives to torch, in order, as outputs of the lanes and as ports."""
+        leaves: dict[Node, Node] = {}
+        stack = [n for _, n in reversed(self.graph.outputs)]
+        seen: set[Node] = set()
+        while stack:
+            n = stack.pop()
+            if n in seen or n not in self.stateful:
+                continue
+            seen.add(n)
+            dims = shape(n.type)
+            try:
+                if dims and prod(dims) != self.width:
+                    raise _NotDenseError
+                leaves[n] = self.value((n, 0 if dims else None))
+            except _NotDenseError:
+                if not operands(n):
+                    raise _NotDenseError from None
+                stack.extend(reversed(operands(n)))
+        own = {n: name for name, n in reversed(self.graph.outputs)}
+        outs: list[tuple[str, Node]] = []
+        ports: list[Port] = []
+        for i, (n, value) in enumerate(leaves.items()):
+            name = own.get(n) or self.called.get(n) or f"value {i}"
+            while name in {q.name for q in ports}:
+                name += "'"
+            t = scalar_of(n.type)
+            outs.append((name, value))
+            ports.append(Port(name, Vector(t, self.width) if shape(n.type) else t, bool(shape(n.type)),
+                              wide=n not in own))
+        return list(leaves), outs, ports
+
+    # Values of a lane.
+
+    def value(self, key: _Key) -> Node:
+        """A scalar, or a vector's element in a lane. Raises _NotDenseError; without recursion over operands."""
+        stack = [(key, False)]
+        work: dict[_Key, Callable[[list[Node]], Node]] = {}
+        needs: dict[_Key, list[_Key]] = {}
+        while stack:
+            k, ready = stack.pop()
+            if k in self.values:
+                continue
+            if ready:
+                self.values[k] = self.b.add(work[k]([self.values[x] for x in needs[k]]))
+                continue
+            needs[k], work[k] = self.case(*k)
+            stack.append((k, True))
+            stack.extend((x, False) for x in reversed(needs[k]) if x not in self.values)
+        return self.values[key]
+
+    def case(self, node: Node, at: int | None) -> tuple[list[_Key], Callable[[list[Node]], Node]]:
+        """What a value needs, and what makes it of that."""
+        t = scalar_of(node.type)
+        dims = shape(node.type)
+        match node:
+            case Input() | Param():
+                return [], lambda _: self.fed(node, at)
+            case Const(value=value) if _alike(value):
+                return [], lambda _: Const(_first(value), t, node.span)
+            case Read(state=name):
+                if dims and at != 0:
+                    raise _NotDenseError
+                return [], lambda _: Read(name, t, node.span)
+            case Slice(vector=v, lo=lo) if at is not None:
+                return [(v, at + lo * prod(dims[1:]))], lambda made: made[0]
+        mixed = isinstance(node, MatMul | Pack | Index | Const) or (not dims and any(
+            shape(x.type) or isinstance(x, Index) for x in operands(node)))
+        if not mixed:
+            return [(x, at if shape(x.type) else None) for x in operands(node)], \
+                lambda made: with_operands(node, made, t)
+        if node not in self.stateful:
+            return [], lambda _: self.fed(node, at)
+        if node not in self.recurrent:
+            raise _NotDenseError
+        return self.sum_over_lanes(node) if at is None else self.product(node, at)
+
+    def fed(self, node: Node, at: int | None) -> Node:
+        """A value that comes from outside: a stream, or a param if no token changes it."""
+        key = node, at
+        t = scalar_of(node.type)
+        fixed = node in self.fixed
+        if (fixed and not isinstance(t, Real)) or not isinstance(t, Real) and not isinstance(node, Input):
+            raise _NotDenseError
+        if key not in self.leaf:
+            size = prod(shape(node.type))
+            name = self.fresh(self.name_of(node) if at is None or size == self.width else
+                              f"{self.name_of(node)}[{at}..{at + self.width - 1}]")
+            self.leaf[key] = name
+            self.feeds[name] = node, at
+            own = t if isinstance(node, Input) else REAL
+            self.ports[name] = Port(name, own if at is None else Vector(own, self.width), at is not None,
+                                    wide=True)
+        name = self.leaf[key]
+        return Param(name, ("zeros", ()), REAL, node.span) if fixed else \
+            Input(name, t if isinstance(node, Input) else REAL, node.span)
+
+    def fresh(self, wish: str) -> str:
+        name, i = wish, 1
+        while name in self.ports:
+            i += 1
+            name = f"{wish} {i}"
+        return name
+
+    def name_of(self, node: Node) -> str:
+        if isinstance(node, Input | Param):
+            return node.name
+        if node in self.called:
+            return self.called[node]
+        if isinstance(node, MatMul):
+            return f"{self.name_of(node.a)} @ {self.name_of(node.b)}"
+        if isinstance(node, Index | Slice):
+            return self.name_of(node.vector)
+        return "map"
+
+    # Products.
+
+    def product(self, node: Node, at: int) -> tuple[list[_Key], Callable[[list[Node]], Node]]:
+        if isinstance(node, MatMul) and len(shape(node.type)) == 1 and node.a in self.fixed:
+            return self.matrix_product(node, node.a, node.b, at)
+        if isinstance(node, Pack):
+            found = runs(node) if len(shape(node.type)) == 1 else []
+            place = 0
+            for v, lo, n in found:
+                if n is not None and place <= at and at + self.width <= place + n:
+                    start = lo + at - place
+                    return [(v, start)], lambda made: made[0]
+                place += 1 if n is None else n
+            return self.block_product(node, at)
+        raise _NotDenseError
+
+    def matrix_product(self, node: MatMul, a: Node, v: Node, at: int) -> tuple[
+            list[_Key], Callable[[list[Node]], Node]]:
+        """Rows at, at + 1, … of a matrix, times a vector of which some runs are lanes."""
+        rows, columns = shape(a.type)
+        if at + self.width > rows:
+            raise _NotDenseError
+        pieces: list[tuple[Node, int, int | None]] = runs(v) if isinstance(v, Pack) else [(v, 0, columns)]
+        needs: list[_Key] = []
+        places: list[int] = []
+        outside: list[Node] = []
+        column = 0
+        for x, lo, n in pieces:
+            count = 1 if n is None else n
+            if x in self.stateful:
+                if n is None or n % self.width:
+                    raise _NotDenseError
+                for k in range(0, n, self.width):
+                    needs.append((x, lo + k))
+                    places.append(column + k)
+            elif isinstance(v, Pack):
+                outside += list(v.elements[column : column + count])
+            column += count
+        rest: list[_Key] = []
+        if outside:  # the part of the vector that no state changes, beside zeros
+            assert isinstance(v, Pack)
+            zero = Const(0, REAL, NOWHERE)
+            kept = set(map(id, outside))
+            moved = Pack(tuple(x if id(x) in kept else zero for x in v.elements), v.type, v.span)
+            before = MatMul(a, moved, node.type, node.span)
+            rest = [(before, at)]
+        return [*needs, *rest], lambda made: self.sum_of(
+            [*(self.mix(a, at, column, x, key) for column, x, key in zip(places, made, needs, strict=False)),
+             *made[len(needs):]])
+
+    def block_product(self, node: Pack, at: int) -> tuple[list[_Key], Callable[[list[Node]], Node]]:
+        """A matrix for each block of the lanes: `[u[i] @ h[i] for i in …]`."""
+        if at != 0 or prod(shape(node.type)) != self.width or len(shape(node.type)) != 2:
+            raise _NotDenseError
+        matrices, vectors = [], []
+        for i, x in enumerate(node.elements):
+            if not (isinstance(x, MatMul) and x.a in self.fixed and len(shape(x.a.type)) == 2
+                    and isinstance(x.b, Index) and isinstance(x.b.index, Const) and x.b.index.value == i):
+                raise _NotDenseError
+            matrices.append(x.a)
+            vectors.append(x.b.vector)
+        v = vectors[0]
+        if any(x is not v for x in vectors) or shape(v.type) != shape(node.type) or v not in self.stateful:
+            raise _NotDenseError
+        n = shape(node.type)[1]
+        packed = self.b.add(Pack(tuple(matrices), Vector(Vector(Vector(REAL, n), n), len(matrices)), node.span))
+        self.fixed.add(packed)
+        key: _Key = (v, 0)
+        return [key], lambda made: self.mix(packed, 0, 0, made[0], key)
+
+    def sum_over_lanes(self, node: Node) -> tuple[list[_Key], Callable[[list[Node]], Node]]:
+        """A sum of elements of vectors, which every lane gets: the product with a matrix of equal rows."""
+        of: dict[Node, list[int | Fraction]] = {}
+        rest: list[tuple[int | Fraction, Node]] = []
+        match node:
+            case MatMul(a=a, b=b) if shape(a.type) == (self.width,):
+                of[self.b.add(Mul(a, b, Vector(REAL, self.width), node.span))] = [1] * self.width
+                self.stateful.update(of)
+            case Affine() | Index():
+                for c, x in node.terms if isinstance(node, Affine) else ((1, node),):
+                    if isinstance(x, Index) and x in self.stateful and shape(x.vector.type) == (self.width,) \
+                            and isinstance(x.index, Const) and isinstance(x.index.value, int):
+                        of.setdefault(x.vector, [0] * self.width)[x.index.value] += c
+                    elif x is node:
+                        raise _NotDenseError
+                    else:
+                        rest.append((c, x))
+            case _:
+                raise _NotDenseError
+        needs: list[_Key] = [*((v, 0) for v in of), *((x, None) for _, x in rest)]
+        matrices = [self.equal_rows(tuple(cs)) for cs in of.values()]
+
+        def total(values: list[Node]) -> Node:
+            terms: list[tuple[int | Fraction, Node]] = [
+                (1, self.mix(m, 0, 0, x, key)) for m, x, key in zip(matrices, values, needs, strict=False)]
+            terms += [(c, x) for (c, _), x in zip(rest, values[len(of):], strict=True)]
+            return Affine(tuple(terms), node.bias if isinstance(node, Affine) else 0, REAL, node.span)
+
+        return needs, total
+
+    def equal_rows(self, row: tuple[int | Fraction, ...]) -> Node:
+        """A matrix all of whose rows are alike."""
+        n = self.width
+        ones = self.b.add(Const(((1,),) * n, Vector(Vector(REAL, 1), n), NOWHERE))
+        made = self.b.add(MatMul(ones, self.b.add(Const((row,), Vector(Vector(REAL, n), 1), NOWHERE)),
+                                 Vector(Vector(REAL, n), n), NOWHERE))
+        self.fixed.add(made)
+        self.called.setdefault(made, "ones" if set(row) == {1} else "sum")
+        return made
+
+    def mix(self, a: Node, row: int, column: int, value: Node, key: _Key) -> Node:
+        """The product of a part of a matrix and a vector of lanes, in a lane."""
+        dims = shape(a.type)
+        place = row, column
+        if (a, place) not in self.leaf:
+            n = self.width if len(dims) == 2 else dims[1]
+            blocks = 1 if len(dims) == 2 else dims[0]
+            name = self.name_of(a)
+            if dims[-2:] != (n, n):
+                name += f"[{row}..{row + n - 1}{f', {column}..{column + n - 1}' if dims[1] != n else ''}]"
+            name = self.fresh(name)
+            self.leaf[a, place] = name
+            self.feeds[name] = a, place
+            self.ports[name] = Port(name, Vector(Vector(Vector(REAL, n), n), blocks), False, wide=True)
+        matrix = self.leaf[a, place]
+        number = matrix, key
+        if number not in self.mixes:
+            k = len(self.mixes)
+            self.mixes[number] = Mix(f"~mix.{k}", f"~mixed.{k}", matrix), value
+        made = self.b.add(Input(self.mixes[number][0].name, REAL, NOWHERE))
+        self.values[made, None] = made
+        return made
+
+    def sum_of(self, terms: list[Node]) -> Node:
+        return terms[0] if len(terms) == 1 else Affine(tuple((1, x) for x in terms), 0, REAL, NOWHERE)
+
+
+def _alike(value: Value) -> bool:
+    return not isinstance(value, tuple) or (all(v == value[0] for v in value) and _alike(value[0]))
+
+
+def _first(value: Value) -> Value:
+    return _first(value[0]) if isinstance(value, tuple) else value
