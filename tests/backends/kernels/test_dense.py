@@ -69,6 +69,14 @@ program gate_of_all[k](x: real[k], g: real) -> (h: real[k], c: real):
 }
 
 
+def state_shapes(name: str, p: dict[str, Tensor]) -> list[tuple[int, ...]]:
+    if name == "heads":
+        return [tuple(p["b"].shape)]
+    if name == "joined":
+        return [tuple(p["v"].shape)] * 2
+    return [(len(p["u"]),), (len(p["u"]),) if name == "two_layers" else ()]
+
+
 def references(name: str, params: dict[str, Tensor], x: dict[str, Tensor]) -> tuple[Tensor, ...]:
     """The programs above, and the cells of the examples, as loops over tokens in torch."""
     if name not in OWN:
@@ -77,10 +85,7 @@ def references(name: str, params: dict[str, Tensor], x: dict[str, Tensor]) -> tu
     first = next(iter(x.values()))
     outputs: list[tuple[Tensor, ...]] = []
     rows, tokens = first.shape[:2]
-    shapes: list[Any] = {"heads": lambda: [p["b"].shape], "joined": lambda: [p["v"].shape] * 2,
-                         "two_layers": lambda: [p["u"].shape[:1]] * 2,
-                         "gate_of_all": lambda: [p["u"].shape[:1], ()]}[name]()
-    states = [first.new_zeros(rows, *s) for s in shapes]
+    states = [first.new_zeros(rows, *dims) for dims in state_shapes(name, p)]
     if name == "gate_of_all":
         states[1] = states[1] + 0.25
     for t in range(tokens):
