@@ -26,7 +26,7 @@ _TILE = 64  # tokens of a tile
 _TILE_BYTES = 1 << 17  # of all tiles of a kernel
 _BLOCK_BYTES = 1 << 14  # of a block's local arrays
 _MOST_LANES = 1024  # of a block
-_AHEAD = 4096  # bytes between what is read and what is asked for
+_AHEAD = 1024  # bytes between what is read and what is asked for
 
 
 class Loops:
@@ -260,7 +260,7 @@ class Loops:
             if p.lane:
                 values.use("put")
                 inner.append(f"if ({to}) put((char *){to}, (const char *){self.output_name[o]}, "
-                             f"(size_t)n * sizeof *{to}, (int){self.a('streaming')});")
+                             f"(size_t)n * sizeof *{to}, {self.a('streaming')} > 1);")
             else:
                 inner.append(f"if ({to} && lane == 0) *{to} = {self.output_name[o]}[0];")
         inner += [f"{n} += {self._step_name[n]};" for n in self._moving()]

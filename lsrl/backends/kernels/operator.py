@@ -18,6 +18,7 @@ from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.call import Call, CompiledKernel, Options, Shape, edge_dtype, state_dtype
 from lsrl.backends.kernels.cost import Device, choose_shape
 from lsrl.backends.kernels.lanes import Lanes, Port
+from lsrl.backends.kernels.pages import ask_for_huge_pages
 from lsrl.backends.kernels.scans import Coded
 from lsrl.types import Real, scalar_of
 
@@ -110,6 +111,8 @@ class Operator:
                 outputs.append(like.new_empty((*lead, *p.dims), dtype=dtype))
         after = [like.new_empty((count, *p.dims), dtype=state_dtype(p, self.parts, self.options))
                  for p in self.lanes.states]
+        for x in outputs:
+            ask_for_huge_pages(x)
         return outputs, after
 
     def run(self, inputs: Sequence[Tensor], before: Sequence[Tensor], params: Sequence[Tensor], resets: Tensor | None,

@@ -88,7 +88,7 @@ def driver(parts: Parts, c: CText, threads: bool = False) -> str:
             value = array
         else:
             value = {"token_count": "tokens", "lane_count": str(lanes), "first_row": "0", "end_row": "rows",
-                     "first_lane": "0", "end_lane": str(lanes), "reverse": "reverse", "streaming": "1",
+                     "first_lane": "0", "end_lane": str(lanes), "reverse": "reverse", "streaming": "2",
                      "resets": "reset ? resets : 0", "offsets": "packed ? offsets : 0", "failed": "failed",
                      "last_state": "last", "first_state": "0"}[f.what]
         fill.append(f"a.{f.name} = {value};")
