@@ -293,6 +293,11 @@ class _Taker:
         if any(x is not v for x in vectors) or shape(v.type) != shape(node.type) or v not in self.stateful:
             raise _NotDenseError
         n = shape(node.type)[1]
+        whole = {m.vector for m in matrices if isinstance(m, Index) and isinstance(m.index, Const)}
+        if len(whole) == 1 and [m.index.value for m in matrices if isinstance(m, Index) and isinstance(
+                m.index, Const)] == list(range(shape(next(iter(whole)).type)[0])):
+            a = next(iter(whole))
+            return [(v, 0)], lambda made: self.mix(a, 0, 0, made[0], (v, 0))
         packed = self.b.add(Pack(tuple(matrices), Vector(Vector(Vector(REAL, n), n), len(matrices)), node.span))
         self.fixed.add(packed)
         key: _Key = (v, 0)
