@@ -15,6 +15,7 @@ settings.load_profile("same")
 
 # Narrow layers gain nothing from threads, and on busy cores waiting for one another costs a hundredfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # where a test takes two all the same
 
 
 @pytest.fixture(autouse=True, scope="session")
