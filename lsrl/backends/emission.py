@@ -96,6 +96,8 @@ class Holder(Protocol):
 
     def element(self, unit: int) -> tuple[int, int] | None: ...
 
+    def mixture(self, unit: int) -> list[tuple[int, float]] | None: ...
+
 
 @dataclass(frozen=True)
 class _Held:
@@ -115,6 +117,9 @@ class _Held:
 
     def element(self, unit: int) -> tuple[int, int] | None:
         return (1 if self.kinds[unit] == "register" else 0), unit
+
+    def mixture(self, unit: int) -> list[tuple[int, float]] | None:
+        return None
 
 
 def holders_of(stack: Stack, kinds: Sequence[tuple[str, ...]], technology: Technology | None) -> list[Holder]:

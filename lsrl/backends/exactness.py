@@ -52,19 +52,20 @@ def require_exactness(circuit: Circuit, dtype: torch.dtype, input_limit: int) ->
     return exact
 
 
-def analyse_exactness(circuit: Circuit, bits: int, input_limit: int) -> Exactness:
+def analyse_exactness(circuit: Circuit, bits: int, input_limit: int, most: float | None = None) -> Exactness:
     """The exactness of a circuit of bits and numbers in floats that hold whole numbers up to 2^bits.
 
-    input_limit: the bound taken for number columns that the program does not bound.
+    input_limit: the bound taken for number columns that the program does not bound. most: what no unit that grows may
+    exceed, None if sums alone say it.
     """
-    return _Bounds(circuit, 2**bits, input_limit).result()
+    return _Bounds(circuit, 2**bits, input_limit, most).result()
 
 
 class _Bounds:
     """The growing units are those without a known bound; n of them, numbered by `place`; place n is the constant 1."""
 
-    def __init__(self, circuit: Circuit, largest: int, input_limit: int) -> None:
-        self.circuit, self.largest = circuit, largest
+    def __init__(self, circuit: Circuit, largest: int, input_limit: int, most: float | None) -> None:
+        self.circuit, self.largest, self.most = circuit, largest, most
         self.columns = [Fraction(1) if c.values is not None else Fraction(input_limit if c.hi is None else c.hi)
                         for c in circuit.columns]
         self.place: dict[tuple[int, int], int] = {}
@@ -155,6 +156,9 @@ class _Bounds:
                 if isinstance(unit, Number) and unit.cap is not None:
                     self.sums.append(same[at] + step[at])
                     self.caps.append(float(unit.cap))
+        if self.most is not None:
+            self.sums.extend(np.eye(n + 1)[:n])
+            self.caps.extend([self.most] * n)
         top = len(self.circuit.layers) - 1
         for output in self.circuit.outputs:
             for form in output.forms:

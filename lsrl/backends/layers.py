@@ -257,6 +257,10 @@ class Layer(nn.Module):
         """Which state tensor, and which element of it, holds a unit; None if the unit has no memory."""
         raise NotImplementedError
 
+    def mixture(self, unit: int) -> list[tuple[int, float]] | None:
+        """The elements of state tensor 0 and the weights whose sum a unit's content is; None if one holds it all."""
+        return None
+
     def to_transformers(self) -> LibraryLayer:
         """The same as a layer of the transformers library. Raises LsrlError (L410) if it has none."""
         raise no_layers(type(self).__name__)

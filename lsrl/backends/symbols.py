@@ -219,6 +219,8 @@ def describe_symbols(circuit: Circuit, types: Mapping[str, Type], holders: Seque
 
     A variable's value is bias + Σ weight · content of unit, at every step; the content of a unit is
     (element of the tensor − off) / (on − off) with (off, on) = `levels`. Layers count from 0 here, as torch counts.
+    In a state that is in another basis the sum is over elements, with the levels (0, 1), and a unit has a `mixture`:
+    the elements and weights whose sum its content is.
     """
     def variable(name: str, p: Placement, total: Form) -> dict[str, Any]:
         at = p.layer - 1
@@ -248,7 +250,11 @@ def _unit_places(holder: Holder, tensors: Sequence[tuple[str, int]], units: int)
     A unit without memory has none of these: it shows its content itself.
     """
     out: list[dict[str, Any]] = [{"tensor": None, "element": None, "levels": None} for _ in range(units)]
-    places = [(i, at) for i in range(units) if (at := holder.element(i)) is not None]
+    mixed = {i: sums for i in range(units) if (sums := holder.mixture(i)) is not None}
+    for i, sums in mixed.items():
+        out[i] = {"tensor": tensors[0][0], "element": None, "levels": None,
+                  "mixture": [[j, str(Fraction(w))] for j, w in sums]}
+    places = [(i, at) for i in range(units) if i not in mixed and (at := holder.element(i)) is not None]
     if places:
         off, on = (holder.state_of(torch.full((1, units), float(x), dtype=torch.float64)) for x in (0, 1))
         for i, (k, j) in places:
@@ -258,6 +264,12 @@ def _unit_places(holder: Holder, tensors: Sequence[tuple[str, int]], units: int)
 
 def _where(total: Form, holder: Holder, tensors: Sequence[tuple[str, int]], units: int) -> dict[str, Any]:
     """Where the units of a form are held, and at which levels."""
+    if any(holder.mixture(i) is not None for _, i in total.terms):
+        total = Form.of(((w * Fraction(by), j) for w, i in total.terms for j, by in holder.mixture(i) or ()),
+                        total.bias)
+        return {"tensor": [tensors[0][0]] * len(total.terms), "indices": [j for _, j in total.terms],
+                "weights": [str(w) for w, _ in total.terms], "bias": str(total.bias),
+                "levels": [[0.0, 1.0]] * len(total.terms)}
     zero = holder.state_of(torch.zeros(1, units, dtype=torch.float64))
     one = holder.state_of(torch.ones(1, units, dtype=torch.float64))
     places = []

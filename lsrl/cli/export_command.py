@@ -26,8 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="lstm, gru, mamba, …: `lsrl targets` lists them")
     parser.add_argument("-o", "--out", required=True, metavar="DIR", help="the folder to make")
     parser.add_argument("--force", action="store_true", help="replace an exported case that is there")
-    parser.add_argument("--disguise", choices=("permute", "superpose"),
-                        help="shuffle the units; superpose: also give them twins, and add distractors that cancel out")
+    parser.add_argument("--disguise", choices=("permute", "superpose", "orthogonal"),
+                        help="shuffle the units; superpose: also give them twins, and add distractors that cancel out; "
+                             "orthogonal: also take the states of linear recurrences into another basis")
     parser.add_argument("--sizes", type=_three, metavar="N,N,N", default=(1000, 100, 100),
                         help="inputs for training, validation and test (1000,100,100)")
     parser.add_argument("--length", type=_positive, metavar="N", default=64, help="tokens of an input (64)")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -15,6 +17,7 @@ from torch import Tensor
 from lsrl.backends.approximate import bounded_inputs
 from lsrl.backends.circuit import Circuit
 from lsrl.backends.files import model_file_bytes, ordered
+from lsrl.backends.gated.basis import turn_layers
 from lsrl.backends.model import CompiledModel, assemble
 from lsrl.backends.registry import compile_with_circuit, find_target
 from lsrl.diagnostics import LsrlError
@@ -48,9 +51,14 @@ def compile_case(graph: Graph, target: str, dtype: torch.dtype = torch.float32, 
         raise LsrlError.of("L631", f"`{graph.name}` on `{target}` cannot be disguised: it has an error, and a disguise "
                            "would change it", graph.span, help="leave out --disguise")
     row, scalar = find_target(target), run_pipeline(graph)
-    hidden, back = disguise_circuit(circuit, disguise, seed)
+    turned = disguise == "orthogonal"
+    hidden, back = disguise_circuit(circuit, "permute" if turned else disguise, seed)
     try:
         emission = row.emit(hidden, dtype)
+        if turned:
+            emission, bases = turn_layers(hidden, emission, dtype, random.Random(f"basis {seed}"))
+            rows = tuple((k, tuple(map(tuple, q.tolist()))) for k, q in bases.items())
+            back = replace(back, kind=disguise, bases=rows)
     except (LsrlError, ValueError) as error:
         raise LsrlError.of("L631", f"`{graph.name}` on `{target}` cannot be disguised by `{disguise}`: {error}",
                            graph.span, help="try --disguise permute, or another --seed") from None

@@ -5,6 +5,7 @@ always equal to them, splits every weight that reads such a unit over the two at
 distractors, units of arbitrary signals, that are read with opposite weights. All of it is exact in the circuit's whole
 numbers: Σ w s is the same number, so the emitted model is exact for the same reasons as the plain one, and it is
 verified as it stands. Placements move with the units, so `probe`, `poke` and the symbols speak of the disguised model.
+`orthogonal` permutes, and then takes the emitted states into another basis (see `lsrl.backends.gated.basis`).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from lsrl.backends.circuit import (
 
 __all__ = ["DISGUISES", "Disguise", "Origin", "disguise_circuit"]
 
-DISGUISES = ("permute", "superpose")
+DISGUISES = ("permute", "superpose", "orthogonal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +55,24 @@ class Origin:
 @dataclass(frozen=True)
 class Disguise:
     """The map back. units: for each layer, the origin of each of its units. columns: for each input column, its index
-    in the plain circuit."""
+    in the plain circuit. bases: by layer, from 0, the orthogonal matrix Q of a state that is Q h for the channels h."""
 
     kind: str
     seed: int
     units: tuple[tuple[Origin, ...], ...]
     columns: tuple[int, ...]
+    bases: tuple[tuple[int, tuple[tuple[float, ...], ...]], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The map back as JSON values; layers count from 0."""
         return {"kind": self.kind, "seed": self.seed, "columns": list(self.columns), "units": [
             {"layer": layer, "index": i, "role": o.role, "was": o.was, "equals": o.equals}
-            for layer, row in enumerate(self.units) for i, o in enumerate(row)]}
+            for layer, row in enumerate(self.units) for i, o in enumerate(row)],
+            **({"bases": [{"layer": k, "basis": list(map(list, q))} for k, q in self.bases]} if self.bases else {})}
 
 
 def disguise_circuit(circuit: Circuit, kind: str, seed: int) -> tuple[Circuit, Disguise]:
-    """The circuit in disguise, and the map back. kind: one of `DISGUISES`. The same seed gives the same disguise."""
+    """The circuit in disguise, and the map back. kind: "permute" or "superpose". Equal seeds give equal disguises."""
     rng = random.Random(f"{kind} {seed}")
     return _Disguised(circuit, kind, seed, rng).result()
 

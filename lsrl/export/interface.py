@@ -25,6 +25,8 @@ def plain_tensors(model: CompiledModel) -> dict[str, Tensor]:
     """
     out: dict[str, Tensor] = {}
     for name, tensor in model.stack.state_dict().items():
+        if name.endswith(".turn"):
+            continue  # the basis of a state: it is part of the map back, and no weight
         parts = name.split("_", 2)
         out[f"initial.{parts[1]}.{parts[2]}" if parts[0] == "initial" else name] = tensor
     out.update({f"readout.{n}": t for n, t in model.readout.state_dict().items()})

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from lsrl.backends.circuit import ZERO, Form, Gated, Lag
-from lsrl.backends.gated.layers import Mixer, Projection
+from lsrl.backends.gated.layers import Mixer, Projection, grown
 from lsrl.backends.gated.plan import GATE, Channel, gate_rows, make_plan, rows
 from lsrl.backends.gated.scan import matrix_scan
 from lsrl.backends.gated.target import Gates, gated_target
@@ -99,7 +99,8 @@ class Delta(Mixer):
     order: Tensor
 
     def __init__(self, inputs: int, units: int, heads: Sequence[int], keys: Sequence[int], factors: Sequence[int],
-                 dtype: torch.dtype) -> None:
+                 dtype: torch.dtype, basis: int = 0) -> None:
+        """basis: 1 if the state is in a basis of its own, which the buffer `turn` says."""
         super().__init__()
         if not len(heads) == len(keys) == len(factors):
             raise ValueError("each group of heads has a number, a size and factors")
@@ -111,10 +112,51 @@ class Delta(Mixer):
         self.output = Projection(self.channels, units, dtype=dtype)
         self.register_buffer("lags", torch.zeros(units, dtype=torch.bool))
         self.register_buffer("order", torch.zeros(units, dtype=torch.int64))
+        turn = torch.zeros(self.channels, self.channels, dtype=torch.float64) if basis else None
+        self.register_buffer("turn", turn)
 
     def config(self) -> dict[str, Any]:
         return {"units": self.units, "heads": [s[0] for s in self.sizes], "keys": [s[1] for s in self.sizes],
-                "factors": [s[2] for s in self.sizes]}
+                "factors": [s[2] for s in self.sizes], **({} if self.basis is None else {"basis": 1})}
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        return tuple(n for heads, n, _ in self.sizes for _ in range(heads) if n > 1)
+
+    def turned(self, bases: Sequence[Tensor]) -> Delta:
+        """Keys k' = Q k of each head, and C Qᵀ: (I − β k' k'ᵀ) Q h = Q (I − β k kᵀ) h."""
+        qs = iter(bases)
+        sizes, groups, whole, old = [], [], [], 0
+        places = torch.zeros(self.channels, dtype=torch.int64)
+        at = 0
+        for (heads, n, factors), group in zip(self.sizes, self.groups, strict=True):
+            assert isinstance(group, DeltaHead)
+            own = [next(qs) if n > 1 else torch.ones(1, 1, dtype=torch.float64) for _ in range(heads)]
+            size = len(own[0])
+            q = torch.stack(own)
+            keys = {name: torch.einsum("hab,hfb...->hfa...", q, grown(
+                p.reshape(heads, factors, n, *p.shape[1:]), size, (2,))).flatten(0, 2)
+                for name, p in group.k.named_parameters()}
+            sizes.append((heads, size, factors))
+            groups.append(keys)
+            for _ in own:
+                places[old : old + n] = torch.arange(at, at + n)
+                old, at = old + n, at + size
+            whole.extend(own)
+        counts, elements, products = ([s[i] for s in sizes] for i in range(3))
+        out = Delta(self.inputs, self.units, counts, elements, products, self.dtype, 1)
+        turn = torch.block_diag(*whole)  # type: ignore[no-untyped-call]
+        spread = torch.zeros(self.units, out.channels, dtype=torch.float64)
+        spread[:, places] = self.output.weight.detach().double()
+        with torch.no_grad():
+            for new, group, keys in zip(out.groups, self.groups, groups, strict=True):
+                new.load_state_dict({**group.state_dict(), **{f"k.{name}": x for name, x in keys.items()}})
+            out.output.weight.copy_(spread @ turn.T)
+            out.output.bias.copy_(self.output.bias)
+            out.lags.copy_(self.lags)
+            out.order.copy_(places[self.order])
+            out.get_buffer("turn").copy_(turn)
+        return out
 
     def _each(self, state: State) -> list[tuple[DeltaHead, Tensor]]:
         parts = torch.split(state[0], [h * n for h, n, _ in self.sizes], 1)
@@ -129,16 +171,19 @@ class Delta(Mixer):
         return self.output(h), (h,)
 
     def contents(self, state: State) -> Tensor:
-        h = state[0][:, self.order].double()
+        h = self.plain(state[0])[:, self.order]
         return torch.where(self.lags, (h > 0).double(), h)
 
     def state_of(self, contents: Tensor) -> State:
         h = contents.new_zeros(contents.shape[0], self.channels)
         h[:, self.order] = torch.where(self.lags, 2 * contents - 1, contents)
-        return (h.to(self.dtype),)
+        return (self.held(h),)
+
+    def place(self, unit: int) -> int:
+        return int(self.order[unit])
 
     def element(self, unit: int) -> tuple[int, int]:
-        return 0, int(self.order[unit])
+        return 0, self.place(unit)
 
 
 def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> Delta:

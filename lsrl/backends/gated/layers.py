@@ -17,7 +17,7 @@ from lsrl.backends.gated.scan import gated_scan
 from lsrl.backends.layers import Layer, State
 from lsrl.backends.library import LibraryLayer, LibraryMixer, no_layers
 
-__all__ = ["DiagonalMixer", "GatedLayer", "Mixer", "Projection", "layer_maker"]
+__all__ = ["DiagonalMixer", "GatedLayer", "Mixer", "Projection", "grown", "layer_maker"]
 
 
 class Projection(nn.Linear):
@@ -26,6 +26,16 @@ class Projection(nn.Linear):
     def reset_parameters(self) -> None:
         for p in self.parameters():
             nn.init.zeros_(p)
+
+
+def grown(x: Tensor, size: int, axes: Sequence[int] = (0,)) -> Tensor:
+    """A tensor in float64, with zeros behind it up to `size` along some axes."""
+    out = x.detach().double()
+    for axis in axes:
+        more = list(out.shape)
+        more[axis] = size - more[axis]
+        out = torch.cat([out, out.new_zeros(more)], axis)
+    return out
 
 
 class Mixer(nn.Module):
@@ -52,20 +62,56 @@ class Mixer(nn.Module):
         y, after = self(x.unsqueeze(1), state)
         return y[:, 0], after
 
+    @property
+    def basis(self) -> Tensor | None:
+        """Q (channels, channels), orthogonal, where the state is Q h for the channels h of the units; else None."""
+        return self._buffers.get("turn")
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The sizes of the parts of the channels, in order, that a full matrix acts on: these can be in any basis."""
+        return ()
+
+    def turned(self, bases: Sequence[Tensor]) -> Mixer:
+        """The same map of sequences, with each of its `parts` in another basis.
+
+        bases: for each part an orthogonal matrix, float64, at least as large; what is larger is 0 before it is turned.
+        """
+        raise NotImplementedError
+
+    def place(self, unit: int) -> int:
+        """The channel that holds a unit."""
+        return unit
+
+    def plain(self, h: Tensor) -> Tensor:
+        """A state (B, channels) in the basis of the channels, float64."""
+        return h.double() if self.basis is None else h.double() @ self.basis
+
+    def held(self, h: Tensor) -> Tensor:
+        """Channels (B, channels) in the basis of the state, and its dtype."""
+        return (h if self.basis is None else h.double() @ self.basis.T).to(self.dtype)
+
     def contents(self, state: State) -> Tensor:
         """The exact contents (B, units): a number as it stands, of a lag's ±1 digits the newest as 0 or 1."""
-        h = state[0][:, : self.units].double()
+        h = self.plain(state[0])[:, : self.units]
         return torch.where(self.lags, (h > 0).double(), h)
 
     def state_of(self, contents: Tensor) -> State:
         """A state with these contents."""
-        h = torch.where(self.lags, 2 * contents - 1, contents).to(self.dtype)
-        return (nn.functional.pad(h, (0, self.tensors[0][1] - self.units)),
-                *(h.new_zeros(h.shape[0], width) for _, width in self.tensors[1:]))
+        h = torch.where(self.lags, 2 * contents - 1, contents)
+        h = self.held(nn.functional.pad(h, (0, self.tensors[0][1] - self.units)))
+        return h, *(h.new_zeros(h.shape[0], width) for _, width in self.tensors[1:])
 
     def element(self, unit: int) -> tuple[int, int]:
         """Which state tensor, and which element of it, holds a unit."""
         return 0, unit
+
+    def mixture(self, unit: int) -> list[tuple[int, float]] | None:
+        """The elements of state tensor 0 and the weights whose sum a unit's content is; None if one holds it all."""
+        if self.basis is None:
+            return None
+        column = self.basis[:, self.place(unit)]
+        return [(i, float(column[i])) for i in column.nonzero()[:, 0].tolist()]
 
     def to_transformers(self) -> LibraryMixer:
         """The same as a layer of the transformers library. Raises LsrlError (L410) if it has none."""
@@ -161,6 +207,9 @@ class GatedLayer(Layer):
 
     def element(self, unit: int) -> tuple[int, int] | None:
         return None if unit < self.maps or self.mixer is None else self.mixer.element(unit - self.maps)
+
+    def mixture(self, unit: int) -> list[tuple[int, float]] | None:
+        return None if unit < self.maps or self.mixer is None else self.mixer.mixture(unit - self.maps)
 
     def to_transformers(self) -> LibraryLayer:
         return LibraryLayer(self.inputs, self.map, None if self.mixer is None else self.mixer.to_transformers())
