@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lsrl.backends.kernels.bodies import Parts
+from lsrl.backends.kernels.bodies import Parallel, Parts
 from lsrl.backends.kernels.c_build import build
 from lsrl.backends.kernels.c_dense import PAD
 from lsrl.backends.kernels.c_ports import Field
+from lsrl.backends.kernels.c_split import Split
 from lsrl.backends.kernels.c_text import CText, c_text
 from lsrl.backends.kernels.call import Call, Options, Shape
+from lsrl.backends.kernels.pieces import Piece
 
 __all__ = ["CKernel", "UnknownStateError"]
 
@@ -42,11 +44,21 @@ class CKernel:
         self.options = options
         self._text: CText = c_text(parts, options, plan_text)
         self.source = self._text.text
-        self.shapes: tuple[Shape, ...] = self._text.shapes
+        split: tuple[Shape, ...] = () if isinstance(parts, Piece) or self._scanned is None else ("split",)
+        self.shapes: tuple[Shape, ...] = (*self._text.shapes, *split)
 
     @cached_property
     def _library(self) -> ctypes.CDLL:
         return build(self.source, self._text.large, bool(self.parts.lanes.mixes))
+
+    @property
+    def _scanned(self) -> Parallel | None:
+        return self.parts.resettable if self.options.resets else self.parts.parallel
+
+    @cached_property
+    def _split(self) -> Split:
+        assert self._scanned is not None
+        return Split(self.parts, self._scanned, self.options, self, CKernel)
 
     def launch(self, call: Call, shape: Shape) -> None:
         """Runs it. `before` and `after` may be the same tensors.
@@ -60,6 +72,9 @@ class CKernel:
         if call.rows == 0:
             return
         call = _apart(call)
+        if shape == "split":
+            self._split.launch(call, lanes)
+            return
         if dense:
             call = replace(call, mixes={n: pad(x, (0, -x.shape[-1] % PAD)) for n, x in call.mixes.items()})
         numbers = self._numbered(call) if shape == "table" else {}

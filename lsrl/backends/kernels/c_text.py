@@ -14,6 +14,7 @@ from lsrl.backends.kernels.c_sequential import Loops
 from lsrl.backends.kernels.c_table import TableText
 from lsrl.backends.kernels.c_values import CValues
 from lsrl.backends.kernels.call import Options, Shape
+from lsrl.backends.kernels.pieces import Piece
 from lsrl.backends.kernels.state_table import StateTable, find_table
 from lsrl.backends.kernels.text import commented, identifier
 
@@ -51,14 +52,15 @@ def c_text(parts: Parts, options: Options, plan_text: str = "") -> CText:
     carry = "double" if options.carry == torch.float64 else "float"
     values = CValues(carry, name)
     ports = CPorts(parts, options, values)
-    table = None if parts.lanes.mixes else find_table(parts, options.checks)
+    whole = not parts.lanes.mixes and not isinstance(parts, Piece)
+    table = find_table(parts, options.checks) if whole else None
     arguments = Arguments(parts, options, table is not None)
     sequential = (DenseLoops if parts.lanes.mixes else Loops)(name, arguments, ports)
     loops = sequential.text()
     shapes: tuple[Shape, ...] = ("sequential",)
     if table is not None:
         loops += TableText(name, arguments, ports, table).text()
-        shapes = ("sequential", "table")
+        shapes = (*shapes, "table")
     struct = [f"struct {name}_args {{", *(f"    {f.type}{f.name};" for f in arguments.fields), "};"]
     header = "\n".join(["/*", *commented(plan_text or f"{name}: a kernel in C99.", " *"), " */"])
     about = ("/* Strides are in elements, from one row and one token to the next. States that are not given start at "

@@ -9,6 +9,8 @@ from lsrl.backends.kernels.call import Shape
 __all__ = ["Device", "choose_shape"]
 
 _MIN_CHUNK = 4096  # tokens that a chunk of time must have to pay for its summary
+_PASSES = 2  # over the inputs in the split shape on a CPU
+_TOGETHER = 64  # lanes that a thread of a CPU takes together
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ def choose_shape(shapes: tuple[Shape, ...], device: Device, rows: int, tokens: i
     if "table" in shapes:
         return "table", "one look-up in a table of (state, letter) a token"
     if device.kind == "cpu":
-        if "split" in shapes and device.threads > 1 and streams < device.threads \
-                and tokens >= _MIN_CHUNK * device.threads:
+        busy = rows * -(-lanes // _TOGETHER)
+        if "split" in shapes and _PASSES * busy < device.threads and tokens >= _MIN_CHUNK * device.threads:
             return "split", f"{streams} streams of {tokens} tokens for {device.threads} threads"
         return "sequential", f"{streams} streams, state in registers"
     if "block" not in shapes or streams >= device.workers:

@@ -14,7 +14,7 @@ import torch
 import lsrl
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.c_kernel import CKernel
-from lsrl.backends.kernels.call import Call, Options
+from lsrl.backends.kernels.call import Call, Options, Shape
 from lsrl.backends.kernels.lanes import make_lanes
 from tests.backends.kernels.batches import (
     NEVER,
@@ -70,10 +70,15 @@ def as_the_interpreter(case: Case) -> bool:
     return storage.exact or program_of(case).graph.numeric
 
 
+def shapes(k: CKernel) -> tuple[Shape, ...]:
+    """The shapes of a kernel that give the same bits: splitting rounds floats otherwise, and has a test of its own."""
+    return k.shapes if k.parts.storage.exact else tuple(s for s in k.shapes if s != "split")
+
+
 def runs(case: Case, **call: Any) -> Iterator[tuple[CKernel, Call]]:
-    """The call, made and launched in every shape that the kernel has."""
+    """The call, made and launched in every shape."""
     k = kernel(case, FLOAT64)
-    for shape in k.shapes:
+    for shape in shapes(k):
         made = make_call(k.parts, FLOAT64, **call)
         k.launch(made, shape)
         yield k, made
@@ -146,7 +151,7 @@ def test_packed_sequences_are_sequences(case: Case, reverse: bool) -> None:
         sequences = [sequence(case, s)[: lengths[s]] for s in range(count)]
         given = [rows[::-1] for rows in sequences] if reverse else sequences
         want = [x for s in range(count) for x in expected(case, s)[: lengths[s]][:: -1 if reverse else 1]]
-        for shape in k.shapes:
+        for shape in shapes(k):
             call = packed_call(k.parts, FLOAT64, given, reverse=reverse)
             k.launch(call, shape)
             got = shown(k.parts, {n: x.unsqueeze(0) for n, x in call.outputs.items()})[0]
@@ -177,7 +182,7 @@ program p(x: int[0..2][2, 3], v: bool[2], on: bool) -> (x: int[0..2][2, 3], v: b
 """)
     k = CKernel(Parts.of(make_lanes(program.graph)), FLOAT64)
     rows = [{"x": ((t % 3, 1, 2), (0, 1, t % 2)), "v": (t % 2 == 0, t % 3 == 0), "on": t % 5 == 0} for t in range(70)]
-    for shape in k.shapes:
+    for shape in shapes(k):
         for count in (1, 5):
             call = make_call(k.parts, FLOAT64, [rows] * count)
             k.launch(call, shape)

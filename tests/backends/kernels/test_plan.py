@@ -67,7 +67,9 @@ def test_the_adjoint_of_a_smooth_cell_is_a_scan() -> None:
     (("sequential", "block", "split"), Device("gpu", 270_000), 4, 1 << 20, "split"),
     (("sequential",), Device("gpu", 270_000), 4, 1 << 20, "sequential"),
     (("sequential", "table"), Device("cpu", 32, 2), 4, 1 << 20, "table"),
-    (("sequential", "split"), Device("cpu", 32, 2), 1, 1 << 20, "split"),
+    (("sequential", "split"), Device("cpu", 64, 4), 1, 1 << 20, "split"),
+    (("sequential", "split"), Device("cpu", 32, 2), 1, 1 << 20, "sequential"),
+    (("sequential", "split"), Device("cpu", 64, 4), 1, 1 << 12, "sequential"),
     (("sequential", "split"), Device("cpu", 32, 2), 8, 1 << 20, "sequential"),
     (("sequential", "split"), Device("cpu", 16, 1), 1, 1 << 20, "sequential"),
 ])
