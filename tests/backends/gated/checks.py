@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from lsrl.backends.gated.layers import DiagonalMixer, GatedLayer
 from lsrl.backends.model import CompiledModel, load_model
 from lsrl.backends.registry import compile_graph, find_target
+from lsrl.diagnostics import LsrlError
 from lsrl.interpreter import Interpreter
 from lsrl.ir.graph import Graph
 from lsrl.passes import run_pipeline
 from lsrl.verify import verify
 from tests.backends.texts import as_tensors, expected, graph_of, plain, random_rows
 
-__all__ = ["ACCUMULATOR", "COUNTER", "DELAY", "LATCH", "NUMBER_LATCH", "check_files", "check_mutants", "check_poke",
-           "check_program", "mixer_of", "random_mixer"]
+__all__ = ["ACCUMULATOR", "ALTERNATING", "CARRY", "CLOCK", "COUNTER", "DELAY", "DTYPES", "LATCH", "NUMBER_LATCH",
+           "PARITY", "check_files", "check_mutants", "check_poke", "check_program", "check_refused", "mixer_of",
+           "random_mixer", "sigmoid"]
 
+DTYPES = (torch.float32, torch.float64)
 LATCH = ("program p(w: bool, x: int[0..3]) -> int[0..3]:\n    state v: int[0..3] = 2\n    v := x if w else v\n"
          "    return v\n")
 NUMBER_LATCH = ("program p(w: bool, x: int[-40..50]) -> int:\n    state v: int = -7\n    v := x if w else v\n"
@@ -28,6 +33,11 @@ COUNTER = ("program p(x: bool, y: bool) -> int:\n    state n: int = 3\n"
            "    n := 0 if x and y else n + (1 if x else -1)\n    return n\n")
 ACCUMULATOR = ("program p(x: int[-3..4]) -> int:\n    state n: int = 5\n    n := n + x\n    return n\n")
 DELAY = "program p(x: bool) -> bool:\n    return prev(prev(x, true), true) == x\n"
+PARITY = "program p(x: bool) -> bool:\n    state odd: bool = true\n    odd := odd != x\n    return odd\n"
+CLOCK = "program p(x: bool) -> bool:\n    state odd: bool = true\n    odd := not odd\n    return odd and x\n"
+ALTERNATING = "program p(x: int[-2..3]) -> int:\n    state n: int = 3\n    n := x - n\n    return n\n"
+CARRY = ("program p(a: bool, b: bool) -> bool:\n    state c: bool = true\n    c := a and b or c and (a or b)\n"
+         "    return c\n")
 
 
 def check_program(target: str, text: str, dtype: torch.dtype = torch.float32, length: int = 150,
@@ -86,14 +96,29 @@ def check_poke(target: str, text: str, name: str, start: int, value: int) -> Non
     assert model.probe(after, name).tolist() == [held[name], held[name]]
 
 
-def check_mutants(target: str, text: str, change: Callable[[DiagonalMixer], Tensor]) -> None:
-    """The verifier closes on the model, and refutes it once one of its tensors, which `change` gives, is another."""
+def check_mutants(target: str, text: str, change: str | Callable[[DiagonalMixer], Tensor]) -> None:
+    """The verifier closes on the model, and refutes it once one of its tensors, which `change` gives, is another.
+
+    change: what gives the tensor, or the name of the part of the mixer whose bias it is.
+    """
     graph: Graph = graph_of(text)
     model = compile_graph(graph, target)
     assert verify(graph, model).kind == "PROVED"
     with torch.no_grad():
-        change(mixer_of(model)).add_(1e10)  # a smaller change of a gate is none
+        mixer = mixer_of(model)
+        changed = mixer.get_parameter(f"{change}.bias") if isinstance(change, str) else change(mixer)
+        changed.add_(1e10)  # a smaller change of a gate is none
     assert verify(graph, model).kind == "REFUTED"
+
+
+def check_refused(target: str, text: str, why: str) -> None:
+    """The target cannot host the program, and says why."""
+    with pytest.raises(LsrlError, match=why):
+        compile_graph(graph_of(text), target)
+
+
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-z)))
 
 
 def random_mixer(make: Callable[..., DiagonalMixer], seed: int, inputs: int = 4, units: int = 3,
