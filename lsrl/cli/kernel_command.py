@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     from lsrl.backends.kernels.targets import KERNEL_TARGETS
     from lsrl.streams.sinks import write_whole
 
-    parts = Parts.of(arrange(load_program(options).graph).lanes)
+    parts = Parts.of(arrange(load_program(options).graph, inside=options.target == "c").lanes)
     edge = getattr(torch, options.dtype)
     chosen = Options(edge, torch.float64 if edge == torch.float64 else torch.float32, options.resets, options.packed)
     text = make_plan(parts, chosen).text() if options.plan else \

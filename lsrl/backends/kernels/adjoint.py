@@ -45,7 +45,8 @@ RESET = "~reset"  # the input of an adjoint that tells where the states started 
 def recorded(lanes: Lanes, wanted: Collection[str] | None = None) -> Lanes:
     """The program with what its adjoint may need as further outputs, `~before.NAME`.
 
-    wanted: states, whose values before the token those are, and inputs and outputs of mixes; all of them if None.
+    wanted: states, whose values before the token those are, inputs and outputs of mixes, and `kept_values`; all of them
+    if None.
     """
     graph, outputs, ports = lanes.graph, list(lanes.graph.outputs), list(lanes.outputs)
     reads = {n.state: n for n in graph.nodes if isinstance(n, Read)}
@@ -57,12 +58,29 @@ def recorded(lanes: Lanes, wanted: Collection[str] | None = None) -> Lanes:
                         _packed(parts, port.dims, scalar_of(port.type))))
         ports.append(Port(f"~before.{port.name}", port.type, port.lane, wide=True))
     streams = {n.name: n for n in graph.inputs}
-    for m in lanes.mixes:
-        for name, node in ((m.name, streams[m.name]), (m.source, graph.output[m.source])):
+    for m in (*lanes.mixes, *lanes.projections):
+        for name, node in ((m.name, streams[m.name]), *(((m.source, graph.output[m.source]),) if m in lanes.mixes
+                                                        else ())):
             if wanted is None or name in wanted:
                 outputs.append((f"~before.{name}", node))
                 ports.append(Port(f"~before.{name}", Vector(REAL, lanes.width), True, wide=True))
+    for name, node in kept_values(lanes).items():
+        if wanted is None or name in wanted:
+            outputs.append((f"~before.{name}", node))
+            ports.append(Port(f"~before.{name}", Vector(REAL, lanes.width), True, wide=True))
     return replace(lanes, graph=replace(graph, outputs=tuple(outputs)), outputs=tuple(ports), floats=True)
+
+
+def kept_values(lanes: Lanes) -> dict[str, Node]:
+    """The values of a token that are recorded rather than calculated again, by name.
+
+    Results of functions, where lanes meet in products: to calculate a gate again would take both the product and the
+    inputs from memory, and the gate itself is as much as one of them. Other programs are limited by memory.
+    """
+    if not lanes.mixes:
+        return {}
+    found = (n for n in reachable(lanes.graph.roots) if isinstance(n, Unary))
+    return {f"~kept.{i}": n for i, n in enumerate(found)}
 
 
 def record_of(lanes: Lanes, mix: Mix) -> str:
@@ -97,7 +115,8 @@ def make_adjoint(lanes: Lanes, resets: bool, outputs: Collection[str] | None = N
 
     resets: whether it was run with resets. outputs: those whose cotangent is not 0, all real ones if None.
     """
-    names = [*(p.name for p in lanes.states), *(x for m in lanes.mixes for x in (m.name, m.source))]
+    names = [*(p.name for p in lanes.states), *(x for m in lanes.mixes for x in (m.name, m.source)),
+             *(m.name for m in lanes.projections), *kept_values(lanes)]
     recording = recorded(lanes, [n for n in names if f"~before.{n}" not in lanes.graph.output])
     return _Maker(lanes, recording, resets, outputs).made()
 
@@ -119,13 +138,14 @@ class _Maker:
         self._builder = GraphBuilder()
         self._total: dict[Node, list[Node]] = {}
         self._moved: dict[Node, Node] = {}
-        self._elements: dict[tuple[str, int], Node] = {}
+        self._kept = {n: name for name, n in kept_values(lanes).items()}
 
     def made(self) -> Adjoint:
         real = {name for name, n in self.graph.outputs if isinstance(scalar_of(n.type), Real)}
         outs = tuple(p for p in self.lanes.outputs if p.name in real and (self.wanted is None or p.name in self.wanted))
         states = tuple(p for p in self.lanes.states if isinstance(scalar_of(p.type), Real))
-        ins = tuple(p for p in self.lanes.inputs if isinstance(scalar_of(p.type), Real))
+        used = {n.name for n in self.graph.inputs}
+        ins = tuple(p for p in self.lanes.inputs if isinstance(scalar_of(p.type), Real) and p.name in used)
         self._seed(outs, states)
         self._sweep()
         inputs = [*map(self._leaf, self.graph.inputs), *(self._stream(p) for p in self.lanes.states), *(
@@ -149,7 +169,8 @@ class _Maker:
             param_ports.append(self._own(f"~d.{p.name}", p, names))
         streams = {n.name: n for n in self.graph.inputs}
         outputs = (*((f"~d.{p.name}", self._shown(p)) for p in ins),
-                   *((f"~d.{m.name}", self._cotangent(streams[m.name])) for m in self.lanes.mixes))
+                   *((f"~d.{m.name}", self._cotangent(streams[m.name]))
+                     for m in (*self.lanes.mixes, *self.lanes.projections)))
         before = [q for q in self.recording.outputs if q.name.startswith("~before.")]
         in_ports = [*self.lanes.inputs, *before, *(self._own(f"~d.{p.name}", p, ()) for p in outs)]
         inputs += [self._input(q.name, q) for q in before if q.name not in {n.name for n in inputs}]
@@ -165,7 +186,7 @@ class _Maker:
         shown = [self._own(f"~d.{p.name}", p, ()) for p in ins]
         own = {graph.output[p.name]: p for p in reversed(shown) if p.lane and p.wide}
         products = {}
-        for m in self.lanes.mixes:
+        for m in (*self.lanes.mixes, *self.lanes.projections):
             node = graph.output[f"~d.{m.name}"]
             if node not in own:
                 own[node] = Port(f"~d.{m.name}", Vector(REAL, self.lanes.width), True, wide=True)
@@ -349,7 +370,7 @@ class _Maker:
         stack = [node]
         while stack:
             n = stack[-1]
-            missing = [x for x in operands(n) if x not in self._moved]
+            missing = [x for x in operands(n) if x not in self._moved and n not in self._kept]
             if n in self._moved:
                 stack.pop()
             elif missing:
@@ -364,8 +385,10 @@ class _Maker:
             for port in self.lanes.states:
                 if n.state in port.parts:
                     return self._element(self._stream(port), port.parts.index(n.state))
-        if isinstance(n, Input) and any(n.name == m.name for m in self.lanes.mixes):
+        if isinstance(n, Input) and any(n.name == m.name for m in (*self.lanes.mixes, *self.lanes.projections)):
             return self._leaf(Input(f"~before.{n.name}", REAL, NOWHERE))
+        if n in self._kept:
+            return self._leaf(Input(f"~before.{self._kept[n]}", REAL, NOWHERE))
         if not operands(n):
             return self._add(n)
         return self._add(with_operands(n, [self._moved[x] for x in operands(n)], n.type))

@@ -14,6 +14,7 @@ __all__ = ["ROWS", "DenseLoops"]
 
 ROWS = 8  # that run at once
 PAD = 16  # rows of matrices are filled up with zeros to a multiple of so many elements
+_AHEAD = 8  # tokens between those that are read and those that are asked for
 _TILES = ((4, 2), (4, 1), (2, 4), (2, 1), (1, 8), (1, 1))  # rows and vectors of a tile of a product
 _VECTORS = """#if defined(__AVX512F__)
 #define {name}_BYTES 64
@@ -36,13 +37,16 @@ class DenseLoops(Loops):
         self.mixes = dict(zip(lanes.mixes, step.mixed, strict=True))
         self.blocks = {p.name: p.dims for p in lanes.params if p.name in lanes.matrices}
         self.width = lanes.width
-        n = next(iter(self.blocks.values()))[1]
+        n = self.blocks[lanes.mixes[0].matrix][1]
         self.pitch = self.width if n % PAD == 0 else -(-(self.width + PAD) // PAD) * PAD
         self.mix_leaves = {v.attribute[0]: v for v in leaves(self.all_roots, "input")
-                           if v.attribute[0] in {m.name for m in lanes.mixes}}
+                           if v.attribute[0] in {m.name for m in (*lanes.mixes, *lanes.projections)}}
+        self.projections = [m for m in lanes.projections if m.name in self.mix_leaves]
+        self.vectors = {m.source: self.blocks[m.matrix][2] for m in self.projections}
         self.phases, self.kept = self._phased()
         names = self._names
-        self.mix_name = {m.name: names.fresh(f"product {i}") for i, m in enumerate(self.mixes)}
+        self.mix_name = {m.name: names.fresh(f"product {i}") for i, m in enumerate((*self.mixes, *self.projections))}
+        self.vector_name = {name: names.fresh(f"{name} vector") for name in self.vectors}
         self.kept_name = {v: names.fresh(self.called.get(v, "kept")) for v in self.kept}
 
     @property
@@ -89,15 +93,18 @@ class DenseLoops(Loops):
     @property
     def scratch_bytes(self) -> int:
         """What a launch needs besides, for each thread."""
-        arrays = len(self.registers) + len(self.mixes) + len(self.kept)
-        return (arrays * ROWS + len(self.fixed) + len(self.outputs)) * self.pitch * 8 + 64 * 8 * (
-            4 + len(self._moving())) + 4096
+        arrays = len(self.registers) + len(self.mix_name) + len(self.kept)
+        vectors = sum(-(-n // PAD) * PAD for n in self.vectors.values())
+        return ((arrays * self.pitch + vectors) * ROWS + (len(self.fixed) + len(self.outputs)) * self.pitch) * 8 \
+            + 64 * 8 * (4 + len(self._moving())) + 4096
 
     def _scratch(self) -> str:
         values = self.values
         rows = f"[{self.name}_rows][{self.name}_pitch]"
         lines = [f"{values.type(r.kind)} {self.state_name[r.name]}{rows};" for r in self.registers]
         lines += [f"{values.carry} {n}{rows};" for n in self.mix_name.values()]
+        lines += [f"{values.carry} {n}[{self.name}_rows][{-(-self.vectors[p] // PAD) * PAD}];"
+                  for p, n in self.vector_name.items()]
         lines += [f"{values.type(v.kind)} {n}{rows};" for v, n in self.kept_name.items()]
         lines += [f"{values.type(v.kind)} {self.fixed_name[v]}[{self.name}_pitch];" for v in self.fixed]
         lines += [f"{self.ports.memory(self.ports.outputs[o.name])} {self.output_name[o]}[{self.name}_pitch];"
@@ -122,7 +129,7 @@ class DenseLoops(Loops):
             body = [f"{vector} {', '.join(f'{x} = {{0}}' for x in own)};" for own in sums]
             inner = [f"const {vector} m{k} = *(const {vector} *)(m + {k} * {name}_long);" for k in range(vectors)]
             for r in range(rows):
-                inner.append(f"const {carry} x{r} = v[{r} * {name}_pitch + j];")
+                inner.append(f"const {carry} x{r} = v[{r} * apart + j];")
                 inner += [f"s{r}_{k} += x{r} * m{k};" for k in range(vectors)]
             inner.append("m += pitch;")
             body += ["for (int j = 0; j < n; j++) {", *indented(inner), "}"]
@@ -130,19 +137,19 @@ class DenseLoops(Loops):
                      for r in range(rows) for k in range(vectors)]
             texts.append(function_text(
                 f"static void {name}_tile_{rows}_{vectors}(const {carry} *restrict m, "
-                f"const {carry} *restrict v, {carry} *restrict out, int n, int pitch)", body,
+                f"const {carry} *restrict v, {carry} *restrict out, int n, int pitch, int apart)", body,
                 f"{rows} rows, {vectors} vectors of the product."))
         lines = ["int s = 0;"]
         for rows in dict.fromkeys(r for r, _ in _TILES):
             step = [f"for (; c + {k} * {name}_long <= pitch; c += {k} * {name}_long)\n"
-                    f"    {name}_tile_{rows}_{k}(m + c, v + s * {name}_pitch, out + s * {name}_pitch + c, n, pitch);"
+                    f"    {name}_tile_{rows}_{k}(m + c, v + s * apart, out + s * {name}_pitch + c, n, pitch, apart);"
                     for r, k in _TILES if r == rows]
             lines += [f"for (; s + {rows} <= rows; s += {rows}) {{", "    int c = 0;",
                       *indented([x for part in step for x in part.split("\n")]), "}"]
         texts.append(function_text(
             f"static void {name}_product(const {carry} *restrict m, const {carry} *restrict v, "
-            f"{carry} *restrict out, int rows, int n, int pitch)", lines,
-            "out = v m for some rows; m has n rows of `pitch` elements."))
+            f"{carry} *restrict out, int rows, int n, int pitch, int apart)", lines,
+            "out = v m for some rows, v's `apart` elements apart; m has n rows of `pitch` elements."))
         return "\n\n".join(texts)
 
     def _products(self, phase: int) -> list[str]:
@@ -155,11 +162,29 @@ class DenseLoops(Loops):
             source = f"k->{self.state_name[v.attribute[0]] if v.op == 'state' else self.kept_name[v]}[0]"
             target, matrix = f"k->{self.mix_name[m.name]}[0]", self.a("mix", m.name)
             if count == 1:
-                lines.append(f"{self.name}_product({matrix}, {source}, {target}, rows, {n}, {pitch});")
+                lines.append(f"{self.name}_product({matrix}, {source}, {target}, rows, {n}, {pitch}, "
+                             f"{self.name}_pitch);")
             else:
                 lines += [f"for (int b = 0; b < {count}; b++)",
                           f"    {self.name}_product({matrix} + b * {n * pitch}, {source} + b * {n}, "
-                          f"{target} + b * {n}, rows, {n}, {pitch});"]
+                          f"{target} + b * {n}, rows, {n}, {pitch}, {self.name}_pitch);"]
+        return lines
+
+    def _projected(self) -> list[str]:
+        """Inputs as vectors of the kernel's numbers, and their products."""
+        lines: list[str] = []
+        for name, vector in self.vector_name.items():
+            port = self.ports.inputs[name]
+            pointer = self._pointer_name(port, "input")
+            own = self.ports.loaded(port, "float", f"{pointer}[c]")
+            lines += loop("s", "rows", [
+                f"const {self.ports.memory(port)} *restrict {pointer} = k->{pointer}[s];", "#pragma omp simd",
+                *loop("c", str(self.vectors[name]), [f"k->{vector}[s][c] = {own};"], "int")], "int")
+        for m in self.projections:
+            n = self.vectors[m.source]
+            lines.append(f"{self.name}_product({self.a('mix', m.name)}, k->{self.vector_name[m.source]}[0], "
+                         f"k->{self.mix_name[m.name]}[0], rows, {n}, {-(-self.width // PAD) * PAD}, "
+                         f"{-(-n // PAD) * PAD});")
         return lines
 
     # Rows.
@@ -183,6 +208,7 @@ class DenseLoops(Loops):
                 "c", f"{name}_width", [f"k->{self.state_name[r.name]}[s][c] = {self.ports.initial(r)};"
                                        for r in self.registers]))], "int")
         done: dict[Value, None] = {}
+        lines += self._projected()
         for i, phase in enumerate(self.phases):
             if phase:
                 lines += self._phase(phase, done, [f"{self.kept_name[v]}[c] = {{}};" for v in phase])
@@ -197,13 +223,25 @@ class DenseLoops(Loops):
                 last.append(f"if (k->{self._pointer_name(p, 'output')}[s]) memcpy(k->{self._pointer_name(p, 'output')}"
                             f"[s], k->{self.output_name[o]}, {name}_width * sizeof *k->{self.output_name[o]});")
         last += [f"if (k->{n}[s]) k->{n}[s] += {n}_by;" for n in self._moving()]
+        last += self._asked_for()
         lines += self._phase(self.roots, done, None, last)
         backwards = f"({self.a('reverse')} ? -1 : 1)"
         steps = [f"const int64_t {n}_by = {backwards} * {self.a(*what)};" for n, what in self._strides()]
         fixed = self._fixed_once()
         return fixed + "\n\n" + function_text(
-            f"static void {name}_token(const struct {name}_args *a, struct {name}_scratch *k, int rows)",
-            [*steps, *lines], "One token of the rows that run.")
+            f"static void {name}_token(const struct {name}_args *a, struct {name}_scratch *k, int rows, int ahead)",
+            ["(void)ahead;", *steps, *lines], "One token of the rows that run. ahead: whether there are many more.")
+
+    def _asked_for(self) -> list[str]:
+        """Inputs are asked for early: of so many streams the processor itself follows few."""
+        lines = []
+        for p in self.ports.inputs.values():
+            if p.lane or p.name in self.vectors:
+                self.values.use("fetch")
+                pointer = self._pointer_name(p, "input")
+                lines.append(f"fetch(k->{pointer}[s] + {_AHEAD} * {pointer}_by, "
+                             f"{self.vectors.get(p.name, self.width)} * sizeof *k->{pointer}[s]);")
+        return ["if (ahead) {", *indented(lines), "}"] if lines else []
 
     def _strides(self) -> list[tuple[str, tuple[str, str]]]:
         out = [(self._pointer_name(p, what), (f"{what}_token", p.name))
@@ -298,7 +336,7 @@ class DenseLoops(Loops):
             "    if (!rows) return;",
             "    int64_t n = k->left[0];",
             "    for (int s = 1; s < rows; s++) n = k->left[s] < n ? k->left[s] : n;",
-            f"    for (int64_t t = 0; t < n; t++) {name}_token(a, k, rows);",
+            f"    for (int64_t t = 0; t < n; t++) {name}_token(a, k, rows, t + {_AHEAD} < n);",
             "    for (int s = rows - 1; s >= 0; s--) {",
             "        k->left[s] -= n;",
             "        if (k->left[s]) continue;",

@@ -71,10 +71,10 @@ class Dense:
                 x = made(node)
                 assert isinstance(at, tuple)
                 row, column = at
-                _, n, _ = blocks[name].dims
+                _, n, m = blocks[name].dims
                 if len(shape(node.type)) == 2:
                     x = made.call("unsqueeze", x, 0)
-                x = made.part(made.part(x, row, n, -2), column, n, -1)
+                x = made.part(made.part(x, row, n, -2), column, m, -1)
             elif at is not None:
                 assert isinstance(at, int)
                 x = self._part(made, node, at)
@@ -111,24 +111,25 @@ class Arranged:
     outside: Dense | None
 
 
-def arrange(graph: Graph, floats: bool = False, dense: bool | None = None) -> Arranged:
+def arrange(graph: Graph, floats: bool = False, dense: bool | None = None, inside: bool = False) -> Arranged:
     """The lanes of a program, and what is left to torch.
 
     floats: reals are floats even where counts of a step could hold them. dense: whether vectors that matrices mix are
-    lanes; if not, they are scalars. None: if they have more than 8 elements.
+    lanes; if not, they are scalars. None: if they have more than 8 elements. inside: whether products of matrices and
+    inputs are the kernel's as well, which saves memory their results (on a GPU, one large product is faster).
     """
-    apart = None if dense is False or is_even(graph) else take_apart(graph)
+    apart = None if dense is False or is_even(graph) else take_apart(graph, inside)
     if apart is not None and (dense or apart.lanes.width > _FEW_LANES):
         return Arranged(Ports.of(graph), apart.lanes, apart)
     lanes = make_lanes(graph, floats)
     return Arranged(Ports(lanes.inputs, lanes.outputs, lanes.states, lanes.params), lanes, None)
 
 
-def take_apart(graph: Graph) -> Dense | None:
+def take_apart(graph: Graph, inside: bool) -> Dense | None:
     """The lanes of a program whose vectors are mixed by matrices; None if it has no such form, or is exact."""
     if graph.checks or not graph.numeric:
         return None
-    found = take_lanes(graph)
+    found = take_lanes(graph, inside)
     if found is None:
         return None
     dense = Dense(found.lanes, graph, found.feeds, found.leaves)

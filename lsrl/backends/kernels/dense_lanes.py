@@ -47,17 +47,22 @@ class Found:
     leaves: tuple[Node, ...]
 
 
-def take_lanes(graph: Graph) -> Found | None:
-    """The lanes of a program; None if what its states need is not element by element, or a product with a matrix."""
+def take_lanes(graph: Graph, inside: bool) -> Found | None:
+    """The lanes of a program; None if what its states need is not element by element, or a product with a matrix.
+
+    inside: whether products of matrices and inputs are `projections`, if there are mixes.
+    """
     try:
-        return _Taker(graph).made()
+        found = _Taker(graph, inside).made()
+        return found if found.lanes.mixes or not inside else _Taker(graph, False).made()
     except _NotDenseError:
         return None
 
 
 class _Taker:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, inside: bool) -> None:
         self.graph = graph
+        self.inside = inside
         sizes = {prod(shape(s.type)) for s in graph.states if shape(s.type)}
         if len(sizes) != 1:
             raise _NotDenseError
@@ -77,6 +82,7 @@ class _Taker:
         self.ports: dict[str, Port] = {}
         self.leaf: dict[tuple[Node, object], str] = {}
         self.mixes: dict[tuple[object, ...], tuple[Mix, Node]] = {}
+        self.projections: dict[str, Mix] = {}
         self.called = {n: name for name, n in reversed(graph.names)}
 
     def made(self) -> Found:
@@ -101,14 +107,16 @@ class _Taker:
         scalar = Graph(scalar.name, tuple(n for n in scalar.inputs if n.name in used), scalar.states,
                        tuple((name, n) for name, n in scalar.outputs if not name.startswith("~") or name in kept),
                        (), scalar.names, scalar.span)
-        matrices = {m.matrix for m in mixes}
-        streams = tuple(self.ports[n.name] for n in scalar.inputs if n.name in self.ports)
+        projections = tuple(m for name, m in self.projections.items() if name in used)
+        matrices = {m.matrix for m in (*mixes, *projections)}
+        streams = tuple(self.ports[name] for name in dict.fromkeys([
+            *(n.name for n in scalar.inputs if n.name in self.ports), *(m.source for m in projections)]))
         params = tuple(p for name, p in self.ports.items() if name in matrices or (
             name in used and name not in {q.name for q in streams}))
         lanes = Lanes(self.graph, scalar, self.width, streams, tuple(ports),
                       tuple(Port(s.name, Vector(scalar_of(s.type), self.width) if shape(s.type) else s.type,
                                  bool(shape(s.type)), (s.name,)) for s in self.graph.states),
-                      params, True, mixes)
+                      params, True, mixes, projections)
         return Found(lanes, tuple(self.feeds[p.name] for p in (*streams, *params)), tuple(leaves))
 
     # Outputs, and what torch makes of them.
@@ -185,6 +193,9 @@ class _Taker:
             return [(x, at if shape(x.type) else None) for x in operands(node)], \
                 lambda made: with_operands(node, made, t)
         if node not in self.stateful:
+            if self.inside and at is not None and isinstance(node, MatMul) and node.a in self.fixed \
+                    and isinstance(node.b, Input) and isinstance(scalar_of(node.b.type), Real):
+                return [], lambda _: self.projected(node, at)
             return [], lambda _: self.fed(node, at)
         if node not in self.recurrent:
             raise _NotDenseError
@@ -204,11 +215,32 @@ class _Taker:
             self.leaf[key] = name
             self.feeds[name] = node, at
             own = t if isinstance(node, Input) else REAL
-            self.ports[name] = Port(name, own if at is None else Vector(own, self.width), at is not None,
-                                    wide=True)
+            if at is None and shape(node.type):
+                self.ports[name] = Port(name, node.type, False, wide=True)
+            else:
+                self.ports[name] = Port(name, own if at is None else Vector(own, self.width), at is not None, wide=True)
         name = self.leaf[key]
         return Param(name, ("zeros", ()), REAL, node.span) if fixed else \
             Input(name, t if isinstance(node, Input) else REAL, node.span)
+
+    def projected(self, node: MatMul, at: int) -> Node:
+        """Some rows of a matrix, times an input."""
+        name = self.part_name(node, at)
+        if name not in self.projections:
+            self.fed(node.b, None)
+            columns = shape(node.b.type)[0]
+            if (node.a, (at, 0)) not in self.leaf:
+                matrix = self.leaf[node.a, (at, 0)] = self.fresh(self.part_name(node.a, at))
+                self.feeds[matrix] = node.a, (at, 0)
+                rows = Vector(Vector(REAL, columns), self.width)
+                self.ports[matrix] = Port(matrix, Vector(rows, 1), False, wide=True)
+            self.projections[name] = Mix(name, self.leaf[node.b, None], self.leaf[node.a, (at, 0)])
+        return Input(name, REAL, node.span)
+
+    def part_name(self, node: Node, at: int) -> str:
+        """What the elements of a vector, or rows of a matrix, are called that begin at a place."""
+        rows = shape(node.type)[0]
+        return self.name_of(node) if rows == self.width else f"{self.name_of(node)}[{at}..{at + self.width - 1}]"
 
     def fresh(self, wish: str) -> str:
         name, i = wish, 1

@@ -73,7 +73,8 @@ class Mix:
 
     name: of the input of the scalar graph that is the product's element in a lane. source: the output of the scalar
     graph that is the vector's. matrix: the param (blocks, rows, rows) that is multiplied, block by block of the lanes;
-    transposed: its transpose is.
+    transposed: its transpose is. Of a projection the source is an input's port, whose vector all lanes see, and the
+    matrix (1, lanes, elements of the vector).
     """
 
     name: str
@@ -88,7 +89,7 @@ class Lanes:
 
     Outputs of the scalar graph are scalars in lanes, or scalars and nested `Pack`s of them in one lane. floats: reals
     are floats even where counts of a step could hold them. mixes: each has an input and an output of the scalar graph
-    that are no ports; its matrix is a param's port.
+    that are no ports; its matrix is a param's port. projections: likewise products with a matrix, of a port's vector.
     """
 
     source: Graph
@@ -100,11 +101,12 @@ class Lanes:
     params: tuple[Port, ...]
     floats: bool = False
     mixes: tuple[Mix, ...] = ()
+    projections: tuple[Mix, ...] = ()
 
     @property
     def matrices(self) -> tuple[str, ...]:
-        """The params that are matrices of mixes."""
-        return tuple(dict.fromkeys(m.matrix for m in self.mixes))
+        """The params that are matrices of products."""
+        return tuple(dict.fromkeys(m.matrix for m in (*self.mixes, *self.projections)))
 
     def output_nodes(self, name: str) -> tuple[Node, ...]:
         """The scalar nodes of an output's elements, row-major."""

@@ -60,7 +60,7 @@ class KernelModule(nn.Module):
         self.graph, self.target, self.dtype, self.check, self.shape = graph, target, dtype, check, shape
         self.debug = debug
         self.dense = dense
-        self.arranged: Arranged = arrange(graph, floats, dense)
+        self.arranged: Arranged = arrange(graph, floats, dense, target == "c")
         self._operators: dict[torch.dtype, Operator] = {}
         wide = torch.float64 if dtype == torch.float64 else torch.float32
         initial = param_values(graph)
@@ -134,10 +134,7 @@ class KernelModule(nn.Module):
         wide = operator.options.carry
         params = [getattr(self, _attribute(p.name)).to(device, wide) for p in self.ports.params]
         given = (*streams, *params)
-        if self.arranged.outside is not None:
-            made = self.arranged.outside.maps(wide)[0](*given)
-            streams = [x.to(edge_dtype(p, operator.options)) for p, x in zip(self.lanes.inputs, made, strict=False)]
-            params = [x.to(wide) for x in made[len(streams):]]
+        streams, params = self._calculated(operator, streams, params)
         try:
             made = scan(streams, before, params, started, offsets, number, rows, tokens, False)
         except FailedError as failed:
@@ -202,7 +199,7 @@ class KernelModule(nn.Module):
         kept = dict(state)
         graph, floats = parse_graph(kept.pop("graph")), bool(kept.pop("floats"))
         super().__setstate__({  # type: ignore[no-untyped-call]
-            **kept, "graph": graph, "arranged": arrange(graph, floats, kept["dense"]),
+            **kept, "graph": graph, "arranged": arrange(graph, floats, kept["dense"], kept["target"] == "c"),
             **{name: {} for name in _COMPILED}})
 
     # Pieces of `forward`.
@@ -234,6 +231,16 @@ class KernelModule(nn.Module):
                                "gradients", self.graph.span, help="compile it with floats=True, detach its inputs, or "
                                "run it under torch.no_grad()")
         return operator.for_gradients(resets)
+
+    def _calculated(self, operator: Operator, streams: list[Tensor],
+                    params: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """The streams and params of the lanes, from those of the program."""
+        outside, options = self.arranged.outside, operator.options
+        if outside is None:
+            return streams, params
+        made = outside.maps(options.carry)[0](*streams, *params)
+        own = [x.to(edge_dtype(p, options)) for p, x in zip(self.lanes.inputs, made, strict=False)]
+        return own, [x.to(options.carry) for x in made[len(own):]]
 
     def _streams(self, inputs: Mapping[str, Any] | Any, cu_seqlens: Any,
                  layout: str) -> tuple[list[Tensor], Tensor | None, bool, int, int, torch.device]:

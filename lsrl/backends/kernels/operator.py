@@ -111,8 +111,6 @@ class Operator:
                 outputs.append(like.new_empty((*lead, *p.dims), dtype=dtype))
         after = [like.new_empty((count, *p.dims), dtype=state_dtype(p, self.parts, self.options))
                  for p in self.lanes.states]
-        for x in outputs:
-            ask_for_huge_pages(x)
         return outputs, after
 
     def run(self, inputs: Sequence[Tensor], before: Sequence[Tensor], params: Sequence[Tensor], resets: Tensor | None,
@@ -120,6 +118,8 @@ class Operator:
         """Outputs and final states. before: all states, or none of them. Raises FailedError, LsrlError."""
         like = next(iter((*inputs, *before, *params)), torch.empty(0))
         outputs, after = self.empty(inputs, offsets, rows, tokens, like)
+        for x in outputs:
+            ask_for_huge_pages(x)
         count = rows if offsets is None else offsets.shape[0] - 1
         kernel = self.kernel(like.device, resets is not None, offsets is not None)
         checked = self.options.checks and bool(self.parts.step.checks)
@@ -174,7 +174,8 @@ class Operator:
 
 def _matrices(lanes: Lanes, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The matrices of mixes as kernels take them: elements of the product along the last dimension."""
-    return {m.name: (params[m.matrix] if m.transposed else params[m.matrix].mT).contiguous() for m in lanes.mixes}
+    return {m.name: (params[m.matrix] if m.transposed else params[m.matrix].mT).contiguous()
+            for m in (*lanes.mixes, *lanes.projections)}
 
 
 def _inner_contiguous(x: Tensor, packed: bool) -> Tensor:
@@ -261,6 +262,7 @@ def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
                 for p, x in zip(lanes.inputs, streams, strict=True)]
     d_before = [_summed(after[f"~d.{p.name}"], p, (count, *p.dims)) if p.name in adjoint.states else None
                 for p in lanes.states] if n_before else []
+    d_inputs = _through_projections(d_inputs, lanes, adjoint.products, shown, params)
     d_matrices = _matrix_gradients(lanes, adjoint.products, shown, known)
     d_params = [d_matrices[p.name] if p.name in d_matrices else _summed(after[f"~d.{p.name}"].sum(0), p, x.shape)
                 for p, x in zip(lanes.params, params, strict=True)]
@@ -282,7 +284,24 @@ def _matrix_gradients(lanes: Lanes, products: Mapping[str, str], shown: Mapping[
             shown[products[m.name]], known[f"~before.{record_of(lanes, m)}"]))
         share = vector.mT @ product if m.transposed else product.mT @ vector
         out[m.matrix] = out[m.matrix] + share if m.matrix in out else share
+    for m in lanes.projections:
+        product, vector = shown[products[m.name]].flatten(0, -2), known[m.source]
+        share = (product.mT @ vector.flatten(0, -2).to(product.dtype)).unsqueeze(0)
+        out[m.matrix] = out[m.matrix] + share if m.matrix in out else share
     return out
+
+
+def _through_projections(d_inputs: Sequence[Tensor | None], lanes: Lanes, products: Mapping[str, str],
+                         shown: Mapping[str, Tensor], params: Sequence[Tensor]) -> list[Tensor | None]:
+    """The cotangents of inputs, with what comes back through projections of them."""
+    out = dict(zip(_names(lanes.inputs), d_inputs, strict=True))
+    weights = dict(zip(_names(lanes.params), params, strict=True))
+    for m in lanes.projections:
+        d, product, matrix = out[m.source], shown[products[m.name]], weights[m.matrix][0]
+        rows = product.flatten(0, -2)
+        flat = rows @ matrix if d is None else torch.addmm(d.flatten(0, -2), rows, matrix)
+        out[m.source] = flat.reshape(*product.shape[:-1], matrix.shape[1])
+    return list(out.values())
 
 
 def _for_each_lane(g: Tensor, port: Port, lanes: Lanes, options: Options) -> Tensor:

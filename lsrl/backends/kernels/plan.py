@@ -117,11 +117,13 @@ def make_plan(parts: Parts, options: Options | None = None) -> Plan:
         sum(size[state_kind(p, parts)] * len(p.parts) for p in parts.lanes.states),
         sum(v.op not in ("input", "state") for v in order), most_alive(order, roots), len(body.checks), scanned,
         ("sequential", "block", "split") if parallel is not None and parallel.scans else ("sequential",),
-        tuple(_product(parts.lanes, m) for m in parts.lanes.mixes))
+        tuple(_product(parts.lanes, m) for m in (*parts.lanes.projections, *parts.lanes.mixes)))
 
 
 def _product(lanes: Lanes, mix: Mix) -> str:
-    blocks, n, _ = next(p.dims for p in lanes.params if p.name == mix.matrix)
+    blocks, n, k = next(p.dims for p in lanes.params if p.name == mix.matrix)
+    if mix in lanes.projections:
+        return f"{mix.matrix} @ {mix.source}: {n} × {k}"
     source = lanes.graph.output[mix.source]
     vector = source.state if isinstance(source, Read) else next(
         (name for name, n in lanes.graph.names if n is source), "a vector of the token")

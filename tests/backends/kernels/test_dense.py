@@ -264,13 +264,17 @@ def test_the_layers_of_torch(layer: str) -> None:
 
 
 def test_what_is_left_to_torch() -> None:
-    """Input projections go before the kernel and a read-out after it; only what a state needs is in it."""
+    """A read-out goes after the kernel, and input projections before it, but in C; only what a state needs is in it."""
+    other = made("two_layers", target="auto", dense=None, d=4, k=33)
+    assert [p.name for p in other.lanes.inputs] == ["w @ x"] and not other.lanes.projections
     model = made("two_layers", dense=None, d=4, k=33)
-    assert [p.name for p in model.lanes.inputs] == ["w @ x"]
+    assert [p.name for p in model.lanes.inputs] == ["x"] and [m.matrix for m in model.lanes.projections] == ["w"]
+    x = drawn(model, 2, 5)["x"]
+    assert torch.allclose(model(x)[0], other(x)[0], rtol=0, atol=2 ** -48)
     assert sorted(m.matrix for m in model.lanes.mixes) == ["r", "u", "v"]
     assert [p.dims for p in model.lanes.outputs] == [(33,)] and model(torch.zeros(2, 3, 4))[0].shape == (2, 3, 3)
     text = model.plan.text()
-    assert "u @ a: 33 × 33" in text and "shapes    sequential\n" in text
+    assert "w @ x: 33 × 4" in text and "u @ a: 33 × 33" in text and "shapes    sequential\n" in text
     assert "static void two_layers_product(" in model.source()
 
 

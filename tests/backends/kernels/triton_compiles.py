@@ -38,7 +38,7 @@ def check_products_spill_nothing(units: int, architecture: str) -> int:
     from lsrl.backends.kernels.triton_dense import tile_lanes
     from tests.backends.kernels.test_dense import made
 
-    model = made("lstm", torch.float32, d=3, k=units)
+    model = made("lstm", torch.float32, "triton", d=3, k=units)
     adjoint = make_adjoint(model.lanes, False, {"out"})
     found = 0
     for lanes in (model.lanes, adjoint.lanes):
