@@ -6,7 +6,7 @@ import os
 import random
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from torch import Tensor
 
 import lsrl
 from benchmarks import kernel_rivals as rivals
+from benchmarks.dense_rows import DENSE_ROWS
 from benchmarks.kernel_rivals import Rival
+from benchmarks.kernel_work import Goal, Work, quiet
 from lsrl.backends.kernels.call import Call
 from lsrl.backends.kernels.module import KernelModule
 from lsrl.streams import open_input, open_output, run_stream
@@ -59,38 +61,6 @@ LANES = 256
 
 
 @dataclass(frozen=True)
-class Goal:
-    """What a row is to reach. of: "copy", "rate" (elements a second) or a rival's name; least: of copy's speed, of that
-    rate, or of the rival's speed."""
-
-    of: str
-    least: float
-
-    def __str__(self) -> str:
-        if self.of == "rate":
-            return f"{self.least:.3g} a second"
-        return f"{self.least:.0%} of copy" if self.of == "copy" else f"{self.least:.3g}× {self.of}"
-
-
-@dataclass
-class Work:
-    """name and description of a row. elements: tokens times lanes. bytes: what the kernel must move.
-
-    ours and what rivals make are called without arguments and give the outputs, or the first of them; those of a rival
-    are compared. patience: seconds after which a contender runs no further round.
-    """
-
-    name: str
-    what: str
-    elements: int
-    bytes: int
-    ours: Callable[[], object]
-    rivals: dict[str, Rival] = field(default_factory=dict)
-    goal: Goal | None = None
-    patience: float = 4.0
-
-
-@dataclass(frozen=True)
 class Series:
     """A row at several sizes. row: makes it from device, rows and tokens. name: as rows have one."""
 
@@ -128,14 +98,6 @@ def launched(model: KernelModule, inputs: dict[str, Tensor]) -> Callable[[], obj
         return outputs[0]
 
     return run
-
-
-def quiet(run: Callable[[], object]) -> Callable[[], object]:
-    def f() -> object:
-        with torch.no_grad():
-            return run()
-
-    return f
 
 
 def gated(device: str, rows: int = 8, tokens: int = 4096) -> Work:
@@ -318,7 +280,7 @@ def _text(name: str, what: str, source: str, last: bool) -> Work:
 
 
 ROWS: tuple[Callable[[str], Work], ...] = (
-    gated, gated_backward, summed, greatest, smooth, automaton, parity, text_last, text_bytes)
+    gated, gated_backward, summed, greatest, smooth, automaton, parity, *DENSE_ROWS, text_last, text_bytes)
 SERIES: tuple[Series, ...] = (
     Series("gated", "gated, float32, 256 lanes", gated),
     Series("smooth", "diagonal LSTM, float32, 256 lanes", smooth),
