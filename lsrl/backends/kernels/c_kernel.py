@@ -16,7 +16,7 @@ from lsrl.backends.kernels.bodies import Parallel, Parts
 from lsrl.backends.kernels.c_build import build
 from lsrl.backends.kernels.c_dense import PAD
 from lsrl.backends.kernels.c_ports import Field
-from lsrl.backends.kernels.c_split import Split
+from lsrl.backends.kernels.c_split import Split, UnknownStateError
 from lsrl.backends.kernels.c_text import CText, c_text
 from lsrl.backends.kernels.call import Call, Options, Shape
 from lsrl.backends.kernels.pieces import Piece
@@ -30,10 +30,6 @@ _STREAMED = 1 << 22  # bytes of outputs beyond which inputs are asked for early
 # a copy's speed, two inputs and an output).
 _BUS = 4
 _LANES = 64  # a thread's share of lanes is a multiple of these
-
-
-class UnknownStateError(Exception):
-    """The table shape cannot start from a state that the program never reaches; the sequential one can."""
 
 
 class CKernel:

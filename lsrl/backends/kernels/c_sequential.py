@@ -30,9 +30,13 @@ _AHEAD = 1024  # bytes between what is read and what is asked for
 
 
 class Loops:
-    """Writes the functions of the sequential shape; `text` is all of them."""
+    """Writes the functions of the sequential shape; `text` is all of them.
 
-    def __init__(self, name: str, arguments: Arguments, ports: CPorts) -> None:
+    alone: whether it is enough to run one stream after the other, since another shape takes nearly all calls: that is
+    half of what there is to compile.
+    """
+
+    def __init__(self, name: str, arguments: Arguments, ports: CPorts, alone: bool = False) -> None:
         self.name, self.a, self.ports = name, arguments, ports
         self.parts, self.options, self.values = ports.parts, ports.options, ports.values
         step = self.parts.step
@@ -47,6 +51,7 @@ class Loops:
         self.registers = self.parts.registers
         self.wide = self.parts.lanes.width > 1
         self.large = not self.wide and len(schedule(self.roots)) > LARGE
+        self.alone = self.large or alone
         names = Names(C_WORDS)
         self.state_name = {r.name: names.fresh(identifier(r.name)) for r in self.registers}
         self.leaf_name = {v: names.fresh(_element_name(v)) for v in (*self.input_leaves, *self.param_leaves)}
@@ -65,7 +70,7 @@ class Loops:
 
     def text(self) -> list[str]:
         """The functions; the last one is what a launch calls."""
-        if self.large:
+        if self.alone:
             return [self._one_stream(), self._entry()]
         if self.wide:
             return [self._lanes(), self._slots(), self._entry()]
@@ -445,7 +450,7 @@ class Loops:
         else:
             slots = [f"if ({a('end_row')} - {a('first_row')} >= {FEW_STREAMS}) {{", f"    {name}_in_slots(a);",
                      "    return;", "}"]
-            lines = [*([] if self.large else slots),
+            lines = [*([] if self.alone else slots),
                      f"for (int64_t row = {a('first_row')}; row < {a('end_row')}; row++)",
                      f"    {name}_one(a, row, 0);"]
         return function_text(f"void {name}_sequential(const struct {name}_args *a)", lines,

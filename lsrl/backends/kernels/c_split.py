@@ -20,11 +20,15 @@ from lsrl.backends.kernels.lanes import Port
 from lsrl.backends.kernels.pieces import RESETS, Level, make_levels
 from lsrl.backends.kernels.scans import Coded, Scan, Segmented
 
-__all__ = ["Split"]
+__all__ = ["Split", "UnknownStateError"]
 
 _NEVER = torch.iinfo(torch.int64).max
 _ALONE = 5  # chunks where there is one thread, which gains nothing by them
 _LEAST = 16  # tokens of a chunk
+
+
+class UnknownStateError(Exception):
+    """The table shape cannot start from a state that the program never reaches; the sequential one can."""
 
 
 class Kernel(Protocol):
@@ -120,7 +124,10 @@ class Split:
             torch.minimum(call.failed, torch.where(found == _NEVER, found, found + begins).min(), out=call.failed)
 
     def _own_kernel(self, call: Call) -> None:
-        self._own.launch(call, "table" if "table" in self._own.shapes and not call.before else "sequential")
+        try:
+            self._own.launch(call, "table" if "table" in self._own.shapes else "sequential")
+        except UnknownStateError:
+            self._own.launch(call, "sequential")
 
     def _starts(self, call: Call, at: _Row, lanes: int) -> dict[str, Tensor]:
         """The states before each chunk."""

@@ -55,7 +55,8 @@ def c_text(parts: Parts, options: Options, plan_text: str = "") -> CText:
     whole = not parts.lanes.mixes and not isinstance(parts, Piece)
     table = find_table(parts, options.checks) if whole else None
     arguments = Arguments(parts, options, table is not None)
-    sequential = (DenseLoops if parts.lanes.mixes else Loops)(name, arguments, ports)
+    sequential = DenseLoops(name, arguments, ports) if parts.lanes.mixes else \
+        Loops(name, arguments, ports, table is not None)
     loops = sequential.text()
     shapes: tuple[Shape, ...] = ("sequential",)
     if table is not None:
