@@ -192,33 +192,6 @@ def smooth(device: str, rows: int = 8, tokens: int = 1024) -> Work:
                 launched(ours, {"x": x, "y": y, "z": z, "o": o}), others)
 
 
-def lstm(device: str, rows: int = 8, tokens: int = 1024, size: int = 64) -> Work:
-    return _dense("lstm", torch.nn.LSTM, {"weight_ih_l0": "w", "weight_hh_l0": "u", "bias_ih_l0": "b"},
-                  device, rows, tokens, size)
-
-
-def gru(device: str, rows: int = 8, tokens: int = 1024, size: int = 64) -> Work:
-    return _dense("gru", torch.nn.GRU, {"weight_ih_l0": "w", "weight_hh_l0": "u", "bias_ih_l0": "b",
-                                        "bias_hh_l0": "c"}, device, rows, tokens, size)
-
-
-def _dense(name: str, rival: Any, weights: dict[str, str], device: str, rows: int, tokens: int, size: int) -> Work:
-    """A cell whose state meets in a matrix, from inputs to outputs: ours is a module's call, as the rival's is."""
-    ours = lsrl.compile(ROOT / "examples" / "cells" / f"{name}.lsrl", target="triton" if device == "cuda" else "c",
-                        d=size, k=size)
-    assert isinstance(ours, KernelModule)
-    ours = ours.to(device)
-    theirs = rival(size, size, batch_first=True).to(device)
-    with torch.no_grad():
-        theirs.bias_hh_l0.zero_()
-        for of, own in weights.items():
-            getattr(theirs, of).copy_(getattr(ours, own))
-    (x,) = random_streams(1, (rows, tokens, size), device)
-    elements, other = rows * tokens * size, f"torch.nn.{name.upper()}"
-    return Work(name, f"{name.upper()}, input and hidden size {size}, float32, {(rows, tokens)}", elements,
-                8 * elements, quiet(lambda: ours(x)), {other: ("", lambda: quiet(lambda: theirs(x)))}, Goal(other, 1.0))
-
-
 def automaton(device: str, rows: int = 8, tokens: int = 1_000_000) -> Work:
     """Sixteen states, four letters: a random automaton as a `match`."""
     rng = random.Random(7)
