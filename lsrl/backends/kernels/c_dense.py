@@ -15,7 +15,8 @@ __all__ = ["ROWS", "DenseLoops"]
 ROWS = 8  # that run at once
 PAD = 16  # rows of matrices are filled up with zeros to a multiple of so many elements
 _AHEAD = 8  # tokens between those that are read and those that are asked for
-_TILES = ((4, 2), (4, 1), (2, 4), (2, 1), (1, 8), (1, 1))  # rows and vectors of a tile of a product
+_TILES = ((8, 2), (8, 1), (4, 2), (4, 1), (2, 4), (2, 1), (1, 8), (1, 1))  # rows and vectors of a tile of a product
+_MOST_ROWS = 4  # of a tile where there are only 16 vector registers
 _VECTORS = """#if defined(__AVX512F__)
 #define {name}_BYTES 64
 #elif defined(__AVX__)
@@ -135,17 +136,18 @@ class DenseLoops(Loops):
             body += ["for (int j = 0; j < n; j++) {", *indented(inner), "}"]
             body += [f"*({vector} *)(out + {r} * {name}_pitch + {k} * {name}_long) = s{r}_{k};"
                      for r in range(rows) for k in range(vectors)]
-            texts.append(function_text(
+            texts.append(_where_wide(rows, function_text(
                 f"static void {name}_tile_{rows}_{vectors}(const {carry} *restrict m, "
                 f"const {carry} *restrict v, {carry} *restrict out, int n, int pitch, int apart)", body,
-                f"{rows} rows, {vectors} vectors of the product."))
+                f"{rows} rows, {vectors} vectors of the product.")))
         lines = ["int s = 0;"]
         for rows in dict.fromkeys(r for r, _ in _TILES):
             step = [f"for (; c + {k} * {name}_long <= pitch; c += {k} * {name}_long)\n"
                     f"    {name}_tile_{rows}_{k}(m + c, v + s * apart, out + s * {name}_pitch + c, n, pitch, apart);"
                     for r, k in _TILES if r == rows]
-            lines += [f"for (; s + {rows} <= rows; s += {rows}) {{", "    int c = 0;",
-                      *indented([x for part in step for x in part.split("\n")]), "}"]
+            lines += _where_wide(rows, "\n".join([
+                f"for (; s + {rows} <= rows; s += {rows}) {{", "    int c = 0;",
+                *indented([x for part in step for x in part.split("\n")]), "}"])).split("\n")
         texts.append(function_text(
             f"static void {name}_product(const {carry} *restrict m, const {carry} *restrict v, "
             f"{carry} *restrict out, int rows, int n, int pitch, int apart)", lines,
@@ -349,6 +351,11 @@ class DenseLoops(Loops):
         return function_text(f"void {name}_sequential(const struct {name}_args *a)", lines,
                              "Rows first_row to end_row, the end excluded; a row that has ended gives its place to the "
                              "next.")
+
+
+def _where_wide(rows: int, text: str) -> str:
+    """Text for processors with enough vector registers."""
+    return text if rows <= _MOST_ROWS else f"#if defined(__AVX512F__)\n{text}\n#endif"
 
 
 def _with_sources(roots: list[Value], source: dict[str, Value]) -> list[Value]:
