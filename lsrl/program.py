@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 KernelName: TypeAlias = Literal["c", "triton", "auto"]
 _KERNELS = ("c", "triton", "auto")
-_KERNEL_OPTIONS = ("check", "shape", "floats", "debug")
+_KERNEL_OPTIONS = ("check", "shape", "floats", "debug", "method", "tolerance", "iterations")
 _WEIGHT_OPTIONS = ("approx", "horizon")
 
 __all__ = ["Program", "compile", "load", "load_model", "parse", "verify"]

@@ -24,6 +24,7 @@ from lsrl.ir.nodes import (
     Pack,
     Param,
     Read,
+    Unary,
     operands,
 )
 from lsrl.passes.rewrite import with_operands

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from lsrl.backends.kernels.call import Shape
 
-__all__ = ["Device", "choose_shape"]
+__all__ = ["Device", "choose_newton", "choose_shape"]
 
 _MIN_CHUNK = 4096  # tokens that a chunk of time must have to pay for its summary
 _PASSES = 2  # over the inputs in the split shape on a CPU
 _TOGETHER = 64  # lanes that a thread of a CPU takes together
+_START = 4000  # operations after each other, in the time that an iteration takes to start and to be looked at
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,20 @@ def choose_shape(shapes: tuple[Shape, ...], device: Device, rows: int, tokens: i
     if "split" in shapes and streams * 128 < device.workers and tokens >= _MIN_CHUNK:
         return "split", f"{streams} streams of {tokens} tokens are too few for blocks alone"
     return "block", f"{streams} streams are too few to run a token at a time"
+
+
+def choose_newton(device: Device, rows: int, tokens: int, lanes: int, iterations: int, step: int,
+                  scan: int) -> tuple[bool, str]:
+    """Whether Newton's method over time is expected to be faster than a token at a time, and why.
+
+    iterations: that are expected, and the evaluation after them. step, scan: operations of a token, in the program and
+    in an iteration. A token at a time, operations wait for each other however few the streams are; an iteration does
+    more of them, but all at once, and has to be started and looked at.
+    """
+    if device.kind == "cpu":
+        return False, "a CPU is busy with a token at a time: an iteration does all of that work, and more"
+    streams = rows * lanes
+    alone = tokens * step * max(1.0, streams / device.workers)
+    together = iterations * (streams * tokens * scan / device.workers + _START)
+    return together < alone, (f"{iterations} passes of {scan} operations a token, {streams} streams at once, against "
+                              f"{step} operations a token after each other")

@@ -73,6 +73,9 @@ def read_stream(port: Port, value: Any, dtype: torch.dtype, grid: Fraction | Non
                            help="symbols go in as codes: `model.tokens(text)` makes them") from None
     require_shape(port.name, given, port, packed)
     scalar = scalar_of(port.type)
+    if given.requires_grad and not isinstance(scalar, Real):
+        raise LsrlError.of("L414", f"input `{port.name}` is of type {scalar}, and gradients are asked for it",
+                           help="only reals have gradients; detach it")
     if given.is_complex() or (given.is_floating_point() and not isinstance(scalar, Real)):
         raise LsrlError.of("L602", f"input `{port.name}` holds {given.dtype}, and is of type {scalar}",
                            help="convert it, for example with `.long()`")

@@ -18,6 +18,7 @@ from lsrl.backends.kernels.cost import Device
 from lsrl.backends.kernels.dense import Arranged, arrange
 from lsrl.backends.kernels.edges import check_offsets, named, read_stream
 from lsrl.backends.kernels.lanes import Lanes, Port, Ports
+from lsrl.backends.kernels.newton_operator import Convergence, Newton, operator_for
 from lsrl.backends.kernels.operator import FailedError, Operator, operator_of, scan
 from lsrl.backends.kernels.plan import Plan, make_plan
 from lsrl.backends.kernels.targets import device_of, find_backend, make_kernel
@@ -31,7 +32,7 @@ __all__ = ["KernelModule", "load_kernel"]
 
 State = dict[str, Tensor]
 _COMPILED = ("_operators",)  # attributes that hold compiled kernels
-_SHARED = ("graph", "arranged", "plan")  # and that never change
+_SHARED = ("graph", "arranged", "plan", "_newton")  # and that never change
 _MOST_ELEMENTS = 10_000_000  # of an array at the edge: what a file may claim
 
 
@@ -46,13 +47,20 @@ class KernelModule(nn.Module):
     appears (L616), at the price of a second run. dense: whether vectors that matrices mix are lanes of the kernel, with
     what no state depends on left to torch; without it they are scalars; None: if they have more than 8 elements.
 
+    method: "sequential" runs cells that are no scans a token at a time; "newton" solves for the states of all tokens
+    at once (L415 where that cannot be); "auto" does where it is expected to be faster. tolerance: the change of a
+    state, relative to 1 + |state|, at which an iteration is the last; 1e-5 if None, 1e-10 where states are float64.
+    iterations: at most so many, after which the tokens are run one at a time. `newton` tells what the last call did.
+
     `param`s are parameters of the module, under their names ("." becomes "_"), of the program's initial values.
     """
 
     def __init__(self, graph: Graph, target: str = "auto", dtype: torch.dtype = torch.float32, *, check: bool = True,
                  shape: Shape | None = None, floats: bool = False, debug: bool = False,
-                 dense: bool | None = None) -> None:
+                 dense: bool | None = None, method: str = "sequential", tolerance: float | None = None,
+                 iterations: int = 16) -> None:
         super().__init__()
+        self._newton = Newton(method, tolerance, iterations)
         find_backend(target)
         if dtype not in EDGES:
             raise LsrlError.of("L407", f"a kernel has no numbers of {dtype}",
@@ -66,6 +74,9 @@ class KernelModule(nn.Module):
         initial = param_values(graph)
         for p in self.ports.params:
             self.register_parameter(_attribute(p.name), nn.Parameter(torch.tensor(initial[p.name], dtype=wide)))
+        if floats and not self._has_reals():
+            raise LsrlError.of("L414", f"floats are asked for, and `{graph.name}` has no reals, so no gradients",
+                               graph.span, help="declare what gradients go to as real, or leave `floats` out")
         self._operator(dtype)  # refusals come now
 
     @property
@@ -87,6 +98,11 @@ class KernelModule(nn.Module):
     def exact(self) -> bool:
         """Whether outputs are those of the interpreter bit for bit; otherwise reals are floats."""
         return self._operator(self.dtype).parts.storage.exact
+
+    @property
+    def newton(self) -> Convergence | None:
+        """What the last call did, of a module whose method is not "sequential"; copies of a module share it."""
+        return self._newton.last
 
     def source(self, device: str | torch.device = "cpu") -> str:
         """The generated text of the kernels for a device."""
@@ -173,7 +189,7 @@ class KernelModule(nn.Module):
             "format": FORMAT, "name": self.graph.name, "target": self.target, "kind": "kernel",
             "dtype": str(self.dtype).removeprefix("torch."), "check": self.check, "shape": self.shape,
             "floats": self.lanes.floats and self.arranged.outside is None, "dense": self.dense,
-            "graph": print_graph(self.graph),
+            "newton": self._newton.options, "graph": print_graph(self.graph),
             "text": "" if self.graph.span is NOWHERE else self.graph.span.source.text}
         write_model_file(path, description, dict(self.state_dict()))
 
@@ -191,26 +207,33 @@ class KernelModule(nn.Module):
         from lsrl.ir.printer import print_graph
 
         kept = {n: v for n, v in self.__dict__.items() if n not in (*_COMPILED, *_SHARED)}
-        return {**kept, "graph": print_graph(self.graph), "floats": self.lanes.floats and self.arranged.outside is None}
+        return {**kept, "graph": print_graph(self.graph), "newton": self._newton.options,
+                "floats": self.lanes.floats and self.arranged.outside is None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         from lsrl.ir.parser import parse_graph
 
         kept = dict(state)
         graph, floats = parse_graph(kept.pop("graph")), bool(kept.pop("floats"))
+        newton = Newton(*kept.pop("newton"))
         super().__setstate__({  # type: ignore[no-untyped-call]
             **kept, "graph": graph, "arranged": arrange(graph, floats, kept["dense"], kept["target"] == "c"),
+            "_newton": newton,
             **{name: {} for name in _COMPILED}})
+
+    def _has_reals(self) -> bool:
+        ports = (*self.ports.inputs, *self.ports.outputs, *self.ports.states, *self.ports.params)
+        return any(isinstance(scalar_of(p.type), Real) for p in ports)
 
     # Pieces of `forward`.
 
     def _operator(self, edge: torch.dtype) -> Operator:
         if edge not in self._operators:
             carry = torch.float64 if edge == torch.float64 else torch.float32
-            self._operators[edge] = Operator(self.lanes, Options(edge, carry, checks=self.check),
-                                             lambda device, parts, options: make_kernel(self.target, device, parts,
-                                                                                        options),
-                                             self._device, self.shape)
+            self._operators[edge] = operator_for(
+                self.lanes, Options(edge, carry, checks=self.check),
+                lambda device, parts, options: make_kernel(self.target, device, parts, options), self._device,
+                self.shape, self._newton)
         return self._operators[edge]
 
     def _device(self, device: torch.device) -> Device:
@@ -408,10 +431,12 @@ def load_kernel(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
     chosen = description["shape"]
     if chosen not in (None, *get_args(Shape)) or description["dense"] not in (None, True, False):
         raise ValueError(f"a shape {chosen!r}")
+    method, tolerance, iterations = description.get("newton", ("sequential", None, 16))
     module = KernelModule(graph, str(description["target"]),
                           {str(d).removeprefix("torch."): d for d in EDGES}[str(description["dtype"])],
                           check=bool(description["check"]), shape=chosen, floats=bool(description["floats"]),
-                          dense=description["dense"])
+                          dense=description["dense"], method=str(method),
+                          tolerance=None if tolerance is None else float(tolerance), iterations=int(iterations))
     for n, p in module.named_parameters():
         p.data = tensors[n].clone()
     return module

@@ -48,14 +48,16 @@ def function(model: KernelModule, inputs: dict[str, Tensor], option: str, rows: 
     if option in ("state", "from_state", "packed"):
         count = 3 if option == "packed" else rows
         start = model.initial_state(count)
-        state = {n: (x + 0.3 * torch.randn_like(x)).requires_grad_() for n, x in start.items()}
+        state = {n: (x + 0.3 * torch.randn_like(x)).requires_grad_() if x.is_floating_point() else x
+                 for n, x in start.items()}
+    moved = [n for n, x in state.items() if x.requires_grad]
     resets = torch.rand(rows, tokens) < 0.3 if option == "resets" else None
     offsets = torch.tensor([0, 2, 2, rows * tokens]) if option == "packed" else None
 
     def f(*tensors: Tensor) -> tuple[Tensor, ...]:
         streams = {**inputs, **dict(zip(names, tensors, strict=False))}
-        before = dict(zip(state, tensors[len(names):], strict=False))
-        changed = dict(zip(params, tensors[len(names) + len(state):], strict=True))
+        before = {**state, **dict(zip(moved, tensors[len(names):], strict=False))}
+        changed = dict(zip(params, tensors[len(names) + len(moved):], strict=True))
         if option == "time_major":
             streams = {n: x.transpose(0, 1) for n, x in streams.items()}
         out, after = torch.func.functional_call(
@@ -66,7 +68,7 @@ def function(model: KernelModule, inputs: dict[str, Tensor], option: str, rows: 
             return tuple(x for x in after.values() if x.is_floating_point())
         return (*shown, *(x for x in after.values() if x.is_floating_point()))
 
-    leaves = [inputs[n] for n in names] + list(state.values()) + [
+    leaves = [inputs[n] for n in names] + [state[n] for n in moved] + [
         p.detach().clone().requires_grad_() for p in params.values()]
     return f, tuple(leaves)
 

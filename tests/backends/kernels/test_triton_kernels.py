@@ -73,6 +73,11 @@ def test_adjoints_are_kernels_too(shape: Shape, process: ProcessPoolExecutor) ->
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_newton_over_time(shape: Shape, process: ProcessPoolExecutor) -> None:
+    process.submit(triton_runs.check_newton, shape).result()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("edge, carry, bound", [
     (torch.bfloat16, torch.float32, 2**-7), (torch.float16, torch.float32, 2**-10),
     (torch.float64, torch.float64, 1e-14)], ids=["bfloat16", "float16", "float64"])

@@ -292,3 +292,29 @@ def check_adjoint(shape: Shape) -> None:
         total = total + (s * weight[:, t]).sum()
     for x, y in zip(got, torch.autograd.grad(total, (a, u, w)), strict=True):
         torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-12)
+
+
+def check_newton(shape: Shape) -> None:
+    """Newton's method over time, each of its kernels in this shape, equals a token at a time, with its gradients."""
+    from lsrl.backends.kernels.cost import Device
+    from lsrl.backends.kernels.newton_operator import Newton, operator_for
+
+    program = lsrl.parse("program lane(x: real[2], z: real[2]) -> real[2]:\n    param u: real[2] = 0.5\n"
+                         "    state h: real[2] = 0.25\n    state c: real[2] = 0\n    f = sigmoid(z + u * h)\n"
+                         "    c := f * c + (1 - f) * tanh(x - h)\n    h := tanh(c)\n    return h\n")
+    options = Options(edge=torch.float64, carry=torch.float64)
+    torch.manual_seed(0)
+    x, z = (torch.randn(2, 9, 2, dtype=torch.float64, device=DEVICE, requires_grad=True) for _ in range(2))
+    u = torch.rand(2, dtype=torch.float64, device=DEVICE, requires_grad=True)
+    resets = torch.rand(2, 9, device=DEVICE) < 0.2
+    results = []
+    for method in ("sequential", "newton"):
+        newton = Newton(method, None, 16)
+        operator = operator_for(make_lanes(program.graph, floats=True), options,
+                                lambda _, parts, o: TritonKernel(parts, o), lambda _: Device("gpu", 1), shape, newton)
+        out, *rest = torch.ops.lsrl.scan([x, z], [], [u], resets, None, operator.for_gradients(True).number, 2, 9,
+                                         False)
+        results.append([out, *rest[-2:], *torch.autograd.grad((out * out).sum(), (x, z, u))])
+    assert newton.last is not None and newton.last.method == "newton" and newton.last.iterations > 2, newton.last
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
