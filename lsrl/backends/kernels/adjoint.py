@@ -30,7 +30,7 @@ from lsrl.ir.nodes import (
 from lsrl.passes.rewrite import with_operands
 from lsrl.types import BOOL, REAL, Real, Type, Vector, scalar_of, shape, with_shape
 
-__all__ = ["RESET", "Adjoint", "make_adjoint", "record_of", "recorded"]
+__all__ = ["RESET", "Adjoint", "cotangent", "make_adjoint", "record_of", "recorded"]
 
 RESET = "~reset"  # the input of an adjoint that tells where the states started anew
 
@@ -87,7 +87,7 @@ class Adjoint:
     """The adjoint of a program that records its states.
 
     lanes: the program to run in reverse. Its inputs are those of the program's own inputs and recorded states that it
-    needs, `~d.NAME` for each output of `outputs`, and RESET; its outputs `~d.NAME` for each of `inputs`. Its states
+    needs, the `cotangent` of each output of `outputs`, and RESET; its outputs `~d.NAME` for each of `inputs`. Its states
     are `~d.NAME` for each of `states` and of `params`, the latter summed over the tokens, all of them with a value for
     each lane. These tuples name what has a cotangent. needs: what has to be recorded. products: for each mix, the
     output that is the cotangent of its product; the gradient of its matrix is left to the caller, as the sum over the
@@ -112,6 +112,14 @@ def make_adjoint(lanes: Lanes, resets: bool, outputs: Collection[str] | None = N
              *(m.name for m in lanes.projections), *kept_values(lanes)]
     recording = recorded(lanes, [n for n in names if f"~before.{n}" not in lanes.graph.output])
     return _Maker(lanes, recording, resets, outputs).made()
+
+
+def cotangent(lanes: Lanes, name: str) -> str:
+    """The input of an adjoint that is an output's cotangent: `~d.NAME`, or a name like it that no input has yet."""
+    known, found = {p.name for p in lanes.inputs}, f"~d.{name}"
+    while found in known:
+        found += "'"
+    return found
 
 
 def _packed(parts: list[Node], dims: tuple[int, ...], t: Type) -> Node:
@@ -141,7 +149,7 @@ class _Maker(Reverse):
         self._seed(outs, states)
         self._sweep((*(n for _, n in self.graph.outputs), *(s.next for s in self.graph.states)))
         inputs = [*map(self._leaf, self.graph.inputs), *(self._stream(p) for p in self.lanes.states), *(
-            self._input(f"~d.{p.name}", p) for p in outs)]
+            self._input(cotangent(self.lanes, p.name), p) for p in outs)]
         reset = self._leaf(Input(RESET, BOOL, NOWHERE))
         new_states: list[State] = []
         for p in states:
@@ -164,7 +172,7 @@ class _Maker(Reverse):
                    *((f"~d.{m.name}", self._cotangent(streams[m.name]))
                      for m in (*self.lanes.mixes, *self.lanes.projections)))
         before = [q for q in self.recording.outputs if q.name.startswith("~before.")]
-        in_ports = [*self.lanes.inputs, *before, *(self._own(f"~d.{p.name}", p, ()) for p in outs)]
+        in_ports = [*self.lanes.inputs, *before, *(self._own(cotangent(self.lanes, p.name), p, ()) for p in outs)]
         inputs += [self._input(q.name, q) for q in before if q.name not in {n.name for n in inputs}]
         inputs += [self._back(m) for m in self.lanes.mixes]
         if self.resets:
@@ -249,7 +257,7 @@ class _Maker(Reverse):
         for m in self.lanes.mixes:
             self._give(self.graph.output[m.source], self._back(m))
         for p in outs:
-            stream = self._input(f"~d.{p.name}", p)
+            stream = self._input(cotangent(self.lanes, p.name), p)
             for i, node in enumerate(self.lanes.output_nodes(p.name)):
                 self._give(node, self._element(stream, i))
         for p in states:

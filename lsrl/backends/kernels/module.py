@@ -17,9 +17,10 @@ from lsrl.backends.kernels.call import EDGES, Options, Shape, edge_dtype, state_
 from lsrl.backends.kernels.cost import Device
 from lsrl.backends.kernels.dense import Arranged, arrange
 from lsrl.backends.kernels.edges import check_offsets, named, read_stream
+from lsrl.backends.kernels.functional import call, forward_mode
 from lsrl.backends.kernels.lanes import Lanes, Port, Ports
 from lsrl.backends.kernels.newton_operator import Convergence, Newton, operator_for
-from lsrl.backends.kernels.operator import FailedError, Operator, operator_of, scan
+from lsrl.backends.kernels.operator import FailedError, Operator, operator_of
 from lsrl.backends.kernels.plan import Plan, make_plan
 from lsrl.backends.kernels.targets import device_of, find_backend, make_kernel
 from lsrl.diagnostics import NOWHERE, LsrlError
@@ -141,7 +142,8 @@ class KernelModule(nn.Module):
         streams, offsets, flattened, rows, tokens, device = self._streams(inputs, cu_seqlens, layout)
         edge = self._edge(streams)
         leaves = (*streams, *(() if state is None else state.values()), *self.parameters())
-        gradients = torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in leaves)
+        gradients = forward_mode(leaves) or (
+            torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in leaves))
         number: int = self._prepared(edge, gradients, resets is not None)
         operator, used = self._operator(edge), operator_of(number)
         count = rows if offsets is None else offsets.shape[0] - 1
@@ -152,7 +154,7 @@ class KernelModule(nn.Module):
         given = (*streams, *params)
         streams, params = self._calculated(operator, streams, params)
         try:
-            made = scan(streams, before, params, started, offsets, number, rows, tokens, False)
+            made = call(streams, before, params, started, offsets, number, rows, tokens, False)
         except FailedError as failed:
             raise self._explained(failed, operator, streams, before, params, started, offsets) from None
         if self.debug and not torch.compiler.is_compiling():

@@ -92,3 +92,19 @@ def test_second_gradients(name: str, option: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert gradgradcheck(f, leaves, atol=1e-6, rtol=1e-4)
+
+
+def test_third_gradients() -> None:
+    """Second gradients of a gradient that is a function of its cotangent, too."""
+    model = module("gated")
+    f, leaves = function(model, given(model, 1, 3), "plain", 1, 3)
+    torch.manual_seed(2)
+    weights = [torch.randn_like(y).requires_grad_() for y in f(*leaves)]
+
+    def gradients(*tensors: Tensor) -> tuple[Tensor, ...]:
+        xs, ws = tensors[: len(leaves)], tensors[len(leaves):]
+        return torch.autograd.grad(f(*xs), xs, ws, create_graph=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert gradgradcheck(gradients, (*leaves, *weights), atol=1e-6, rtol=1e-4)
