@@ -87,11 +87,11 @@ class Adjoint:
     """The adjoint of a program that records its states.
 
     lanes: the program to run in reverse. Its inputs are those of the program's own inputs and recorded states that it
-    needs, the `cotangent` of each output of `outputs`, and RESET; its outputs `~d.NAME` for each of `inputs`. Its states
-    are `~d.NAME` for each of `states` and of `params`, the latter summed over the tokens, all of them with a value for
-    each lane. These tuples name what has a cotangent. needs: what has to be recorded. products: for each mix, the
-    output that is the cotangent of its product; the gradient of its matrix is left to the caller, as the sum over the
-    tokens of the outer products of that and the mix's vector.
+    needs, the `cotangent` of each output of `outputs`, and RESET; its outputs `~d.NAME` for each of `inputs`. Its
+    states are `~d.NAME` for each of `states` and of `params`, the latter summed over the tokens, all of them with a
+    value for each lane. These tuples name what has a cotangent. needs: what has to be recorded. products: for each mix,
+    the output that is the cotangent of its product; the gradient of its matrix is left to the caller, as the sum over
+    the tokens of the outer products of that and the mix's vector.
     """
 
     lanes: Lanes
