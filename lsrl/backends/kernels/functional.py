@@ -22,7 +22,7 @@ from torch.autograd import forward_ad
 
 from lsrl.types import Real, scalar_of
 
-__all__ = ["call", "forward_mode"]
+__all__ = ["forward_mode", "run_scan"]
 
 
 def forward_mode(tensors: Sequence[object]) -> bool:
@@ -41,8 +41,8 @@ def _unpacked(x: Tensor) -> tuple[Tensor, Tensor | None]:
     return found.primal, found.tangent
 
 
-def call(inputs: Sequence[Tensor], before: Sequence[Tensor], params: Sequence[Tensor], resets: Tensor | None,
-         offsets: Tensor | None, number: int, rows: int, tokens: int, reverse: bool) -> list[Tensor]:
+def run_scan(inputs: Sequence[Tensor], before: Sequence[Tensor], params: Sequence[Tensor], resets: Tensor | None,
+             offsets: Tensor | None, number: int, rows: int, tokens: int, reverse: bool) -> list[Tensor]:
     """`lsrl::scan`, with the rules that its caller's transforms want."""
     given = (*inputs, *before, *params)
     if not torch.compiler.is_compiling() and (torch._C._are_functorch_transforms_active() or forward_mode(given)):
@@ -120,7 +120,7 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> tuple[Tensor | None, ...]:
         pushed = [(i, t) for i, t in enumerate(tangents[1:]) if t is not None]
-        interpreter = _functorch.peek_interpreter_stack()
+        interpreter: Any = _functorch.peek_interpreter_stack()
         if interpreter is None:
             return _pushed(ctx, [_unpacked(x)[0] for x in ctx.saved_tensors], pushed)
         level = interpreter.level()  # what is pushed here is calculated a level further out, which may push it again

@@ -17,7 +17,7 @@ from lsrl.backends.kernels.call import EDGES, Options, Shape, edge_dtype, state_
 from lsrl.backends.kernels.cost import Device
 from lsrl.backends.kernels.dense import Arranged, arrange
 from lsrl.backends.kernels.edges import check_offsets, named, read_stream
-from lsrl.backends.kernels.functional import call, forward_mode
+from lsrl.backends.kernels.functional import forward_mode, run_scan
 from lsrl.backends.kernels.lanes import Lanes, Port, Ports
 from lsrl.backends.kernels.newton_operator import Convergence, Newton, operator_for
 from lsrl.backends.kernels.operator import FailedError, Operator, operator_of
@@ -154,7 +154,7 @@ class KernelModule(nn.Module):
         given = (*streams, *params)
         streams, params = self._calculated(operator, streams, params)
         try:
-            made = call(streams, before, params, started, offsets, number, rows, tokens, False)
+            made = run_scan(streams, before, params, started, offsets, number, rows, tokens, False)
         except FailedError as failed:
             raise self._explained(failed, operator, streams, before, params, started, offsets) from None
         if self.debug and not torch.compiler.is_compiling():

@@ -33,6 +33,8 @@ def unsuitable(parts: Parts) -> str:
         return "each of its cells is a scan already"
     if parts.storage.exact:
         return "its numbers are exact, and an iteration only comes near"
+    if parts.lanes.mixes:
+        return "its lanes meet in products with matrices"
     for cell in _steps(parts):
         first = cell.states[0]
         if not all(parts.storage.state_is_float(m) for m in cell.members):

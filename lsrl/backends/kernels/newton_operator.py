@@ -195,10 +195,9 @@ class NewtonOperator(Operator):
 
     def _like(self, lanes: Lanes) -> Operator:
         """Programs that record states are solved as this one is; adjoints are scans."""
-        options = Options(self.options.edge, self.options.carry, checks=False)
         if unsuitable(Parts.of(lanes)):
-            return Operator(lanes, options, self._make, self._of_device, self.shape)
-        return NewtonOperator(lanes, options, self._make, self._of_device, self.shape, self.newton)
+            return super()._like(lanes)
+        return NewtonOperator(lanes, self.options, self._make, self._of_device, self.shape, self.newton)
 
 
 def _names(ports: Sequence[Port]) -> list[str]:

@@ -17,7 +17,7 @@ from lsrl.backends.kernels.adjoint import RESET, Adjoint, cotangent, make_adjoin
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.call import Call, CompiledKernel, Options, Shape, edge_dtype, state_dtype
 from lsrl.backends.kernels.cost import Device, choose_shape
-from lsrl.backends.kernels.functional import call
+from lsrl.backends.kernels.functional import run_scan
 from lsrl.backends.kernels.lanes import Lanes, Port
 from lsrl.backends.kernels.pages import ask_for_huge_pages
 from lsrl.backends.kernels.scans import Coded
@@ -93,8 +93,7 @@ class Operator:
         return self._for_gradients[resets]
 
     def _like(self, lanes: Lanes) -> Operator:
-        return Operator(lanes, Options(self.options.edge, self.options.carry, checks=False), self._make,
-                        self._of_device, self.shape)
+        return Operator(lanes, self.options, self._make, self._of_device, self.shape)
 
     def empty(self, inputs: Sequence[Tensor], offsets: Tensor | None, rows: int, tokens: int,
               like: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -255,8 +254,8 @@ def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
         start.append(like.new_zeros((count, *p.dims), dtype=dtype) if g is None or port is None
                      else _for_each_lane(g, port, own, backward.options).to(dtype))
     weights = dict(zip(_names(lanes.params), params, strict=True))
-    made = call([known[p.name] for p in own.inputs], start, [weights[n] for n in _names(own.params)], None, offsets,
-                backward.number, rows, tokens, not reverse)
+    made = run_scan([known[p.name] for p in own.inputs], start, [weights[n] for n in _names(own.params)], None, offsets,
+                    backward.number, rows, tokens, not reverse)
     shown = {p.name: x for p, x in zip(backward.lanes.outputs, made, strict=False)}
     after = {p.name: x for p, x in zip(own.states, made[len(backward.lanes.outputs):], strict=True)}
     d_inputs = [_summed(shown[f"~d.{p.name}"], p, x.shape).to(x.dtype) if p.name in adjoint.inputs else None
@@ -336,17 +335,17 @@ def _vmap(info: Any, in_dims: tuple[Any, ...], inputs: list[Tensor], before: lis
     anew = None if resets is None else first(resets, in_dims[3]).contiguous()
     if offsets is None and all(d is None for d in in_dims[2]):
         try:
-            made = call([x.flatten(0, 1) for x in streams], [x.flatten(0, 1) for x in states], params,
-                        None if anew is None else anew.flatten(0, 1), None, operator, size * rows, tokens, reverse)
+            made = run_scan([x.flatten(0, 1) for x in streams], [x.flatten(0, 1) for x in states], params,
+                            None if anew is None else anew.flatten(0, 1), None, operator, size * rows, tokens, reverse)
         except FailedError as failed:  # its row is none of those that the caller knows
             raise RuntimeError(f"{FailedError(failed.row % rows, failed.token)}, place {failed.row // rows} of vmap") \
                 from None
         return [x.reshape(size, rows, *x.shape[1:]) for x in made], [0] * len(made)
     weights = all_first(params, in_dims[2])
     starts = None if offsets is None else first(offsets, in_dims[4])
-    calls = [call([x[i] for x in streams], [x[i] for x in states], [x[i] for x in weights],
-                  None if anew is None else anew[i], None if starts is None else starts[i], operator, rows, tokens,
-                  reverse) for i in range(size)]
+    calls = [run_scan([x[i] for x in streams], [x[i] for x in states], [x[i] for x in weights],
+                      None if anew is None else anew[i], None if starts is None else starts[i], operator, rows, tokens,
+                      reverse) for i in range(size)]
     stacked = [torch.stack(xs) for xs in zip(*calls, strict=True)]
     return stacked, [0] * len(stacked)
 

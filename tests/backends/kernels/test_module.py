@@ -315,3 +315,15 @@ def test_options_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "divided.lsrl").write_text(DIVIDED, encoding="utf-8")
     model = lsrl.compile(tmp_path / "divided.lsrl", "c", debug=True, check=False, shape="sequential", floats=True)
     assert (model.debug, model.check, model.shape, model.lanes.floats) == (True, False, "sequential", True)
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_checks_are_made_whether_or_not_gradients_are_asked_for(gradients: bool) -> None:
+    text = ("program p(x: real) -> (y: real, n: int):\n    param w: real = 1\n    state h: real = 0\n"
+            "    state n: int[0..3] = 0\n    h := tanh(h + w * x)\n    n := n + (1 if x > 0.5 else 0)\n"
+            "    return (y = h, n = n)\n")
+    model = KernelModule(lsrl.parse(text).graph, "c")
+    with torch.set_grad_enabled(gradients):
+        assert model(torch.ones(2, 3))[0]["n"].tolist() == [[1, 2, 3]] * 2
+        with pytest.raises(LsrlError, match=r"`n` leaves its range int\[0..3\] at token 4 of row 1"):
+            model(torch.tensor([[1.0, 0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 1.0, 1.0]]))

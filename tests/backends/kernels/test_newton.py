@@ -219,6 +219,8 @@ def test_float32_and_bfloat16() -> None:
     ("program p(x: bool) -> bool:\n    return parity(x)\n", "is a scan already"),
     ("program p(x: real) -> real:\n    state h: real[4] = zeros(4)\n    state k: real = 0\n"
      "    h := tanh(h + sum(h) * x)\n    return sum(h)\n", "has 4 states, and the scan of an iteration at most 3"),
+    ("program p(x: real[9]) -> real[9]:\n    param w: real[9, 9] = normal(0.3)\n    state h: real[9] = zeros(9)\n"
+     "    h := tanh(w @ h + x)\n    return h\n", "lanes meet in products with matrices"),
     ("program p(x: int[0..1]) -> int:\n    state a: int = 0\n    state b: int = 0\n    a := a + (1 if a < b else x)\n"
      "    b := b + (2 if b < a else x)\n    return b\n", "numbers are exact"),
 ])
