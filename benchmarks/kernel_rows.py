@@ -192,6 +192,16 @@ def smooth(device: str, rows: int = 8, tokens: int = 1024) -> Work:
                 launched(ours, {"x": x, "y": y, "z": z, "o": o}), others)
 
 
+def newton(device: str) -> Work:
+    """Newton's method over time against the same cell a token at a time, in one kernel."""
+    sizes = (1, 65_536, LANES)
+    streams = {n: s * 4 - 2 for n, s in zip("xyzo", random_streams(4, sizes, device), strict=True)}
+    ours, alone = module(SMOOTH, device, method="newton"), module(SMOOTH, device)
+    elements = int(np.prod(sizes))
+    return Work("newton", f"diagonal LSTM by Newton's method, float32, {sizes}", elements, 20 * elements,
+                quiet(lambda: ours(streams)), {"a token at a time": ("", lambda: quiet(lambda: alone(streams)))})
+
+
 def automaton(device: str, rows: int = 8, tokens: int = 1_000_000) -> Work:
     """Sixteen states, four letters: a random automaton as a `match`."""
     rng = random.Random(7)
@@ -253,7 +263,7 @@ def _text(name: str, what: str, source: str, last: bool) -> Work:
 
 
 ROWS: tuple[Callable[[str], Work], ...] = (
-    gated, gated_backward, summed, greatest, smooth, automaton, parity, *DENSE_ROWS, text_last, text_bytes)
+    gated, gated_backward, summed, greatest, smooth, newton, automaton, parity, *DENSE_ROWS, text_last, text_bytes)
 SERIES: tuple[Series, ...] = (
     Series("gated", "gated, float32, 256 lanes", gated),
     Series("smooth", "diagonal LSTM, float32, 256 lanes", smooth),
