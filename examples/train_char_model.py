@@ -1,8 +1,8 @@
 """Trains a character model whose recurrence is a cell of examples/cells, on this repository's own pages.
 
-python examples/train_char_model.py [--cell mingru|rglru] [--steps 300] [--seed 0] [--plot curve.png]: about a minute on two cores. The cell is
-compiled to kernels, forward and backward; everything around it is plain torch. Prints the loss, in bits a character,
-of training batches and of text that is held out.
+python examples/train_char_model.py [--cell mingru|rglru] [--steps 300] [--seed 0] [--plot curve.png]: about a minute
+on two cores. The cell is compiled to kernels, forward and backward; everything around it is plain torch. Prints the
+loss, in bits a character, of training batches and of text that is held out.
 """
 
 from __future__ import annotations
