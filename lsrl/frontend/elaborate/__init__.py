@@ -26,7 +26,7 @@ symbol twice in an alphabet · L215 text without an alphabet · L216 symbol not 
 outside · L218 pattern that cannot match · L219 not a finite type ·
 L250 to L254 regular expressions (lsrl.frontend.regex) ·
 L301 not a state · L302 named twice · L303 used before it is declared · L304 nothing returned · L305 `return` not last ·
-L306 declaration inside a block ·
+L306 declaration inside a block · L307 param that nothing uses ·
 L501 and L601 for assertions and assumptions that are false at compile time.
 """
 

@@ -14,6 +14,7 @@ from lsrl.frontend.elaborate.expressions import condition, each_value, expressio
 from lsrl.frontend.elaborate.indexing import assign_element
 from lsrl.frontend.elaborate.types import resolve_type
 from lsrl.frontend.elaborate.values import POISON, Data, Poison, Poisoned, Problem, RecordValue, StateSlot, Static
+from lsrl.frontend.walk import children
 from lsrl.ir.nodes import Const, Node, Param, Read
 from lsrl.types import Real, Record, Type, Value, first_value, scalar_of
 
@@ -27,6 +28,7 @@ def body(ctx: Context, d: syntax.Definition, result: Type | None) -> Static:
     frame = ctx.frame
     frame.coming = {s.name.id: s.name.span for s in reversed(d.body)
                     if isinstance(s, syntax.StateDecl | syntax.ParamDecl | syntax.Bind)}
+    _require_used(ctx, d)
     returned: Static | None = None
     for i, s in enumerate(d.body):
         if not isinstance(s, syntax.Return):
@@ -44,6 +46,23 @@ def body(ctx: Context, d: syntax.Definition, result: Type | None) -> Static:
     if returned is None and not any(isinstance(s, syntax.Return) for s in statements_in(d.body)):
         ctx.error("L304", f"`{d.name.id}` returns nothing", d.name.span, help="end the body with return …")
     return POISON if returned is None else returned
+
+
+def _require_used(ctx: Context, d: syntax.Definition) -> None:
+    """That the body names each of its params: what is not named would have no gradient, and be no parameter."""
+    params = [s for s in d.body if isinstance(s, syntax.ParamDecl)]
+    if not params:
+        return
+    named: set[str] = set()
+    work: list[object] = [part for s in d.body for part in children(s) if part is not getattr(s, "name", None)]
+    while work:
+        node = work.pop()
+        if isinstance(node, syntax.Name):
+            named.add(node.id)
+        work += children(node)
+    for s in params:
+        if s.name.id not in named:
+            ctx.error("L307", f"nothing uses the param `{s.name.id}`", s.span, help="use it, or take it out")
 
 
 def statements_in(body: Sequence[syntax.Statement]) -> Iterator[syntax.Statement]:
