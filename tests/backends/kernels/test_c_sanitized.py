@@ -12,13 +12,18 @@ from pathlib import Path
 import pytest
 
 import lsrl
+from lsrl.backends.kernels.adjoint import make_adjoint
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.c_build import find_compiler
+from lsrl.backends.kernels.c_dense import PAD
 from lsrl.backends.kernels.c_ports import MEMORY
 from lsrl.backends.kernels.c_text import CText, c_text
 from lsrl.backends.kernels.call import Options, edge_dtype, state_dtype
+from lsrl.backends.kernels.dense import arrange
 from lsrl.backends.kernels.lanes import Port, make_lanes
 from lsrl.types import Bool, Int, Symbols, scalar_of
+from tests.backends.kernels.test_dense import FOLDER as CELLS
+from tests.backends.kernels.test_dense import OWN
 from tests.corpus import CORPUS, Case
 
 OPTIONS = Options(resets=True, packed=True)
@@ -55,6 +60,8 @@ def driver(parts: Parts, c: CText, threads: bool = False) -> str:
     states = {p.name: p for p in parts.lanes.states}
     params = {p.name: p for p in parts.lanes.params}
 
+    products = (*parts.lanes.projections, *parts.lanes.mixes)
+
     def count(port: Port) -> int:
         return lanes if port.lane else port.elements
 
@@ -86,6 +93,17 @@ def driver(parts: Parts, c: CText, threads: bool = False) -> str:
             fill.append(f"float *{array} = calloc({count(params[f.of])}, sizeof(float));")
             release.append(f"free({array});")
             value = array
+        elif f.what == "mix":
+            blocks, rows, columns = params[next(m.matrix for m in products if m.name == f.of)].dims
+            transposed = next(m.transposed for m in products if m.name == f.of)
+            room = blocks * (rows * -(-columns // PAD) if transposed else columns * -(-rows // PAD)) * PAD
+            fill.append(f"float *{array} = calloc({room}, sizeof(float));")
+            release.append(f"free({array});")
+            value = array
+        elif f.what == "scratch":
+            fill.append(f"void *{array} = malloc({c.scratch}), *another = malloc({c.scratch});")
+            release.append(f"free({array}), free(another);")
+            value = array
         else:
             value = {"token_count": "tokens", "lane_count": str(lanes), "first_row": "0", "end_row": "rows",
                      "first_lane": "0", "end_lane": str(lanes), "reverse": "reverse", "streaming": "2",
@@ -94,17 +112,18 @@ def driver(parts: Parts, c: CText, threads: bool = False) -> str:
         fill.append(f"a.{f.name} = {value};")
     calls = []
     for shape in c.shapes:
-        shares = [("rows / 2", "rows", "0", str(lanes))] if lanes == 1 else [("0", "rows", "3", "9"),
+        whole = lanes == 1 or bool(products)
+        shares = [("rows / 2", "rows", "0", str(lanes))] if whole else [("0", "rows", "3", "9"),
                                                                               ("0", "rows", "64", str(lanes))]
         calls.append(f"{c.name}_{shape}(&a);")
         for r, e, lane, end in shares:
             calls += [f"a.first_row = {r}, a.end_row = {e}, a.first_lane = {lane}, a.end_lane = {end};",
                       f"{c.name}_{shape}(&a);"]
         if threads:
-            halves = ("rows / 2", "0") if lanes == 1 else ("0", str(lanes // 2))
-            calls += ["{", f"struct {c.name}_args b = a;",
-                      f"a.first_row = 0, a.end_row = {'rows / 2' if lanes == 1 else 'rows'}, a.first_lane = 0, "
-                      f"a.end_lane = {lanes if lanes == 1 else lanes // 2};",
+            halves = ("rows / 2", "0") if whole else ("0", str(lanes // 2))
+            calls += ["{", f"struct {c.name}_args b = a;", *["b.scratch = another;"] * bool(products),
+                      f"a.first_row = 0, a.end_row = {'rows / 2' if whole else 'rows'}, a.first_lane = 0, "
+                      f"a.end_lane = {lanes if whole else lanes // 2};",
                       f"b.first_row = {halves[0]}, b.end_row = rows, b.first_lane = {halves[1]}, "
                       f"b.end_lane = {lanes}, b.failed = 0;",
                       "pthread_t other;", f"pthread_create(&other, 0, (void *(*)(void *)){c.name}_{shape}, &b);",
@@ -178,10 +197,18 @@ def source(parts: Parts, threads: bool = False) -> tuple[str, str]:
     return c.name, c.text + driver(parts, c, threads)
 
 
+def dense() -> list[Parts]:
+    """Lanes that meet in products: of inputs and states, and of blocks in an adjoint."""
+    gru = arrange(lsrl.load(CELLS / "gru.lsrl", None, d=5, k=13).graph, dense=True, inside=True).lanes
+    heads = arrange(lsrl.parse(OWN["heads"], None, h=2, d=5, k=3).graph, dense=True, inside=True).lanes
+    return [Parts.of(x) for x in (gru, make_adjoint(heads, False).lanes)]
+
+
 def test_no_foreign_memory_and_nothing_undefined(tmp_path: Path) -> None:
-    made = dict(source(p) for p in (*map(parts_of, CORPUS), Parts.of(make_lanes(lsrl.parse(LANES).graph))))
-    assert len(made) == len(CORPUS) + 1
-    done = run_all(tmp_path, "address,undefined", made)
+    lanes = Parts.of(make_lanes(lsrl.parse(LANES).graph))
+    made = [source(p) for p in (*map(parts_of, CORPUS), lanes, *dense())]
+    assert len(dict(made)) == len(CORPUS) + 3
+    done = run_all(tmp_path, "address,undefined", dict(made))
     assert done.returncode == 0, done.stderr[:4000]
 
 
@@ -196,5 +223,5 @@ def test_a_fault_would_be_found(tmp_path: Path) -> None:
 def test_two_threads_do_not_meet(tmp_path: Path) -> None:
     made = [p for p in CORPUS if p.name in ("balanced", "majority", "key_value", "moving_average")]
     done = run_all(tmp_path, "thread", dict(source(p, True) for p in (
-        *map(parts_of, made), Parts.of(make_lanes(lsrl.parse(LANES).graph)))))
+        *map(parts_of, made), Parts.of(make_lanes(lsrl.parse(LANES).graph)), *dense())))
     assert done.returncode == 0, done.stderr[:4000]
