@@ -74,6 +74,6 @@ def _write(rows: GateRows, row: int, unit: Unit) -> None:
 
 
 TARGET = Target("gru", "torch.nn.GRU: automata, latches, bounded counters",
-                lambda graph, name, dtype: bits_circuit(graph, name, "a GRU's state stays in [−1, 1]"), emit,
-                TECHNOLOGY, holds=True, dtypes=DTYPES,
+                lambda graph, name, dtype: bits_circuit(graph, name, "a GRU's state stays in [−1, 1]", holds=True),
+                emit, TECHNOLOGY, holds=True, dtypes=DTYPES,
                 approximate=small_signal(Gating("gru", (1, -1, 0), _N, TECHNOLOGY)))

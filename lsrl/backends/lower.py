@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 from lsrl.analysis.interval import Range
 from lsrl.analysis.ranges import analyse
 from lsrl.backends.circuit import Bit, Circuit
 from lsrl.backends.cubes import TooLargeError
+from lsrl.backends.held_bits import hold_bits
 from lsrl.backends.joint import joint_circuit, whole_automaton
 from lsrl.backends.refusal import RefusalError, refuse, refuse_numeric
 from lsrl.backends.stages import FarSetError
@@ -25,8 +27,11 @@ __all__ = ["bits_circuit", "threshold_circuit"]
 _SMALL = 64  # a state of more values is counted where it can be
 _MOST_VALUES = 1024
 _LARGE = 1500  # nodes of a graph for which only the first layout is tried
+_SAVED = 1.25  # times as many units without gates: then gates save much
 _MUCH = 2_200  # nodes of the diagrams of its functions, likewise
 
+
+Cost: TypeAlias = tuple[int, bool]  # `general` and `holds` of `threshold_circuit`
 
 _CHANGES: dict[str, Callable[[Layout], Layout]] = {
     "lag": lambda x: replace(x, lag=not x.lag), "wide": lambda x: replace(x, wide=not x.wide),
@@ -34,18 +39,21 @@ _CHANGES: dict[str, Callable[[Layout], Layout]] = {
     "select": lambda x: replace(x, select=not x.select)}
 
 
-def bits_circuit(graph: Graph, target: str, why: str = "a bit has two values", general: int = 1) -> Circuit:
+def bits_circuit(graph: Graph, target: str, why: str = "a bit has two values", general: int = 1,
+                 holds: bool = False) -> Circuit:
     """As `threshold_circuit`, for technologies without registers.
 
     why: what stands in the way of counting, as half a sentence. Raises RefusalError for a state without bounds.
     """
-    return threshold_circuit(graph, target, counting=False, why=why, general=general)
+    return threshold_circuit(graph, target, counting=False, why=why, general=general, holds=holds)
 
 
-def threshold_circuit(graph: Graph, target: str, counting: bool = True, why: str = "", general: int = 1) -> Circuit:
+def threshold_circuit(graph: Graph, target: str, counting: bool = True, why: str = "", general: int = 1,
+                      holds: bool = False) -> Circuit:
     """The circuit of a graph that the pass pipeline has made scalar; `counting`: there are registers.
 
     general: the units that a threshold of any weights takes in the end; one where no sum exceeds 1 takes one.
+    holds: units have a gate that keeps them as they are.
 
     Layouts tried: cells in layers, with one choice after another changed while that makes the circuit smaller, and the
     whole program as one machine. The fewest units win, then the fewest layers. Raises RefusalError (L402 to L406).
@@ -54,30 +62,33 @@ def threshold_circuit(graph: Graph, target: str, counting: bool = True, why: str
     if numeric is not None:
         raise numeric
     known = _circuits(graph)
-    if (counting, general) not in known:
-        known[counting, general], counted = _lower(graph, target, counting, why, general)
+    cost = general, holds
+    if (counting, cost) not in known:
+        known[counting, cost], counted = _lower(graph, target, counting, why, cost)
         if not counted:
-            known[not counting, general] = known[counting, general]
-    return known[counting, general]
+            known[not counting, cost] = known[counting, cost]
+    return known[counting, cost]
 
 
 @remembered(64)
-def _circuits(graph: Graph) -> dict[tuple[bool, int], Circuit]:
-    """The circuits of a graph so far, by `counting` and `general`: several targets share them."""
+def _circuits(graph: Graph) -> dict[tuple[bool, Cost], Circuit]:
+    """The circuits of a graph so far, by `counting` and `general`, `holds`: several targets share them."""
     return {}
 
 
 @remembered(64)
-def _layouts(graph: Graph) -> dict[tuple[frozenset[str], int], Circuit | RefusalError]:
-    """The smallest layouts of a graph so far, by the states that are counted and `general`."""
+def _layouts(graph: Graph) -> dict[tuple[frozenset[str], Cost], Circuit | RefusalError]:
+    """The smallest layouts of a graph so far, by the states that are counted and `general`, `holds`."""
     return {}
 
 
-def _lower(graph: Graph, target: str, counting: bool, why: str, general: int) -> tuple[Circuit, bool]:
+def _lower(graph: Graph, target: str, counting: bool, why: str, cost: Cost) -> tuple[Circuit, bool]:
     """The circuit, and whether some state is counted in it."""
+    general, holds = cost
     ranges = analyse(graph)
     whole = whole_automaton(graph)
     best = joint_circuit(graph, whole, general) if whole is not None else None
+    best = hold_bits(best) if best is not None and holds else best
     refusal: RefusalError | None = None
     counted = False
     for registers in _counted(graph, ranges):
@@ -86,9 +97,9 @@ def _lower(graph: Graph, target: str, counting: bool, why: str, general: int) ->
             refusal = refusal or _no_counter(graph, target, registers, ranges, why)
             continue
         known = _layouts(graph)
-        if (registers, general) not in known:
-            known[registers, general] = _descend(graph, ranges, Layout(registers, general=general), target)
-        result = known[registers, general]
+        if (registers, cost) not in known:
+            known[registers, cost] = _descend(graph, ranges, Layout(registers, general=general), target, holds)
+        result = known[registers, cost]
         if not isinstance(result, RefusalError):
             best = _smaller(best, result, general)
             break  # to enumerate what could be counted would make it larger
@@ -109,22 +120,34 @@ def _smaller(a: Circuit | None, b: Circuit, general: int) -> Circuit:
     return b if a is None or size(b) < size(a) else a
 
 
-def _descend(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target: str) -> Circuit | RefusalError:
-    """The smallest circuit found by changing one choice of the layout after another; a refusal if none is possible."""
+def _descend(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target: str,
+             holds: bool) -> Circuit | RefusalError:
+    """The smallest circuit found by changing one choice of the layout after another; a refusal if none is possible.
+
+    A gate holds a cell that is set to what it reads, which letters and wide observations hide: with gates, a layout
+    without either comes first, and if they save much in it the search goes on from there.
+    """
     best: Circuit | None = None
+    saved = False
     refusal: RefusalError | None = None
     matters: set[str] = set()
 
     def attempt(now: Layout) -> bool:
-        nonlocal best, refusal
+        nonlocal best, refusal, saved
         result = _build(graph, ranges, now, target, matters)
         if isinstance(result, RefusalError):
             refusal = refusal or result
             return False
-        before, best = best, _smaller(best, result, layout.general)
+        held = hold_bits(result) if holds else result
+        saved = held.width * _SAVED <= result.width
+        before, best = best, _smaller(best, held, layout.general)
         return best is not before
 
-    attempt(layout)
+    plain = replace(layout, wide=False, letters=False)
+    if holds and attempt(plain) and saved:
+        layout = plain
+    else:
+        attempt(layout)
     if len(graph.nodes) <= _LARGE and "much work" not in matters:
         for choice, change in _CHANGES.items():
             if choice in matters and attempt(change(layout)):
@@ -135,9 +158,26 @@ def _descend(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target:
     return refusal
 
 
+@remembered(64)
+def _builds(graph: Graph) -> dict[Layout, tuple[Circuit | RefusalError, frozenset[str]]]:
+    """What was built of a graph so far, by layout, and the choices that made a difference."""
+    return {}
+
+
 def _build(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target: str,
            matters: set[str]) -> Circuit | RefusalError:
     """matters: the choices that made a difference are added to it, and "much work" if that is what it was."""
+    known = _builds(graph)
+    if layout not in known:
+        found: set[str] = set()
+        known[layout] = _planned(graph, ranges, layout, target, found), frozenset(found)
+    result, found_before = known[layout]
+    matters.update(found_before)
+    return result.for_target(target) if isinstance(result, RefusalError) else result
+
+
+def _planned(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target: str,
+             matters: set[str]) -> Circuit | RefusalError:
     try:
         planner = Planner(graph, ranges, layout)
         matters.update(planner.matters)

@@ -51,7 +51,7 @@ _HOSTED: dict[tuple[str, str, torch.dtype], bool] = {}  # by target and hash of 
 
 TARGETS: dict[str, Target] = {t.name: t for t in (
     Target("lstm", "torch.nn.LSTM: automata, latches, counters, counter machines one level deep",
-           lambda graph, name, dtype: threshold_circuit(graph, name), lstm.emit, lstm.TECHNOLOGY,
+           lambda graph, name, dtype: threshold_circuit(graph, name, holds=True), lstm.emit, lstm.TECHNOLOGY,
            holds=True, dtypes=DTYPES, approximate=lstm.APPROXIMATE),
     gru.TARGET,
     rnn_tanh.TARGET,

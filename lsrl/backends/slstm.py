@@ -136,6 +136,7 @@ def _layer(w: LayerWeights, dtype: torch.dtype, signals: bool = False) -> SLSTM:
 
 
 TARGET = Target("slstm", "sLSTM (Beck et al. 2024): automata, latches, bounded counters",
-                lambda graph, name, dtype: bits_circuit(graph, name, "an sLSTM shows c / n, which stays in [−1, 1]"),
+                lambda graph, name, dtype: bits_circuit(graph, name, "an sLSTM shows c / n, which stays in [−1, 1]",
+                                                        holds=True),
                 emit, layer=SLSTM, holds=True, dtypes=DTYPES, approximate=small_signal(
                     Gating("slstm", (0, -1, 0, 1), _Z, layer=lambda w, dtype: _layer(w, dtype, signals=True))))
