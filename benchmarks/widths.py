@@ -48,10 +48,10 @@ landmark and no bound for the row.
 
 Gated linear targets have no such cells: a state never feeds back through a nonlinear unit, so an automaton is there a
 cascade of latches, resets and, where a gate can turn, cyclic counters, layer by layer (Krohn and Rhodes 1965), with
-ReLU maps between. n·k is no bound for a cascade: its least size is exponential in n for some automata (Maler and Pnueli,
-"Tight bounds on the complexity of cascaded decomposition of automata", FOCS 1990). So their rows may lie above n·k, and
-every map and delay of the cascade is counted in them; `bilinear`, whose transition is a full matrix, takes a unit a
-state instead, and is below n·k throughout.
+ReLU maps between. n·k is no bound for a cascade: its least size is exponential in n for some automata (Maler and
+Pnueli, "Tight bounds on the complexity of cascaded decomposition of automata", FOCS 1990). So their rows may lie
+above n·k, and every map and delay of the cascade is counted in them; `bilinear`, whose transition is a full matrix,
+takes a unit a state instead, and is below n·k throughout.
 
 {medians}
 | example | target | layers | units | weights | non-zero | n | k | n·k | ⌈log₂ n⌉ | √n |
