@@ -28,8 +28,8 @@ from lsrl.frontend.modules import read_module
 from lsrl.interpreter import Interpreter, read_inputs
 from lsrl.ir.graph import Graph
 from lsrl.types import Bool, Real, scalar_of
+from lsrl.values import flattened
 from tests.backends.kernels.batches import NEVER, make_call, shown
-from tests.backends.kernels.by_hand import flat
 from tests.strategies import programs, rows_for
 
 __all__ = ["Outcome", "check", "draw"]
@@ -78,7 +78,7 @@ def check(text: str, graph: Graph, sequences: Sequence[Sequence[Mapping[str, Any
         return Outcome(text, (), False, "" if code == "L411" else f"refused with {code}")
     kernel = CKernel(parts, OPTIONS)
     exact = parts.storage.exact or graph.numeric
-    want = [[{n: [_plain(x, graph, n) for x in flat(v)] for n, v in token.items()}
+    want = [[{n: [_plain(x, graph, n) for x in flattened(v)] for n, v in token.items()}
              for token in Interpreter(graph).run(rows)] for rows in sequences]
     coded = [[dict(read_inputs(graph, row, 0)) for row in rows] for rows in sequences]
     for shape in kernel.shapes:

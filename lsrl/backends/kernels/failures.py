@@ -13,10 +13,10 @@ from lsrl.backends.kernels.operator import FailedError, Operator
 from lsrl.diagnostics import LsrlError
 from lsrl.interpreter import Interpreter, RunError, check_failure
 from lsrl.ir.graph import Graph
-from lsrl.types import Bool, Real, Value, scalar_of
+from lsrl.types import Bool, Real, Type, Value, scalar_of
 from lsrl.values import as_tuples
 
-__all__ = ["explain", "program_value"]
+__all__ = ["explain", "number_value", "program_value"]
 
 
 def explain(failed: FailedError, graph: Graph, operator: Operator, streams: list[Tensor], before: list[Tensor],
@@ -56,18 +56,24 @@ def _nested(x: Tensor) -> Any:
 
 def _input(x: Tensor, port: Port, scale: int, operator: Operator) -> Any:
     t = scalar_of(port.type)
+    floats = operator.parts.storage.floats
     numbers = x.detach().to("cpu", torch.float64 if isinstance(t, Real) else torch.int64).tolist()
 
     def one(v: Any) -> Any:
         if isinstance(v, list):
             return tuple(one(e) for e in v)
-        if isinstance(t, Bool):
-            return bool(v)
-        if isinstance(t, Real) and not operator.parts.storage.floats:
-            return Fraction(round(v * scale), scale)
-        return v
+        return number_value(v if floats or not isinstance(t, Real) else round(v * scale), t, scale, floats)
 
     return one(numbers)
+
+
+def number_value(x: Any, t: Type, scale: int, floats: bool) -> Value:
+    """A number of a kernel as the interpreter holds it: a real is a float, or counts of 1/scale."""
+    if isinstance(t, Bool):
+        return bool(x)
+    if isinstance(t, Real):
+        return float(x) if floats else Fraction(int(x), scale)
+    return int(x)
 
 
 def program_value(x: Tensor, port: Port, operator: Operator) -> Value:
@@ -78,12 +84,7 @@ def program_value(x: Tensor, port: Port, operator: Operator) -> Value:
     flat = x.detach().cpu().reshape(-1).tolist()
 
     def one(i: int) -> Value:
-        v = flat[i]
-        if isinstance(t, Bool):
-            return bool(v)
-        if isinstance(t, Real):
-            return Fraction(int(v), scales[0 if port.lane else i]) if not operator.parts.storage.floats else float(v)
-        return int(v)
+        return number_value(flat[i], t, scales[0 if port.lane else i], operator.parts.storage.floats)
 
     def build(dims: tuple[int, ...], at: int) -> Value:
         if not dims:

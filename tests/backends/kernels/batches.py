@@ -15,7 +15,7 @@ from lsrl.backends.kernels.call import Call, Options, edge_dtype, state_dtype
 from lsrl.backends.kernels.lanes import Port
 from lsrl.interpreter import RunError, param_values
 from lsrl.types import Bool, Real, Value, Vector, scalar_of
-from tests.backends.kernels.by_hand import flat
+from lsrl.values import flattened
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
@@ -38,7 +38,7 @@ def spread_out(x: Tensor) -> Tensor:
 
 
 def input_tensor(port: Port, options: Options, sequences: Sequence[Rows]) -> Tensor:
-    numbers = [[[float(x) if isinstance(x, Fraction) else x for x in flat(row[port.name])] for row in rows]
+    numbers = [[[float(x) if isinstance(x, Fraction) else x for x in flattened(row[port.name])] for row in rows]
                for rows in sequences]
     tokens = len(sequences[0]) if sequences else 0
     return torch.tensor(numbers, dtype=edge_dtype(port, options)).reshape(len(sequences), tokens, *port.dims)
@@ -76,7 +76,7 @@ def packed_call(parts: Parts, options: Options, sequences: Sequence[Rows], *, re
 
 def param_tensors(parts: Parts, options: Options) -> dict[str, Tensor]:
     values = param_values(parts.lanes.source)
-    return {p.name: torch.tensor(flat(values[p.name]), dtype=torch.float64).to(options.carry).reshape(p.dims)
+    return {p.name: torch.tensor(flattened(values[p.name]), dtype=torch.float64).to(options.carry).reshape(p.dims)
             for p in parts.lanes.params}
 
 
@@ -86,7 +86,7 @@ def state_tensors(parts: Parts, options: Options, states: Sequence[Mapping[str, 
     out = {}
     for p in parts.lanes.states:
         numbers = [[x if isinstance(x, float) else int(Fraction(x) * scales[p.parts[i if len(p.parts) > 1 else 0]])
-                    for i, x in enumerate(flat(state[p.name]))] for state in states]
+                    for i, x in enumerate(flattened(state[p.name]))] for state in states]
         wide = torch.float64 if isinstance(numbers[0][0], float) else torch.int64
         out[p.name] = torch.tensor(numbers, dtype=wide).to(state_dtype(p, parts, options)).reshape(len(states), *p.dims)
     return out
@@ -105,7 +105,7 @@ def wanted(program: lsrl.Program, rows: Rows, before: Mapping[str, Value] | None
     out = []
     try:
         for token in program._interpreter.run(rows, before):
-            out.append({n: [_plain(x, program, n) for x in flat(v)] for n, v in token.items()})
+            out.append({n: [_plain(x, program, n) for x in flattened(v)] for n, v in token.items()})
     except RunError:
         pass
     return out

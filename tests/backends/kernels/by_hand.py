@@ -9,16 +9,14 @@ from typing import Any
 
 from lsrl.backends.kernels.bodies import Parallel, Parts, Step
 from lsrl.backends.kernels.code import Builder, Constant, Value, evaluate, schedule
+from lsrl.backends.kernels.failures import number_value
 from lsrl.backends.kernels.scans import Scan
 from lsrl.interpreter import param_values
-from lsrl.types import Bool, Real, Vector
+from lsrl.types import scalar_of
+from lsrl.values import flattened
 
 Row = Mapping[str, Any]
 Numbers = tuple[Constant, ...]
-
-
-def flat(value: Any) -> list[Any]:
-    return [x for v in value for x in flat(v)] if isinstance(value, tuple) else [value]
 
 
 def leaf_values(parts: Parts, roots: Sequence[Value], row: Row, lane: int = 0) -> dict[Value, Constant]:
@@ -30,7 +28,7 @@ def leaf_values(parts: Parts, roots: Sequence[Value], row: Row, lane: int = 0) -
     for v in schedule(roots):
         if v.op in ("input", "param"):
             name, element = v.attribute
-            numbers = flat((row if v.op == "input" else params)[name])
+            numbers = flattened((row if v.op == "input" else params)[name])
             value = numbers[lane if ports[name].lane else element]
             out[v] = (float(value) if v.kind == "float" else bool(value) if v.kind == "bool"
                       else int(Fraction(value) * scales.get(name, 1)))
@@ -41,12 +39,8 @@ def outputs_of(parts: Parts, body: Step | Parallel, numbers: Sequence[Constant])
     """Output elements in the program's own values."""
     out: dict[str, list[Any]] = {}
     for o, x in zip(body.outputs, numbers, strict=True):
-        t = dict(parts.lanes.source.outputs)[o.name].type
-        while isinstance(t, Vector):
-            t = t.elem
-        out.setdefault(o.name, []).append(
-            bool(x) if isinstance(t, Bool) else
-            (x if o.value.kind == "float" else Fraction(int(x), o.scale)) if isinstance(t, Real) else int(x))
+        t = scalar_of(dict(parts.lanes.source.outputs)[o.name].type)
+        out.setdefault(o.name, []).append(number_value(x, t, o.scale, o.value.kind == "float"))
     return out
 
 

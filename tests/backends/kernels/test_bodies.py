@@ -11,7 +11,8 @@ import pytest
 import lsrl
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.lanes import make_lanes
-from tests.backends.kernels.by_hand import flat, run_parallel, run_step
+from lsrl.values import flattened
+from tests.backends.kernels.by_hand import run_parallel, run_step
 from tests.corpus import CORPUS, OTHER, Case
 
 TOKENS = 24
@@ -28,7 +29,7 @@ def coded(case: Case, program: lsrl.Program, seed: int, tokens: int = TOKENS) ->
 
 def agrees(shown: list[dict[str, list[Any]]], wanted: list[dict[str, Any]], exact: bool) -> bool:
     got = shown
-    expected = [{n: flat(x) for n, x in row.items()} for row in wanted]
+    expected = [{n: flattened(x) for n, x in row.items()} for row in wanted]
     if exact:
         return got == expected
     return all(abs(float(a) - float(b)) <= 1e-12 * (1 + abs(float(b))) for p, q in zip(got, expected, strict=True)
