@@ -194,7 +194,7 @@ def smooth(device: str, rows: int = 8, tokens: int = 1024) -> Work:
 
 def newton(device: str) -> Work:
     """Newton's method over time against the same cell a token at a time, in one kernel."""
-    sizes = (1, 16_384, LANES)
+    sizes = (1, 65_536, LANES)
     streams = {n: s * 4 - 2 for n, s in zip("xyzo", random_streams(4, sizes, device), strict=True)}
     ours, alone = module(SMOOTH, device, method="newton"), module(SMOOTH, device)
     elements = int(np.prod(sizes))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cells_table
+from benchmarks import cells_table, gradcheck_table
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -44,3 +44,10 @@ def test_fine_tuning_a_compiled_model() -> None:
 
 def test_the_table_of_cells_is_what_the_command_writes() -> None:
     assert cells_table.table() in cells_table.PAGE.read_text(encoding="utf-8"), "run `python -m benchmarks.cells_table`"
+
+
+def test_the_table_of_gradients_has_what_is_checked() -> None:
+    """Every class and option of the tests, none of them failed; `python -m benchmarks.gradcheck_table` writes it."""
+    text = gradcheck_table.PAGE.read_text(encoding="utf-8")
+    found = text.split(gradcheck_table.BEGIN)[1].split(gradcheck_table.END)[0]
+    assert found == gradcheck_table.table(gradcheck_table.cells())
