@@ -13,6 +13,7 @@ from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.held_bits import hold_bits
 from lsrl.backends.joint import joint_circuit, whole_automaton
 from lsrl.backends.refusal import RefusalError, refuse, refuse_numeric
+from lsrl.backends.schedule import UnshownError
 from lsrl.backends.stages import FarSetError
 from lsrl.backends.structure import state_needs
 from lsrl.backends.symbolic import NotHostedError
@@ -147,6 +148,7 @@ def _descend(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target:
     if holds and attempt(plain) and saved:
         layout = plain
     else:
+        refusal = None
         attempt(layout)
     if len(graph.nodes) <= _LARGE and "much work" not in matters:
         for choice, change in _CHANGES.items():
@@ -192,6 +194,9 @@ def _planned(graph: Graph, ranges: Mapping[Node, Range], layout: Layout, target:
     except FarSetError:
         return refuse(graph, target, "L402", _any_node(graph), "a number is set to a value too far from what it is "
                       "compared with, and its own comparisons decide when")
+    except UnshownError:
+        return refuse(graph, target, "L402", _any_node(graph), "a number that it counts is read in a way that no unit "
+                      "shows")
     except TooLargeError:
         return refuse(graph, target, "L406", _any_node(graph), "its finite part has too many states or cases; give its "
                       "states smaller ranges")

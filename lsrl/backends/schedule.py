@@ -52,7 +52,11 @@ from lsrl.backends.stages import (
 )
 from lsrl.backends.sums import Sums, is_in
 
-__all__ = ["Schedule"]
+__all__ = ["Schedule", "UnshownError"]
+
+
+class UnshownError(Exception):
+    """A machine does not show what is read of it, in a layout of few choices: such a layout is left out."""
 
 
 class Schedule:
@@ -419,8 +423,9 @@ class Schedule:
 
 
 def _known(form: Form | None) -> Form:
-    """A form that the plan of the stage has made sure of."""
-    assert form is not None
+    """A form that the plan of the stage has made sure of, in layouts that are taken first."""
+    if form is None:
+        raise UnshownError
     return form
 
 

@@ -157,3 +157,21 @@ def test_in_every_dtype(target: str, dtype: torch.dtype) -> None:
     model = compile_graph(graph, target, dtype)
     assert model.certificate.width < compile_graph(graph, "rnn_tanh").certificate.width
     assert verify(graph, model).kind == "PROVED"
+
+
+def test_a_layout_in_which_a_machine_does_not_show_its_number_is_left_out() -> None:
+    text = """
+program main(in0: {"a", "b", "c"}, in2: {"x", "y", *}) -> real[-2..2 by 1/4][2]:
+    state s1: real = -1
+    state s2: real[-2..2 by 1/4] = -5/4
+    x4: bool = s1 == 1/2
+    if x4:
+        s2 := recall(in0, real(code(in2)), in0, -1/4)
+    else:
+        s1 := 0 + prev(clamp(s1, -2, 2), 5/4)
+    s1 := 2 * s1 + clamp(s1, -3, 3)
+    return [s2, real(code(in0))] if x4 else window(real(code(in2)), 2, 5/4)
+"""
+    program = lsrl.parse(text)
+    for target in ("lstm", "gru"):
+        assert lsrl.verify(program, program.compile(target)).headline in ("PROVED", "EXHAUSTED", "TESTED")
