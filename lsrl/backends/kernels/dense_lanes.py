@@ -103,6 +103,8 @@ class _Taker:
                               self.graph.span))
         used = {n.name for n in reachable(scalar.roots) if isinstance(n, Input | Param)}
         mixes = tuple(m for m, _ in self.mixes.values() if m.name in used)
+        if len({self.ports[m.matrix].dims for m in mixes}) > 1:
+            raise _NotDenseError  # blocks of different sizes
         kept = {m.source for m in mixes}
         scalar = Graph(scalar.name, tuple(n for n in scalar.inputs if n.name in used), scalar.states,
                        tuple((name, n) for name, n in scalar.outputs if not name.startswith("~") or name in kept),

@@ -284,6 +284,20 @@ def test_few_lanes_are_scalars_unless_asked_for() -> None:
     assert not made("gru", dense=False, d=2, k=9).lanes.mixes
 
 
+def test_blocks_of_different_sizes_are_scalars() -> None:
+    program = lsrl.parse("""
+program both(x: real[6]) -> real[6]:
+    param u: real[2, 3, 3] = normal(0.4)
+    param v: real[6, 6] = normal(0.4)
+    state s: real[2, 3] = zeros(2, 3)
+    state t: real[6] = zeros(6)
+    t := tanh(v @ t + x)
+    s := tanh([u[i] @ s[i] for i in 0..1] + [[t[3 * i + j] for j in 0..2] for i in 0..1])
+    return t
+""")
+    assert not lsrl.compile(program, "c", dense=True).lanes.mixes
+
+
 def test_kept_and_copied(tmp_path: Path) -> None:
     model = made("heads", torch.float32, h=2, d=5, k=3)
     x = {n: v.float() for n, v in drawn(model, 2, 4).items()}
