@@ -51,7 +51,7 @@ def recorded(lanes: Lanes, wanted: Collection[str] | None = None) -> Lanes:
                         _packed(parts, port.dims, scalar_of(port.type))))
         ports.append(Port(f"~before.{port.name}", port.type, port.lane, wide=True))
     streams = {n.name: n for n in graph.inputs}
-    for m in (*lanes.mixes, *lanes.projections):
+    for m in lanes.products:
         for name, node in ((m.name, streams[m.name]), *(((m.source, graph.output[m.source]),) if m in lanes.mixes
                                                         else ())):
             if wanted is None or name in wanted:
@@ -170,7 +170,7 @@ class _Maker(Reverse):
         streams = {n.name: n for n in self.graph.inputs}
         outputs = (*((f"~d.{p.name}", self._shown(p)) for p in ins),
                    *((f"~d.{m.name}", self._cotangent(streams[m.name]))
-                     for m in (*self.lanes.mixes, *self.lanes.projections)))
+                     for m in self.lanes.products))
         before = [q for q in self.recording.outputs if q.name.startswith("~before.")]
         in_ports = [*self.lanes.inputs, *before, *(self._own(cotangent(self.lanes, p.name), p, ()) for p in outs)]
         inputs += [self._input(q.name, q) for q in before if q.name not in {n.name for n in inputs}]
@@ -186,7 +186,7 @@ class _Maker(Reverse):
         shown = [self._own(f"~d.{p.name}", p, ()) for p in ins]
         own = {graph.output[p.name]: p for p in reversed(shown) if p.lane and p.wide}
         products = {}
-        for m in (*self.lanes.mixes, *self.lanes.projections):
+        for m in self.lanes.products:
             node = graph.output[f"~d.{m.name}"]
             if node not in own:
                 own[node] = Port(f"~d.{m.name}", Vector(REAL, self.lanes.width), True, wide=True)
@@ -287,7 +287,7 @@ class _Maker(Reverse):
             for port in self.lanes.states:
                 if n.state in port.parts:
                     return self._element(self._stream(port), port.parts.index(n.state))
-        if isinstance(n, Input) and any(n.name == m.name for m in (*self.lanes.mixes, *self.lanes.projections)):
+        if isinstance(n, Input) and any(n.name == m.name for m in self.lanes.products):
             return self._leaf(Input(f"~before.{n.name}", REAL, NOWHERE))
         if n in self._kept:
             return self._leaf(Input(f"~before.{self._kept[n]}", REAL, NOWHERE))

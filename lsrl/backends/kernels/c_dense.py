@@ -7,7 +7,7 @@ these allow; and so on, to the states and outputs. A product keeps tiles of rows
 from __future__ import annotations
 
 from lsrl.backends.kernels.c_sequential import Loops, function_text, indented, loop
-from lsrl.backends.kernels.code import Value, schedule
+from lsrl.backends.kernels.code import Value
 from lsrl.backends.kernels.text import leaves
 
 __all__ = ["ROWS", "DenseLoops"]
@@ -41,7 +41,7 @@ class DenseLoops(Loops):
         n = self.blocks[lanes.mixes[0].matrix][1]
         self.pitch = self.width if n % PAD == 0 else -(-(self.width + PAD) // PAD) * PAD
         self.mix_leaves = {v.attribute[0]: v for v in leaves(self.all_roots, "input")
-                           if v.attribute[0] in {m.name for m in (*lanes.mixes, *lanes.projections)}}
+                           if v.attribute[0] in {m.name for m in lanes.products}}
         self.projections = [m for m in lanes.projections if m.name in self.mix_leaves]
         self.vectors = {m.source: self.blocks[m.matrix][2] for m in self.projections}
         self.phases, self.kept = self._phased()
@@ -258,7 +258,6 @@ class DenseLoops(Loops):
         known: dict[Value, str] = {}
         head: list[str] = []
         body: list[str] = []
-        here = set(schedule(roots))
         stop = {v: f"{self.kept_name[v]}[c]" for v in self.kept if v in done}
         needed = _until(roots, set(stop) | set(self.fixed))
         for name, leaf in self.state_leaves.items():
@@ -297,7 +296,7 @@ class DenseLoops(Loops):
         for v in (*(v for v in self.kept if v in done and v in needed), *(roots if store is not None else ())):
             const = "const " if v in done else ""
             head.append(f"{const}{values.type(v.kind)} *restrict {self.kept_name[v]} = k->{self.kept_name[v]}[s];")
-        also = [v for v in self.kept if v in here and v not in done and v in needed and v not in roots]
+        also = [v for v in self.kept if v in needed and v not in done and v not in roots]
         head += [f"{values.type(v.kind)} *restrict {self.kept_name[v]} = k->{self.kept_name[v]}[s];" for v in also]
         known.update({v: t for v, t in stop.items() if v in needed})
         known.update({v: f"k->{self.fixed_name[v]}[c]" for v in self.fixed})

@@ -77,7 +77,7 @@ class Arguments:
         for p in parts.lanes.params:
             if p.name not in parts.lanes.matrices:
                 add("param", p.name, f"const {MEMORY[options.carry]} *", p.name)
-        for m in (*parts.lanes.projections, *parts.lanes.mixes):
+        for m in parts.lanes.products:
             add("mix", m.name, f"const {MEMORY[options.carry]} *", f"{m.matrix} {'transposed' * m.transposed}")
         if parts.lanes.mixes:
             add("scratch", "", "void *", "scratch")

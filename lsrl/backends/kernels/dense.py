@@ -30,7 +30,8 @@ _Maps: TypeAlias = "tuple[fx.GraphModule, fx.GraphModule]"
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """lanes: what the kernel runs; its arrays of lanes have one dimension. inputs, outputs, params: the program's own.
+    """lanes: what the kernel runs; its arrays of lanes have one dimension. graph: the program. leaves: the nodes of it
+    that the outputs of the lanes are.
 
     feeds: for each input and param of the lanes, what it is: a node of the program, and the place of the first lane's
     element in it (None for a scalar, (row, column) for a matrix).

@@ -106,7 +106,12 @@ class Lanes:
     @property
     def matrices(self) -> tuple[str, ...]:
         """The params that are matrices of products."""
-        return tuple(dict.fromkeys(m.matrix for m in (*self.mixes, *self.projections)))
+        return tuple(dict.fromkeys(m.matrix for m in self.products))
+
+    @property
+    def products(self) -> tuple[Mix, ...]:
+        """All products with matrices: an input of the scalar graph each, which is no port."""
+        return (*self.projections, *self.mixes)
 
     def output_nodes(self, name: str) -> tuple[Node, ...]:
         """The scalar nodes of an output's elements, row-major."""

@@ -175,7 +175,7 @@ class Operator:
 def _matrices(lanes: Lanes, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The matrices of mixes as kernels take them: elements of the product along the last dimension."""
     return {m.name: (params[m.matrix] if m.transposed else params[m.matrix].mT).contiguous()
-            for m in (*lanes.mixes, *lanes.projections)}
+            for m in lanes.products}
 
 
 def _inner_contiguous(x: Tensor, packed: bool) -> Tensor:

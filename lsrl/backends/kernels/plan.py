@@ -117,7 +117,7 @@ def make_plan(parts: Parts, options: Options | None = None) -> Plan:
         sum(size[state_kind(p, parts)] * len(p.parts) for p in parts.lanes.states),
         sum(v.op not in ("input", "state") for v in order), most_alive(order, roots), len(body.checks), scanned,
         ("sequential", "block", "split") if parallel is not None and parallel.scans else ("sequential",),
-        tuple(_product(parts.lanes, m) for m in (*parts.lanes.projections, *parts.lanes.mixes)))
+        tuple(_product(parts.lanes, m) for m in parts.lanes.products))
 
 
 def _product(lanes: Lanes, mix: Mix) -> str:

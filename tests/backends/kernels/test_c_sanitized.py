@@ -60,7 +60,7 @@ def driver(parts: Parts, c: CText, threads: bool = False) -> str:
     states = {p.name: p for p in parts.lanes.states}
     params = {p.name: p for p in parts.lanes.params}
 
-    products = (*parts.lanes.projections, *parts.lanes.mixes)
+    products = parts.lanes.products
 
     def count(port: Port) -> int:
         return lanes if port.lane else port.elements
