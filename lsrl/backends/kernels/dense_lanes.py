@@ -230,14 +230,22 @@ class _Taker:
         name = self.part_name(node, at)
         if name not in self.projections:
             self.fed(node.b, None)
-            columns = shape(node.b.type)[0]
-            if (node.a, (at, 0)) not in self.leaf:
-                matrix = self.leaf[node.a, (at, 0)] = self.fresh(self.part_name(node.a, at))
-                self.feeds[matrix] = node.a, (at, 0)
-                rows = Vector(Vector(REAL, columns), self.width)
-                self.ports[matrix] = Port(matrix, Vector(rows, 1), False, wide=True)
-            self.projections[name] = Mix(name, self.leaf[node.b, None], self.leaf[node.a, (at, 0)])
+            matrix = self.matrix(node.a, at, 0, (1, self.width, shape(node.b.type)[0]))
+            self.projections[name] = Mix(name, self.leaf[node.b, None], matrix)
         return Input(name, REAL, node.span)
+
+    def matrix(self, a: Node, row: int, column: int, sizes: tuple[int, int, int]) -> str:
+        """The port of a part of a matrix, that of these sizes (blocks, rows, columns) from a row and column on."""
+        blocks, rows, columns = sizes
+        if (a, (row, column)) not in self.leaf:
+            name, dims = self.name_of(a), shape(a.type)
+            if dims[-2:] != (rows, columns):
+                name += f"[{row}..{row + rows - 1}"
+                name += f", {column}..{column + columns - 1}]" if dims[1] != columns else "]"
+            name = self.leaf[a, (row, column)] = self.fresh(name)
+            self.feeds[name] = a, (row, column)
+            self.ports[name] = Port(name, Vector(Vector(Vector(REAL, columns), rows), blocks), False, wide=True)
+        return self.leaf[a, (row, column)]
 
     def part_name(self, node: Node, at: int) -> str:
         """What the elements of a vector, or rows of a matrix, are called that begin at a place."""
@@ -330,10 +338,10 @@ class _Taker:
         whole = {m.vector for m in matrices if isinstance(m, Index) and isinstance(m.index, Const)}
         if len(whole) == 1 and [m.index.value for m in matrices if isinstance(m, Index) and isinstance(
                 m.index, Const)] == list(range(shape(next(iter(whole)).type)[0])):
-            a = next(iter(whole))
-            return [(v, 0)], lambda made: self.mix(a, 0, 0, made[0], (v, 0))
-        packed = self.b.add(Pack(tuple(matrices), Vector(Vector(Vector(REAL, n), n), len(matrices)), node.span))
-        self.fixed.add(packed)
+            packed = next(iter(whole))
+        else:
+            packed = self.b.add(Pack(tuple(matrices), Vector(Vector(Vector(REAL, n), n), len(matrices)), node.span))
+            self.fixed.add(packed)
         key: _Key = (v, 0)
         return [key], lambda made: self.mix(packed, 0, 0, made[0], key)
 
@@ -380,18 +388,8 @@ class _Taker:
     def mix(self, a: Node, row: int, column: int, value: Node, key: _Key) -> Node:
         """The product of a part of a matrix and a vector of lanes, in a lane."""
         dims = shape(a.type)
-        place = row, column
-        if (a, place) not in self.leaf:
-            n = self.width if len(dims) == 2 else dims[1]
-            blocks = 1 if len(dims) == 2 else dims[0]
-            name = self.name_of(a)
-            if dims[-2:] != (n, n):
-                name += f"[{row}..{row + n - 1}{f', {column}..{column + n - 1}' if dims[1] != n else ''}]"
-            name = self.fresh(name)
-            self.leaf[a, place] = name
-            self.feeds[name] = a, place
-            self.ports[name] = Port(name, Vector(Vector(Vector(REAL, n), n), blocks), False, wide=True)
-        matrix = self.leaf[a, place]
+        n = self.width if len(dims) == 2 else dims[1]
+        matrix = self.matrix(a, row, column, (1 if len(dims) == 2 else dims[0], n, n))
         number = matrix, key
         if number not in self.mixes:
             k = len(self.mixes)
