@@ -29,6 +29,13 @@ def _kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
+def quick_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C that is not optimised: for tests of what a kernel calculates on a few tokens, as optimising takes most of their
+    time. Kernels as users get them are what the tests of shapes, sizes and random programs run."""
+    monkeypatch.setenv("LSRL_CFLAGS", "-O0")
+
+
+@pytest.fixture
 def no_other_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refusals do not say which other targets host the program: to find out, all of them try it."""
     monkeypatch.setattr("lsrl.backends.registry._hosts", lambda row, scalar, dtype: [])

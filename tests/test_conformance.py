@@ -194,7 +194,7 @@ def test_target(case: Case, target: str) -> None:
         got = run_model(model, graph_of(case), rows)
         assert_equal(case, outputs(case, got), expected(case, rows))
     depth = min(case.depth, GATED_DEPTH) if target in OUTCOMES else case.depth
-    verdict = verify(graph_of(case), model, length=depth if outcome == "EXHAUSTED" else None, seconds=300)
+    verdict = verify(graph_of(case), model, length=depth if outcome == "EXHAUSTED" else None, seconds=300, tests=64)
     assert verdict.kind == outcome, verdict.render()
     certificate = model.certificate
     # n·k units are for cells whose feedback is not linear; a cascade of latches has layers between them.

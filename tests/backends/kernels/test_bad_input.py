@@ -8,6 +8,8 @@ import torch
 import lsrl
 from lsrl.diagnostics import LsrlError
 
+pytestmark = pytest.mark.usefixtures("quick_kernels")
+
 COUNT = "program p(x: int[0..3]) -> int:\n    state n: int = 0\n    n := n + x\n    return n\n"
 HEADS = """
 program p[n, h](x: real[n]) -> real[n]:

@@ -61,6 +61,16 @@ def test_another_compiler_or_flag_is_another_key(monkeypatch: pytest.MonkeyPatch
     assert len(keys | {c_build._key(TEXT, compiler)}) == 4
 
 
+def test_options_of_the_environment_come_last(folder: CacheFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "#ifndef ANSWER\n#define ANSWER 42\n#endif\nlong answer(void) { return ANSWER; }\n"
+    assert again(text) == 42
+    monkeypatch.setenv("LSRL_CFLAGS", "-O0 -DANSWER='6 * 7 + 1'")
+    assert again(text) == 43 and len(folder.files()) == 2
+    monkeypatch.setenv("LSRL_CFLAGS", "--no-such-option")
+    with pytest.raises(LsrlError, match="no-such-option"):
+        again(text)
+
+
 @pytest.mark.parametrize("damage", [b"", b"not a library", None])
 def test_a_damaged_file_is_made_again(folder: CacheFolder, damage: bytes | None) -> None:
     again()

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from tests.backends.kernels.test_cells import Tensors, compiled, distance, drawn
 
+pytestmark = pytest.mark.usefixtures("quick_kernels")
+
 TOKENS = 19
 ROUNDINGS = 100
 Library = Callable[[Tensors, Tensors], Tensor]

@@ -19,7 +19,8 @@ CELL = Path(__file__).resolve().parents[3] / "examples" / "cells" / "lstm_diagon
 
 Tensors = dict[str, Tensor]
 # torch.func.jvp compiles its own decompositions with torch.jit when it is first used, and warns of that
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),
+              pytest.mark.usefixtures("quick_kernels")]
 
 
 @pytest.fixture(scope="module")

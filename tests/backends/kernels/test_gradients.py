@@ -15,6 +15,8 @@ from lsrl.backends.kernels.module import KernelModule
 from lsrl.types import Bool, scalar_of
 from tests.backends.kernels.cells import CELLS
 
+pytestmark = pytest.mark.usefixtures("quick_kernels")
+
 OPTIONS = ("plain", "state", "resets", "packed", "time_major", "from_state")
 WHOLE = ("gated_shared", "smooth", "matrix", "tropical")  # with every option; the others with two
 SECOND = ("plain", "resets")  # with second derivatives

@@ -16,6 +16,8 @@ from lsrl.backends.kernels.module import KernelModule
 from lsrl.diagnostics import LsrlError
 from tests.backends.kernels.test_torch import MINGRU
 
+pytestmark = pytest.mark.usefixtures("quick_kernels")
+
 BALANCED = """
 program balanced(tok: {"(", ")", *}) -> (ok: bool, depth: int):
     state depth: int = 0

@@ -24,6 +24,8 @@ from lsrl.diagnostics import LsrlError
 from tests.backends.kernels.cells import CELLS
 from tests.backends.kernels.test_gradients import OPTIONS, function, given
 
+pytestmark = pytest.mark.usefixtures("quick_kernels")
+
 FOLDER = Path(__file__).resolve().parents[3] / "examples" / "cells"
 LANES = ("gru_diagonal", "leaky_integrator", "lstm_diagonal", "rwkv4", "sru")
 SMALL = """
