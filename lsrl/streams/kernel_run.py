@@ -133,8 +133,7 @@ class KernelRun:
             values = flattened(state[port.name])
             for name, value in zip(port.parts * len(values) if port.lane else port.parts, values, strict=True):
                 count = value if dtype.is_floating_point else int(Fraction(value) * registers[name].scale)
-                lo, hi = parts.state_ranges[name]
-                if not dtype.is_floating_point and not lo <= count <= hi:
+                if not dtype.is_floating_point and not parts.state_ranges[name].holds(count):
                     raise StopInBlockError
                 flat.append(count)
             self._state.append(torch.tensor(flat, dtype=dtype).reshape(1, *port.dims))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from lsrl.analysis.cells import Cell, find_cells
+from lsrl.analysis.ranges import analyse
 from lsrl.backends.kernels.choose_scan import choose_scan, detail_nodes
 from lsrl.backends.kernels.code import Builder, Constant, Kind, Value
 from lsrl.backends.kernels.lanes import Lanes
@@ -16,7 +18,7 @@ from lsrl.backends.kernels.storage import Storage, make_storage
 from lsrl.ir.graph import Graph, State
 from lsrl.ir.nodes import Node, Read
 
-__all__ = ["Body", "Output", "Parallel", "Parts", "Register", "Step"]
+__all__ = ["Body", "Counts", "Output", "Parallel", "Parts", "Register", "Step"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,18 @@ class Register:
     kind: Kind
     init: Constant
     scale: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Integers from lo to hi that are multiples of step (0: only 0)."""
+
+    lo: int
+    hi: int
+    step: int
+
+    def holds(self, count: int) -> bool:
+        return self.lo <= count <= self.hi and (count % self.step == 0 if self.step else count == 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,21 +115,29 @@ class Parts:
         return tuple(Register(x.name, s.state_kind(x), s.init(x), s.state_scale(x)) for x in self.graph.states)
 
     @cached_property
-    def state_ranges(self) -> dict[str, tuple[int, int]]:
-        """The counts that integer states may start from: what the code was proved for."""
+    def state_ranges(self) -> dict[str, Counts]:
+        """The counts that integer and Boolean states may start from: what the code was proved for.
+
+        That is what the analysis knows of the program's graph, by which passes simplify, and of the simplified one.
+        """
         s = self.storage
-        reads = {n.state: n for n in s.graph.nodes if isinstance(n, Read)}
-        out: dict[str, tuple[int, int]] = {}
+        known = [{n.state: r[n] for n in r if isinstance(n, Read)} for r in
+                 (analyse(self.lanes.source), {n: s.range(n) for n in s.graph.nodes})]
+        whole = {part: p.name for p in self.lanes.states for part in p.parts}
+        out: dict[str, Counts] = {}
         for state in self.graph.states:
             kind = s.state_kind(state)
             most = s.plan.guards.get(state.name, (1 << (31 if kind == "int32" else 63)) - 1)
-            lo, hi = -most, most
-            if state.name in reads and kind != "float" and state.name not in s.plan.guards:
-                r = s.range(reads[state.name])
+            lo, hi, step = -most, most, 1
+            found = [r[name] for r, name in zip(known, (whole[state.name], state.name), strict=True) if name in r]
+            for r in found if kind != "float" else ():
                 scale = s.state_scale(state)
-                lo = lo if r.lo is None else int(r.lo * scale)
-                hi = hi if r.hi is None else int(r.hi * scale)
-            out[state.name] = lo, hi
+                if state.name not in s.plan.guards:
+                    lo = lo if r.lo is None else max(lo, math.ceil(r.lo * scale))
+                    hi = hi if r.hi is None else min(hi, math.floor(r.hi * scale))
+                if r.grid is not None and (r.grid * scale).denominator == 1:
+                    step = math.lcm(step, int(r.grid * scale))
+            out[state.name] = Counts(lo, hi, step)
         return out
 
     @cached_property

@@ -16,12 +16,12 @@ from lsrl.backends.kernels.bodies import Parallel, Parts
 from lsrl.backends.kernels.c_build import build
 from lsrl.backends.kernels.c_dense import PAD
 from lsrl.backends.kernels.c_ports import Field
-from lsrl.backends.kernels.c_split import Split, UnknownStateError
+from lsrl.backends.kernels.c_split import Split
 from lsrl.backends.kernels.c_text import CText, c_text
-from lsrl.backends.kernels.call import Call, Options, Shape
+from lsrl.backends.kernels.call import Call, Options, Shape, UnknownStateError
 from lsrl.backends.kernels.pieces import Piece
 
-__all__ = ["CKernel", "UnknownStateError"]
+__all__ = ["CKernel"]
 
 _SMALL = 1 << 15  # tokens times lanes that one thread does before another one has started
 _STREAMED = 1 << 22  # bytes of outputs beyond which inputs are asked for early

@@ -15,20 +15,16 @@ import torch
 from torch import Tensor
 
 from lsrl.backends.kernels.bodies import Parallel, Parts
-from lsrl.backends.kernels.call import Call, Options, Shape, edge_dtype, state_dtype
+from lsrl.backends.kernels.call import Call, Options, Shape, UnknownStateError, edge_dtype, state_dtype
 from lsrl.backends.kernels.lanes import Port
 from lsrl.backends.kernels.pieces import RESETS, Level, make_levels
 from lsrl.backends.kernels.scans import Coded, Scan, Segmented
 
-__all__ = ["Split", "UnknownStateError"]
+__all__ = ["Split"]
 
 _NEVER = torch.iinfo(torch.int64).max
 _ALONE = 5  # chunks where there is one thread, which gains nothing by them
 _LEAST = 16  # tokens of a chunk
-
-
-class UnknownStateError(Exception):
-    """The table shape cannot start from a state that the program never reaches; the sequential one can."""
 
 
 class Kernel(Protocol):

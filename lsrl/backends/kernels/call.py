@@ -14,7 +14,8 @@ from lsrl.backends.kernels.code import Kind, wider
 from lsrl.backends.kernels.lanes import Port
 from lsrl.backends.kernels.storage import edge_of
 
-__all__ = ["EDGES", "Call", "CompiledKernel", "Options", "Shape", "edge_dtype", "state_dtype", "state_kind"]
+__all__ = ["EDGES", "Call", "CompiledKernel", "Options", "Shape", "UnknownStateError", "edge_dtype", "state_dtype",
+           "state_kind"]
 
 Shape: TypeAlias = Literal["sequential", "block", "split", "table"]
 EDGES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -65,6 +66,13 @@ class Call:
     mixes: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+class UnknownStateError(Exception):
+    """A shape that goes by the numbers of joint states cannot start from one that the program never reaches.
+
+    The sequential shape can.
+    """
+
+
 class CompiledKernel(Protocol):
     """A kernel of one program, made by a backend for some options."""
 
@@ -73,7 +81,7 @@ class CompiledKernel(Protocol):
     shapes: tuple[Shape, ...]
 
     def launch(self, call: Call, shape: Shape) -> None:
-        """Runs it. Raises LsrlError where the device cannot."""
+        """Runs it. Raises LsrlError where the device cannot, UnknownStateError, with nothing done, as it says."""
 
 
 def edge_dtype(port: Port, options: Options) -> torch.dtype:

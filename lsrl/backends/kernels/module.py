@@ -375,17 +375,21 @@ class KernelModule(nn.Module):
 
     def _check_state(self, x: Tensor, port: Port, operator: Operator) -> None:
         """That a state, in counts, has values that the code was proved for. Raises LsrlError (L603)."""
-        if x.is_floating_point() or x.dtype == torch.bool or torch.compiler.is_compiling() or not x.numel():
+        if x.is_floating_point() or torch.compiler.is_compiling() or not x.numel():
             return
         ranges = operator.parts.state_ranges
         for i, name in enumerate(port.parts):
-            column = x if port.lane else x.reshape(len(x), -1)[:, i]
-            lo, hi = ranges[name]
+            column = (x if port.lane else x.reshape(len(x), -1)[:, i]).to(torch.int64)
+            proved = ranges[name]
             least, most = (int(v) for v in torch.aminmax(column))
-            if least < lo or most > hi:
-                shown = least if least < lo else most
-                raise LsrlError.of("L603", f"state `{name}` is {shown}, outside the {lo} to {hi} that the program "
-                                   "can reach")
+            shown = least if least < proved.lo else most
+            what = f"outside the {proved.lo} to {proved.hi}"
+            if proved.lo <= least and most <= proved.hi:
+                off = column[column % proved.step != 0] if proved.step else column[column != 0]
+                if not off.numel():
+                    continue
+                shown, what = int(off[0]), f"not among the multiples of {proved.step}"
+            raise LsrlError.of("L603", f"state `{name}` is {shown}, {what} that the program can reach")
 
     def _shown(self, made: list[Tensor], used: Operator, operator: Operator, layout: str, flattened: bool,
                given: tuple[Tensor, ...]) -> tuple[Any, State]:

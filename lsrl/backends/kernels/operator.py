@@ -15,7 +15,15 @@ from torch import Tensor
 
 from lsrl.backends.kernels.adjoint import RESET, Adjoint, cotangent, make_adjoint, record_of, recorded
 from lsrl.backends.kernels.bodies import Parts
-from lsrl.backends.kernels.call import Call, CompiledKernel, Options, Shape, edge_dtype, state_dtype
+from lsrl.backends.kernels.call import (
+    Call,
+    CompiledKernel,
+    Options,
+    Shape,
+    UnknownStateError,
+    edge_dtype,
+    state_dtype,
+)
 from lsrl.backends.kernels.cost import Device, choose_shape
 from lsrl.backends.kernels.functional import run_scan
 from lsrl.backends.kernels.lanes import Lanes, Port
@@ -135,7 +143,10 @@ class Operator:
                     by_name(lanes.states, after), by_name(lanes.params, [p.contiguous() for p in params]), resets,
                     offsets, reverse, failed, _matrices(lanes, by_name(lanes.params, params)))
         if count:
-            kernel.launch(call, self._shape(kernel, like.device, call))
+            try:
+                kernel.launch(call, self._shape(kernel, like.device, call))
+            except UnknownStateError:
+                kernel.launch(call, "sequential")
         if failed is not None and count:
             first = int(failed.argmin())
             token = int(failed[first])
@@ -150,7 +161,6 @@ class Operator:
             return self.shape
         tokens = call.tokens if call.offsets is None else call.tokens // max(1, call.rows)
         return choose_shape(kernel.shapes, self._of_device(device), call.rows, tokens, self.lanes.width)[0]
-
 
     def _enterable(self, call: Call) -> bool:
         """Whether every given state of a cell that scans by the number of its joint state has such a number."""

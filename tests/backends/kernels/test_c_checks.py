@@ -7,8 +7,8 @@ import torch
 
 import lsrl
 from lsrl.backends.kernels.bodies import Parts
-from lsrl.backends.kernels.c_kernel import CKernel, UnknownStateError
-from lsrl.backends.kernels.call import Call, Options
+from lsrl.backends.kernels.c_kernel import CKernel
+from lsrl.backends.kernels.call import Call, Options, UnknownStateError
 from lsrl.backends.kernels.lanes import make_lanes
 from tests.backends.kernels.batches import NEVER, make_call, packed_call, shown
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from torch import Tensor
 
 import lsrl
 from lsrl.backends.files import read_model_file, write_model_file
+from lsrl.backends.kernels.call import Shape
 from lsrl.backends.kernels.module import KernelModule
 from lsrl.diagnostics import LsrlError
 from tests.backends.kernels.test_torch import MINGRU
@@ -329,3 +332,70 @@ def test_checks_are_made_whether_or_not_gradients_are_asked_for(gradients: bool)
         assert model(torch.ones(2, 3))[0]["n"].tolist() == [[1, 2, 3]] * 2
         with pytest.raises(LsrlError, match=r"`n` leaves its range int\[0..3\] at token 4 of row 1"):
             model(torch.tensor([[1.0, 0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 1.0, 1.0]]))
+
+
+ALIKE = """
+program alike(x: int[0..1]) -> int[0..8]:
+    state a: int[0..2] = 0
+    state b: int[0..2] = 0
+    a := (a + x) % 3
+    b := (b + x) % 3
+    return 3 * a + b
+"""
+
+
+def unreached(n: int, apart: int = 3) -> str:
+    """An automaton that reaches only states which are 0 or 1 modulo `apart`; the others lead to any state."""
+    rng = random.Random(n)
+    reached = [q for q in range(n) if q % apart < 2]
+    after = [[rng.choice(reached if q in reached else range(n)) for q in range(n)] for _ in range(2)]
+    after[0][: len(reached)], after[1][0] = [0] * len(reached), reached[-1]
+    for a, b in pairwise(reached):
+        after[0][a] = b
+    arms = "\n".join(f"        {x * n + q} => {after[x][q]}" for x in range(2) for q in range(n))
+    return (f"program unreached(x: int[0..1]) -> int[0..{n - 1}]:\n    state q: int[0..{n - 1}] = 0\n"
+            f"    q := match x * {n} + q:\n{arms}\n        _ => 0\n    return q\n")
+
+
+def assert_any_state_is_a_start(text: str, states: list[dict[str, int]], target: str = "c", **options: Any) -> None:
+    """Sequences from any states in range are the interpreter's, in one call and a step at a time."""
+    program = lsrl.parse(text)
+    found = KernelModule(program.graph, target, **options)
+    x = torch.randint(0, 2, (len(states), 12), generator=torch.Generator().manual_seed(1))
+    before = {n: torch.tensor([s[n] for s in states]) for n in states[0]}
+    y, after = found(x, before)
+    now = before
+    for t in range(x.shape[1]):
+        one, now = found.step(x[:, t], now)
+        assert torch.equal(one, y[:, t])
+    assert same(now, after)
+    for row, state in enumerate(states):
+        for token, out in zip(x[row].tolist(), y[row].tolist(), strict=True):
+            want, state = program._interpreter.step(state, {"x": token})
+            assert [out] == list(want.values())
+        assert {n: int(v[row]) for n, v in after.items()} == state
+
+
+@pytest.mark.parametrize("shape", [None, "sequential", "split"])
+@pytest.mark.parametrize("text", [ALIKE, unreached(10), unreached(60)], ids=["alike", "maps", "larger"])
+def test_states_in_range_that_are_never_reached(text: str, shape: Shape | None) -> None:
+    """What no sequence leads to may still be handed in: two counters that differ, a state of an automaton."""
+    states = [{"a": a, "b": b} for a in range(3) for b in range(3)] if text is ALIKE else \
+        [{"q": q} for q in (0, 1, 2, 4, 5, 8)]
+    assert_any_state_is_a_start(text, states, shape=shape)
+    assert_any_state_is_a_start(text, states[1:2], shape=shape)
+
+
+def test_states_that_the_code_is_not_proved_for_are_refused() -> None:
+    even = module("program even(x: int[0..3]) -> int[0..6]:\n    state s: int[0..6] = 0\n"
+                  "    s := (s + 2 * x) % 8\n    return s\n")
+    x = torch.tensor([[1, 2]])
+    assert even(x, {"s": torch.tensor([4])})[0].tolist() == [[6, 2]]
+    assert refusal(even, x, {"s": torch.tensor([3])}) == \
+        "L603 state `s` is 3, not among the multiples of 2 that the program can reach"
+    assert refusal(even, x, {"s": torch.tensor([8])}) == \
+        "L603 state `s` is 8, outside the 0 to 6 that the program can reach"
+    assert refusal(even.step, x[0, :1], {"s": torch.tensor([5])}).startswith("L603 ")
+    never = module("program never(x: bool) -> bool:\n    state b: bool = false\n    b := b and x\n    return b\n")
+    assert refusal(never, x == 1, {"b": torch.tensor([True])}) == \
+        "L603 state `b` is 1, outside the 0 to 0 that the program can reach"
