@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache, cached_property
+from itertools import takewhile
 
 import torch
 from torch import Tensor
@@ -17,9 +18,11 @@ from lsrl.backends.kernels.c_build import build
 from lsrl.backends.kernels.c_dense import PAD
 from lsrl.backends.kernels.c_ports import Field
 from lsrl.backends.kernels.c_split import Split
+from lsrl.backends.kernels.c_table import ROWS
 from lsrl.backends.kernels.c_text import CText, c_text
-from lsrl.backends.kernels.call import Call, Options, Shape, UnknownStateError
+from lsrl.backends.kernels.call import Call, Options, Shape
 from lsrl.backends.kernels.pieces import Piece
+from lsrl.backends.kernels.speculate import Speculation, may_converge, numbers_of
 
 __all__ = ["CKernel"]
 
@@ -41,7 +44,9 @@ class CKernel:
         self._text: CText = c_text(parts, options, plan_text)
         self.source = self._text.text
         split: tuple[Shape, ...] = () if isinstance(parts, Piece) or self._scanned is None else ("split",)
-        self.shapes: tuple[Shape, ...] = (*self._text.shapes, *split)
+        table = self._text.table
+        speculative: tuple[Shape, ...] = () if table is None or not may_converge(table) else ("speculative",)
+        self.shapes: tuple[Shape, ...] = (*self._text.shapes, *split, *speculative)
 
     @cached_property
     def _library(self) -> ctypes.CDLL:
@@ -56,10 +61,16 @@ class CKernel:
         assert self._scanned is not None
         return Split(self.parts, self._scanned, self.options, self, CKernel)
 
+    @cached_property
+    def _speculation(self) -> Speculation:
+        assert self._text.table is not None
+        return Speculation(self.parts, self.options, self._text.table, lambda call: self.launch(call, "table"),
+                           self._possible, True)
+
     def launch(self, call: Call, shape: Shape) -> None:
         """Runs it. `before` and `after` may be the same tensors.
 
-        Raises UnknownStateError, with nothing done, where the table shape has no number for a state of `before`.
+        Raises UnknownStateError, with nothing done, where look-ups have no number for a state of `before`.
         """
         if shape not in self.shapes:
             raise ValueError(f"no shape {shape}")
@@ -73,8 +84,19 @@ class CKernel:
             return
         if dense:
             call = replace(call, mixes={n: pad(x, (0, -x.shape[-1] % PAD)) for n, x in call.mixes.items()})
+        if shape == "speculative":
+            chunks = ROWS * torch.get_num_threads()
+            self._speculation.launch(call, chunks, chunks * 3 // 4 - 1)  # see `_possible`
+            return
         numbers = self._numbered(call) if shape == "table" else {}
-        function = getattr(self._library, f"{self._text.name}_{shape}")
+        self._call(shape, call, lanes, numbers)
+        if numbers:
+            self._decode(numbers["last_state"], call)
+
+    def _call(self, what: str, call: Call, lanes: int, numbers: Mapping[str, Tensor | int | None]) -> None:
+        """Calls a function of the library, in threads. numbers: members of its arguments that are no part of a call."""
+        width, dense = self.parts.lanes.width, bool(self.parts.lanes.mixes)
+        function = getattr(self._library, f"{self._text.name}_{what}")
         tasks = list(_shares(call.rows, 1 if dense else lanes, _work(call, lanes * (width if dense else 1))))
         failed = call.failed
         apart = failed is not None and any(share[2:] != (0, 1 if dense else lanes) for share in tasks)
@@ -91,30 +113,32 @@ class CKernel:
             for f in own:
                 assert f is not None
                 torch.minimum(failed, f, out=failed)
-        if numbers:
-            self._decode(numbers["last_state"], call)
 
-    def _numbered(self, call: Call) -> dict[str, Tensor | None]:
+    def _possible(self, call: Call) -> list[list[int]]:
+        """The states that the rows of a call leave possible.
+
+        With `n` of them, a chunk is run n + 1 times, and chunks take about a quarter of the time that a sequence run
+        whole does, as their look-ups overlap; so n + 1 has to be less than four times the threads. The search may
+        make a quarter as many look-ups, which do not wait for each other either.
+        """
+        table = self._text.table
+        assert table is not None
+        found = torch.empty((call.rows, len(table.states) + 1), dtype=torch.int32)
+        self._call("possible", call, 1, {"possible": found, "budget": call.tokens // 4})
+        return [list(takewhile(lambda q: q >= 0, row)) for row in found.tolist()]
+
+    def _numbered(self, call: Call) -> dict[str, Tensor | int | None]:
         """The numbers of the states before a call, and room for those after it."""
         table = self._text.table
         assert table is not None
         last = torch.empty(call.rows, dtype=torch.int32)
         if not call.before or not self.parts.registers:
             return {"first_state": None, "last_state": last}
-        init = {r.name: int(r.init) for r in self.parts.registers}
-        columns: dict[str, list[int]] = {}
-        for p in self.parts.lanes.states:
-            given = call.before.get(p.name)
-            for i, name in enumerate(p.parts):
-                columns[name] = [init[name]] * call.rows if given is None else \
-                    given.reshape(call.rows, -1)[:, i].to(torch.int64).tolist()
-        found = [table.code.get(q, -1) for q in zip(*(columns[n] for n in init), strict=True)]
-        if -1 in found:
-            raise UnknownStateError("a state before the first token is not among those that the program reaches")
+        found = numbers_of(call.before, call.rows, self.parts, table)
         return {"first_state": torch.tensor(found, dtype=torch.int32), "last_state": last}
 
-    def _decode(self, last: Tensor | None, call: Call) -> None:
-        assert last is not None
+    def _decode(self, last: Tensor | int | None, call: Call) -> None:
+        assert isinstance(last, Tensor)
         place = {r.name: i for i, r in enumerate(self.parts.registers)}
         for p in self.parts.lanes.states:
             if p.name in call.after:
@@ -129,7 +153,7 @@ class CKernel:
         return torch.tensor([*table.states, table.states[0]], dtype=torch.int64)
 
     def _packed(self, call: Call, lanes: int, share: tuple[int, int, int, int], threads: int,
-                more: Mapping[str, Tensor | None]) -> ctypes.Array[ctypes.c_int64]:
+                more: Mapping[str, Tensor | int | None]) -> ctypes.Array[ctypes.c_int64]:
         """The arguments' struct: all its members have 64 bits."""
         first_row, end_row, first_lane, end_lane = share
         numbers = {"token_count": call.tokens, "lane_count": lanes, "first_row": first_row, "end_row": end_row,
@@ -140,10 +164,10 @@ class CKernel:
                   for f in self._text.fields]
         return (ctypes.c_int64 * len(values))(*values)
 
-    def _member(self, field: Field, call: Call, more: Mapping[str, Tensor | None], at_row: int | None) -> int:
-        if field.what in ("failed", "first_state", "last_state", "scratch"):
+    def _member(self, field: Field, call: Call, more: Mapping[str, Tensor | int | None], at_row: int | None) -> int:
+        if field.what in ("failed", "first_state", "last_state", "possible", "budget", "scratch"):
             own = more.get(field.what)
-            return 0 if own is None else own.data_ptr()
+            return 0 if own is None else own if isinstance(own, int) else own.data_ptr()
         what, _, stride = field.what.partition("_")
         x: Tensor | None
         match what:

@@ -49,7 +49,8 @@ class Field:
 class Arguments:
     """The arguments' struct: the fields in their order, and their names by what they hold.
 
-    table: whether there is a function of the table shape, which takes and gives states as their numbers.
+    table: whether there is a function of the table shape, which takes and gives states as their numbers. `possible`
+    are those left possible after each row, closed by −1, with room for all of them.
     """
 
     def __init__(self, parts: Parts, options: Options, table: bool = False) -> None:
@@ -91,6 +92,8 @@ class Arguments:
         if table:
             add("first_state", "", "const int32_t *", "first_state")
             add("last_state", "", "int32_t *", "last_state")
+            add("possible", "", "int32_t *", "possible")
+            add("budget", "", "int64_t ", "budget")
 
     def __call__(self, what: str, of: str = "") -> str:
         """The expression of an argument."""

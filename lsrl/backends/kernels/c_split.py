@@ -8,7 +8,7 @@ each level, and nothing is gained with two threads. A tail of fewer tokens than 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -16,13 +16,13 @@ from torch import Tensor
 
 from lsrl.backends.kernels.bodies import Parallel, Parts
 from lsrl.backends.kernels.call import Call, Options, Shape, UnknownStateError, edge_dtype, state_dtype
+from lsrl.backends.kernels.chunks import Chunks, one_row, run_chunks
 from lsrl.backends.kernels.lanes import Port
 from lsrl.backends.kernels.pieces import RESETS, Level, make_levels
 from lsrl.backends.kernels.scans import Coded, Scan, Segmented
 
 __all__ = ["Split"]
 
-_NEVER = torch.iinfo(torch.int64).max
 _ALONE = 5  # chunks where there is one thread, which gains nothing by them
 _LEAST = 16  # tokens of a chunk
 
@@ -33,40 +33,6 @@ class Kernel(Protocol):
     shapes: tuple[Shape, ...]
 
     def launch(self, call: Call, shape: Shape) -> None: ...
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One sequence of a call: views of its tensors (tokens, …). chunk: tokens of each of `count` chunks.
-
-    Chunks are in the order in which they are worked on, the tail after them.
-    """
-
-    tokens: int
-    count: int
-    reverse: bool
-
-    @property
-    def chunk(self) -> int:
-        return self.tokens // self.count
-
-    @property
-    def tail(self) -> int:
-        return self.tokens - self.chunk * self.count
-
-    def chunks(self, x: Tensor) -> Tensor:
-        """(count, chunk, …), the chunks as they lie in memory."""
-        first = self.tail if self.reverse else 0
-        whole = x[first : first + self.chunk * self.count]
-        return whole.as_strided((self.count, self.chunk, *x.shape[1:]), (x.stride(0) * self.chunk, *x.stride()))
-
-    def last(self, x: Tensor) -> Tensor:
-        """(1, tail, …)"""
-        return (x[: self.tail] if self.reverse else x[self.tokens - self.tail:]).unsqueeze(0)
-
-    def ordered(self, x: Tensor) -> Tensor:
-        """What belongs to the chunks, from their order in memory to that of the work, or back."""
-        return x.flip(0) if self.reverse else x
 
 
 class Split:
@@ -84,40 +50,11 @@ class Split:
     def launch(self, call: Call, lanes: int) -> None:
         """As a kernel's `launch`."""
         for r in range(call.rows):
-            start, end = (0, call.tokens) if call.offsets is None else map(int, call.offsets[r : r + 2])
-
-            def own(x: Tensor, r: int = r, start: int = start, end: int = end) -> Tensor:
-                return x[r] if call.offsets is None else x[start:end]
-
+            row = one_row(call, r)
             threads = torch.get_num_threads()
-            chunks = max(1, min(threads if threads > 1 else _ALONE, (end - start) // _LEAST))
-            row = Call(1, end - start, {n: own(x) for n, x in call.inputs.items()},
-                       {n: own(x) for n, x in call.outputs.items()},
-                       {n: x[r : r + 1] for n, x in call.before.items()},
-                       {n: x[r : r + 1] for n, x in call.after.items()}, call.params,
-                       None if call.resets is None else own(call.resets), None, call.reverse,
-                       None if call.failed is None else call.failed[r : r + 1])
-            self._row(row, _Row(row.tokens, chunks, call.reverse), lanes)
-
-    def _row(self, call: Call, at: _Row, lanes: int) -> None:
-        """One sequence; the call's tensors have no dimension of rows but in states."""
-        before = self._starts(call, at, lanes)
-        after = {p.name: torch.empty(at.count, *_dims(p.dims, p.lane, lanes),
-                                     dtype=state_dtype(p, self._parts, self._options))
-                 for p in self._parts.lanes.states}
-        failed = None if call.failed is None else torch.full((at.count,), _NEVER)
-        self._own_kernel(Call(at.count, at.chunk, {n: at.chunks(x) for n, x in call.inputs.items()},
-                              {n: at.chunks(x) for n, x in call.outputs.items()}, before, after, call.params,
-                              None if call.resets is None else at.chunks(call.resets), None, call.reverse, failed))
-        ends = {n: at.ordered(x)[-1:].contiguous() for n, x in after.items()}
-        late = None if call.failed is None else torch.full((1,), _NEVER)
-        self._own_kernel(Call(1, at.tail, {n: at.last(x) for n, x in call.inputs.items()},
-                              {n: at.last(x) for n, x in call.outputs.items()}, ends, call.after, call.params,
-                              None if call.resets is None else at.last(call.resets), None, call.reverse, late))
-        if call.failed is not None and failed is not None and late is not None:
-            found = torch.cat([at.ordered(failed), late])
-            begins = torch.arange(at.count + 1) * at.chunk
-            torch.minimum(call.failed, torch.where(found == _NEVER, found, found + begins).min(), out=call.failed)
+            chunks = max(1, min(threads if threads > 1 else _ALONE, row.tokens // _LEAST))
+            at = Chunks(row.tokens, chunks, row.reverse)
+            run_chunks(row, at, self._starts(row, at, lanes), self._own_kernel)
 
     def _own_kernel(self, call: Call) -> None:
         try:
@@ -125,7 +62,7 @@ class Split:
         except UnknownStateError:
             self._own.launch(call, "sequential")
 
-    def _starts(self, call: Call, at: _Row, lanes: int) -> dict[str, Tensor]:
+    def _starts(self, call: Call, at: Chunks, lanes: int) -> dict[str, Tensor]:
         """The states before each chunk."""
         parts = self._parts
         states = self._given(call, lanes)
@@ -152,7 +89,7 @@ class Split:
                     own[1:] = x[0].to(own.dtype)
         return {n: at.ordered(x).contiguous() for n, x in self._ports(found, lanes).items()}
 
-    def _summed(self, level: Level, kernel: Kernel, call: Call, at: _Row, carried: Mapping[str, Tensor],
+    def _summed(self, level: Level, kernel: Kernel, call: Call, at: Chunks, carried: Mapping[str, Tensor],
                 lanes: int) -> dict[str, Tensor]:
         """The elements of all chunks, as they lie in memory."""
         fresh = {f"element{k}_{j}": x for k in level.scans for j, x in enumerate(self._body.scans[k].identity())}

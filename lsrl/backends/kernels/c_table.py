@@ -19,6 +19,8 @@ from lsrl.backends.kernels.c_ports import Arguments, CPorts
 from lsrl.backends.kernels.c_sequential import function_text, indented
 from lsrl.backends.kernels.c_values import narrowest, table_text
 from lsrl.backends.kernels.call import edge_dtype
+from lsrl.backends.kernels.lanes import Port
+from lsrl.backends.kernels.speculate import may_converge
 from lsrl.backends.kernels.state_table import StateTable
 from lsrl.backends.kernels.text import identifier
 
@@ -84,6 +86,8 @@ class TableText:
     def text(self) -> list[str]:
         """The functions, between the declarations of the tables and the tables themselves."""
         functions = [self._letter(), self._one(), self._walk(), self._dense(), self._entry()]
+        if may_converge(self.table):
+            functions += self._possible()
         declarations = "\n".join(t.split(" = ")[0] + ";" for t in self.definitions)
         return [declarations, *functions, *self.definitions]
 
@@ -163,10 +167,29 @@ class TableText:
     def _one(self) -> str:
         """One row of any strides, with resets, in either direction."""
         next_name, _ = self._next_table()
+        a = self.a
+        head, moving = self._row_pointers(list(self.ports.outputs.values()))
+        body = ["if (reset && *reset) q = 0;"] * self.ports.options.resets
+        body += [f"const uint32_t at = {self._letter_at('')} * {self.states} + q;", f"q = {next_name}[at];"]
+        if self.dead is not None:
+            body += [f"if (q == {self.dead}) {{", f"    if ({a('failed')} && {a('failed')}[row] > t) "
+                     f"{a('failed')}[row] = t;", "    break;", "}"]
+        for name, p in self.ports.outputs.items():
+            own = [f"    {self._to(name)}[{o.element}] = {self._output_expression(i, 'at', 'q')};"
+                   for i, o in enumerate(self.outputs) if o.name == name]
+            body += [f"if ({self._to(p.name)}) {{", *own, "}"]
+        lines = [*head, "for (int64_t t = start; t < tokens; t++) {", *indented([*body, *moving]), "}", "return q;"]
+        return function_text(
+            f"static uint32_t {self.name}_look_up(const struct {self.name}_args *a, int64_t row, int64_t offset, "
+            "int64_t tokens, int64_t start, uint32_t q)", lines,
+            "The state of a row after its tokens from `start` on, in state q before them.")
+
+    def _row_pointers(self, outputs: list[Port]) -> tuple[list[str], list[str]]:
+        """Pointers to a row's token `start`, and what moves them on by a token."""
         a, lines = self.a, ["const int64_t last = tokens - 1;"]
         moving = []
         read = [self.ports.inputs[d.leaf.attribute[0]] for d in self.table.digits]
-        for what, ports in (("input", read), ("output", list(self.ports.outputs.values()))):
+        for what, ports in (("input", read), ("output", outputs)):
             for p in ports:
                 name = self._from(p.name) if what == "input" else self._to(p.name)
                 const = "const " if what == "input" else ""
@@ -181,21 +204,43 @@ class TableText:
                       f"const uint8_t *reset = {base} ? {base} + row * {row} + "
                       f"(offset + ({a('reverse')} ? last - start : start)) * {token} : 0;"]
             moving.append("reset")
-        body = ["if (reset && *reset) q = 0;"] * self.ports.options.resets
-        body += [f"const uint32_t at = {self._letter_at('')} * {self.states} + q;", f"q = {next_name}[at];"]
-        if self.dead is not None:
-            body += [f"if (q == {self.dead}) {{", f"    if ({a('failed')} && {a('failed')}[row] > t) "
-                     f"{a('failed')}[row] = t;", "    break;", "}"]
-        for name, p in self.ports.outputs.items():
-            own = [f"    {self._to(name)}[{o.element}] = {self._output_expression(i, 'at', 'q')};"
-                   for i, o in enumerate(self.outputs) if o.name == name]
-            body += [f"if ({self._to(p.name)}) {{", *own, "}"]
-        body += [f"{n} += {n}_step;" for n in moving]
-        lines += ["for (int64_t t = start; t < tokens; t++) {", *indented(body), "}", "return q;"]
-        return function_text(
-            f"static uint32_t {self.name}_look_up(const struct {self.name}_args *a, int64_t row, int64_t offset, "
-            "int64_t tokens, int64_t start, uint32_t q)", lines,
-            "The state of a row after its tokens from `start` on, in state q before them.")
+        return lines, [f"{n} += {n}_step;" for n in moving]
+
+    def _possible(self) -> list[str]:
+        """The states that rows of one sequence leave possible, whatever state was before them."""
+        a, name = self.a, self.name
+        next_name, kind = self._next_table()
+        live = self.states - (self.dead is not None)
+        distinct = [f"uint8_t seen[{self.states}];", "memset(seen, 0, sizeof seen);"]
+        distinct += [f"seen[{self.dead}] = 1;"] * (self.dead is not None)
+        distinct += ["int n = 0;", "for (int i = 0; i < count; i++) {", "    const uint32_t state = q[i];",
+                     "    if (!seen[state]) q[n++] = state;", "    seen[state] = 1;", "}", "return n;"]
+        head, moving = self._row_pointers([])
+        body = ["if (reset && *reset) {", "    q[0] = 0;", "    n = 1;", "}"] if self.ports.options.resets else []
+        body += [f"const {kind} *to = {next_name} + {self._letter_at('')} * {self.states};",
+                 "for (int i = 0; i < n; i++) q[i] = to[q[i]];", "*work += n;",
+                 f"if (n > 1 && t % 8 == 7) n = {name}_distinct(q, n);", *moving]
+        after = [*head, f"int n = {live};", "for (int i = 0; i < n; i++) q[i] = i;",
+                 "for (int64_t t = start; t < tokens; t++) {", *indented(body), "}",
+                 f"return {name}_distinct(q, n);"]
+        row = [f"uint32_t q[{self.states}];", f"int32_t *to = {a('possible')} + row * {live + 1};",
+                "int64_t letters = 16, work = 0;", "int n;", "for (;;) {",
+                f"    letters = letters < {a('token_count')} ? letters : {a('token_count')};",
+                f"    n = {name}_after(a, row, 0, {a('token_count')}, {a('token_count')} - letters, q, &work);",
+                f"    if (n < 2 || letters == {a('token_count')} || work + 4 * letters * n > {a('budget')}) break;",
+                "    letters *= 4;", "}", "for (int i = 0; i < n; i++) to[i] = (int32_t)q[i];", "to[n] = -1;"]
+        return [
+            function_text(f"static int {name}_distinct(uint32_t *q, int count)", distinct,
+                          "Leaves each of some states once, and returns how many they are."),
+            function_text(f"static int {name}_after(const struct {name}_args *a, int64_t row, int64_t offset, "
+                          "int64_t tokens, int64_t start, uint32_t *q, int64_t *work)", after,
+                          "The states that a row's tokens from `start` on lead to from any state, and how many they "
+                          "are."),
+            function_text(f"void {name}_possible(const struct {name}_args *a)",
+                          [f"for (int64_t row = {a('first_row')}; row < {a('end_row')}; row++) {{", *indented(row),
+                           "}"],
+                          "The states that the last letters of rows leave possible: more letters while several states "
+                          "are left,\n   and the work on a row is within the budget.")]
 
     def _walk(self) -> str:
         """Some rows side by side, n tokens that lie next to each other."""

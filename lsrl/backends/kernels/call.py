@@ -17,7 +17,7 @@ from lsrl.backends.kernels.storage import edge_of
 __all__ = ["EDGES", "Call", "CompiledKernel", "Options", "Shape", "UnknownStateError", "edge_dtype", "state_dtype",
            "state_kind"]
 
-Shape: TypeAlias = Literal["sequential", "block", "split", "table"]
+Shape: TypeAlias = Literal["sequential", "block", "split", "table", "speculative"]
 EDGES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 

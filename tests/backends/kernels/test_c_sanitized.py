@@ -21,6 +21,7 @@ from lsrl.backends.kernels.c_text import CText, c_text
 from lsrl.backends.kernels.call import Options, edge_dtype, state_dtype
 from lsrl.backends.kernels.dense import arrange
 from lsrl.backends.kernels.lanes import Port, make_lanes
+from lsrl.backends.kernels.speculate import may_converge
 from lsrl.types import Bool, Int, Symbols, scalar_of
 from tests.backends.kernels.test_dense import FOLDER as CELLS
 from tests.backends.kernels.test_dense import OWN
@@ -104,14 +105,20 @@ def driver(parts: Parts, c: CText, threads: bool = False) -> str:
             fill.append(f"void *{array} = malloc({c.scratch}), *another = malloc({c.scratch});")
             release.append(f"free({array}), free(another);")
             value = array
+        elif f.what == "possible":
+            assert c.table is not None
+            fill.append(f"int32_t *{array} = malloc((size_t)(rows * {len(c.table.states) + 1}) * 4);")
+            release.append(f"free({array});")
+            value = array
         else:
             value = {"token_count": "tokens", "lane_count": str(lanes), "first_row": "0", "end_row": "rows",
                      "first_lane": "0", "end_lane": str(lanes), "reverse": "reverse", "streaming": "2",
                      "resets": "reset ? resets : 0", "offsets": "packed ? offsets : 0", "failed": "failed",
-                     "last_state": "last", "first_state": "0"}[f.what]
+                     "last_state": "last", "first_state": "0", "budget": "1000"}[f.what]
         fill.append(f"a.{f.name} = {value};")
     calls = []
-    for shape in c.shapes:
+    possible = ("possible",) * (c.table is not None and may_converge(c.table))
+    for shape in (*c.shapes, *possible):
         whole = lanes == 1 or bool(products)
         shares = [("rows / 2", "rows", "0", str(lanes))] if whole else [("0", "rows", "3", "9"),
                                                                               ("0", "rows", "64", str(lanes))]

@@ -59,7 +59,7 @@ def test_a_million_tokens(rows: int) -> None:
     parity = (ROOT / "examples/regular/parity.lsrl").read_text()
     majority = (ROOT / "examples/counting/majority.lsrl").read_text()
     k, calls = run(parity, {"bit": x})
-    assert k.shapes == ("sequential", "table", "split")
+    assert k.shapes == ("sequential", "table", "split", "speculative")
     for call in calls:
         assert np.array_equal(call.outputs["out"].numpy(), count % 2 == 1)
     _, calls = run(majority, {"bit": x})

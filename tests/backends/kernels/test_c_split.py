@@ -130,7 +130,7 @@ def test_the_first_check_that_fails_is_told() -> None:
     program = lsrl.parse("program p(x: int[0..1]) -> int[0..30]:\n    state s: int[0..30] = 0\n    s := s + x\n"
                          "    return s\n")
     k = CKernel(Parts.of(make_lanes(program.graph)), Options())
-    assert k.shapes == ("sequential", "table", "split")
+    assert k.shapes == ("sequential", "table", "split", "speculative")
     for place in (None, 30, 199, 200, 997, 999):  # the token of the 31st one
         x = torch.zeros(1, 1000, dtype=torch.uint8)
         x[0, (0 if place is None else place - 30) : (30 if place is None else place + 1)] = 1
