@@ -43,6 +43,8 @@ def choose_shape(shapes: tuple[Shape, ...], device: Device, rows: int, tokens: i
         if "split" in shapes and _PASSES * busy < device.threads and tokens >= _MIN_CHUNK * device.threads:
             return "split", f"{streams} streams of {tokens} tokens for {device.threads} threads"
         return "sequential", f"{streams} streams, state in registers"
+    if "speculative" in shapes and streams * 128 < device.workers and tokens >= _SPECULATED:
+        return "speculative", f"{streams} streams of {tokens} tokens are too few to run a token at a time"
     if "block" not in shapes or streams >= device.workers:
         return "sequential", f"{streams} streams keep the device busy" if "block" in shapes else \
             "a cell of the program has no scan"

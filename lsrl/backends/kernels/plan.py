@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lsrl.backends.kernels.bodies import Parts
-from lsrl.backends.kernels.call import Options, edge_dtype, state_kind
+from lsrl.backends.kernels.call import Options, Shape, edge_dtype, state_kind
 from lsrl.backends.kernels.choose_scan import combine_cost
 from lsrl.backends.kernels.code import Kind, Value, schedule
 from lsrl.backends.kernels.lanes import Lanes, Mix, Port
+from lsrl.backends.kernels.pieces import Piece
 from lsrl.backends.kernels.scans import Scan
+from lsrl.backends.kernels.speculate import convergence, may_converge
+from lsrl.backends.kernels.state_table import StateTable, find_table
 from lsrl.ir.nodes import Read
 
 __all__ = ["CellPlan", "PortPlan", "Plan", "make_plan"]
@@ -54,7 +57,9 @@ class Plan:
 
     operations: of one token in one lane, alive: the most values that are needed later at any point of it, which is what
     registers have to hold. scan_bytes: of the elements of all scans of a token; None where a cell has no scan.
-    shapes: those that the program allows. products: of matrices and vectors of lanes, in words.
+    shapes: those that the program allows. products: of matrices and vectors of lanes, in words. table: of states and
+    letters, in words, where the whole program is one; speculation: whether the letters before a chunk of a sequence
+    tell the state before it.
     """
 
     program: str
@@ -70,6 +75,8 @@ class Plan:
     scan_bytes: int | None
     shapes: tuple[str, ...]
     products: tuple[str, ...] = ()
+    table: str = ""
+    speculation: str = ""
 
     @property
     def token_bytes(self) -> int:
@@ -95,6 +102,8 @@ class Plan:
         else:
             lines.append("cells     none: a map")
         lines += [f"{'products' if i == 0 else ''}".ljust(10) + p for i, p in enumerate(self.products)]
+        lines += [f"table     {self.table}"] * bool(self.table)
+        lines += [f"          {self.speculation}"] * bool(self.speculation)
         lines.append(f"shapes    {', '.join(self.shapes)}")
         return "\n".join(lines) + "\n"
 
@@ -110,14 +119,31 @@ def make_plan(parts: Parts, options: Options | None = None) -> Plan:
     cells = tuple(_cell(parts, cell.states, cell.kind, scans.get(cell.states[0])) for cell in parts.cells)
     size = {**_SIZE, "float": chosen.carry.itemsize}
     scanned = None if parallel is None else sum(size[k] for s in parallel.scans for k in s.kinds)
+    table = find_table(parts, chosen.checks) if not isinstance(parts, Piece) and not parts.lanes.mixes else None
+    shapes: tuple[Shape, ...] = ("sequential",)
+    if parallel is not None and parallel.scans:
+        shapes = ("sequential", "block", "split")
+    elif table is not None and may_converge(table):
+        shapes = ("sequential", "speculative")
     return Plan(
         parts.lanes.source.name, any(p.lane for p in (*parts.lanes.inputs, *parts.lanes.outputs, *parts.lanes.states)),
         parts.storage.exact, tuple(_port(p, chosen) for p in parts.lanes.inputs),
         tuple(_port(p, chosen) for p in parts.lanes.outputs), cells,
         sum(size[state_kind(p, parts)] * len(p.parts) for p in parts.lanes.states),
         sum(v.op not in ("input", "state") for v in order), most_alive(order, roots), len(body.checks), scanned,
-        ("sequential", "block", "split") if parallel is not None and parallel.scans else ("sequential",),
-        tuple(_product(parts.lanes, m) for m in parts.lanes.products))
+        shapes, tuple(_product(parts.lanes, m) for m in parts.lanes.products), *_looked_up(table))
+
+
+def _looked_up(table: StateTable | None) -> tuple[str, str]:
+    """A table and its speculation in words; nothing about a map, which has one state."""
+    if table is None or len(table.states) == 1:
+        return "", ""
+    states, letters = table.next.shape
+    what = f"{states} states, {letters} letters: on a CPU, a token is a look-up"
+    if not may_converge(table):
+        return what, "letters permute the states: long sequences are not cut by speculation"
+    count, left = convergence(table)
+    return what, f"speculation: {count} random letters leave {left} of {states} states possible before a chunk"
 
 
 def _product(lanes: Lanes, mix: Mix) -> str:

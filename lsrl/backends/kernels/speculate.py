@@ -11,6 +11,7 @@ and Fischer 1980 for maps of states that compose.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -22,11 +23,12 @@ from lsrl.backends.kernels.call import Call, Options, UnknownStateError, state_d
 from lsrl.backends.kernels.chunks import Chunks, chunk_call, one_row, run_chunks
 from lsrl.backends.kernels.state_table import StateTable
 
-__all__ = ["Speculation", "may_converge", "numbers_of", "possible_states", "states_of"]
+__all__ = ["Speculation", "convergence", "may_converge", "numbers_of", "possible_states", "states_of"]
 
 _FEW = 16  # states that a program may have whose letters bring none of them together
 _LEAST = 16  # tokens of a chunk
 _PATIENCE = 64  # calls that are run whole, at most, after some in which too many states were possible
+_LETTERS = 1024  # random ones, after which the states are counted
 _ELEMENTS = 1 << 22  # of the maps of all letters that are looked at
 
 
@@ -38,6 +40,18 @@ def may_converge(table: StateTable) -> bool:
     return len(table.states) <= _FEW or any(len(set(c[c >= 0].tolist())) < len(table.states) for c in columns)
 
 
+def convergence(table: StateTable) -> tuple[int, int]:
+    """Some number of random letters, all as likely, and how many states they leave possible: 2 if that many can be."""
+    rng = random.Random(0)
+    possible = set(range(len(table.states)))
+    for count in range(1, _LETTERS + 1):
+        letter = rng.randrange(table.next.shape[1])
+        possible = {q for q in table.next[list(possible), letter].tolist() if q >= 0}
+        if count & count - 1 == 0 and count >= _LEAST and len(possible) <= 2:
+            break
+    return count, len(possible)
+
+
 class Speculation:
     """Launches a program's kernel on chunks of each sequence.
 
@@ -47,7 +61,7 @@ class Speculation:
     """
 
     def __init__(self, parts: Parts, options: Options, table: StateTable, run: Callable[[Call], None],
-                 possible: Callable[[Call], list[list[int]]], unread: bool) -> None:
+                 possible: Callable[[Call], Sequence[list[int]]], unread: bool) -> None:
         self._parts, self._options, self.table = parts, options, table
         self._run, self._possible, self._unread = run, possible, unread
         self._wait, self._failures = 0, 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -67,6 +68,7 @@ class StateTable:
         return out if bool((out[after] == shown).all()) else None
 
 
+@lru_cache(maxsize=8)
 def find_table(parts: Parts, checks: bool = True) -> StateTable | None:
     """The table of a program with one lane; None if it has too many states or letters, or floats.
 

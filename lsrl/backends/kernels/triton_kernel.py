@@ -19,6 +19,8 @@ from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.call import Call, Options, Shape, state_dtype
 from lsrl.backends.kernels.choose_scan import combine_cost
 from lsrl.backends.kernels.code import Value, schedule
+from lsrl.backends.kernels.speculate import Speculation, may_converge, possible_states
+from lsrl.backends.kernels.state_table import find_table
 from lsrl.backends.kernels.triton_dense import dense_sizes
 from lsrl.backends.kernels.triton_text import TritonText, triton_text
 from lsrl.diagnostics import NOWHERE, LsrlError
@@ -28,6 +30,8 @@ __all__ = ["Configuration", "TritonKernel", "configurations"]
 _REGISTERS = 64  # 32-bit ones of a thread that states and a tile's values may take
 STAGES = 3  # tiles of time that are asked for before the first of them is used
 _OPERATIONS = 256  # of combining a thread's elements of a tile, one after another
+_CHUNKS, _CHUNK = 1024, 1024  # of a sequence that is cut into chunks: how many at most, and tokens of each
+_POSSIBLE = 32  # states from which each chunk is run, one after another
 _GROUPS = ((30, 8), (80, 4), (200, 2))  # operations of a token up to which so many tokens are asked for at once
 
 
@@ -53,7 +57,11 @@ class TritonKernel:
         self._plan_text = plan_text
         self._variants: dict[Options, _Variant] = {}
         self.source = self._variant(options).made.text
-        self.shapes: tuple[Shape, ...] = self._variant(options).made.shapes
+        written = self._variant(options).made.shapes
+        self._table = find_table(parts, options.checks) if "block" not in written and not parts.lanes.mixes else None
+        speculative: tuple[Shape, ...] = ("speculative",)
+        self.shapes: tuple[Shape, ...] = (
+            *written, *speculative * (self._table is not None and may_converge(self._table)))
 
     def launch(self, call: Call, shape: Shape, configuration: Configuration | None = None) -> None:
         """Runs it; where a tile does not fit the device, with smaller ones, and at last in the shape `sequential`.
@@ -64,6 +72,11 @@ class TritonKernel:
         """
         if shape not in self.shapes:
             raise ValueError(f"no kernel of shape {shape}")
+        if shape == "speculative":
+            _refuse_without_device(call)
+            chunks = min(_CHUNKS, max(4, call.tokens // _CHUNK))
+            self._speculation.launch(call, chunks, min(_POSSIBLE, chunks // 2))
+            return
         options = replace(self.options, resets=call.resets is not None, packed=call.offsets is not None,
                           checks=call.failed is not None and self.options.checks)
         variant = self._variant(options)
@@ -72,12 +85,19 @@ class TritonKernel:
             return
         call = _states_apart(_whole(call, self.parts, options))
         _refuse_without_device(call)
-        attempts = [] if configuration is None else [(shape, configuration)]
+        attempts: list[tuple[Shape, Configuration]] = [] if configuration is None else [(shape, configuration)]
         attempts += [(shape, c) for c in configurations(self.parts, shape, call.rows, call.tokens, lanes)]
         if shape != "sequential":
             attempts += [("sequential", c)
                          for c in configurations(self.parts, "sequential", call.rows, call.tokens, lanes)]
         variant.run(call, attempts)
+
+    @cached_property
+    def _speculation(self) -> Speculation:
+        table = self._table
+        assert table is not None
+        return Speculation(self.parts, self.options, table, lambda call: self.launch(call, "sequential"),
+                           lambda call: possible_states(table, call), False)
 
     def _variant(self, options: Options) -> _Variant:
         if options not in self._variants:

@@ -21,7 +21,8 @@ def machine(kind: str, states: int, letters: int) -> Table:
 
     "converging": any state after any. "pairs": half the states, any after any, beside a bit that some letters flip, so
     that two states are always possible. "permutation": letters permute the states, so that all are. "squares": the
-    square of the state and a letter's constant, modulo the number of states.
+    square of the state and a letter's constant, modulo the number of states. "register": the last letters, two of
+    them, as many as the states have bits. "parities": the same for half the states, beside the parity of all letters.
     """
     rng = random.Random(f"{kind} {states} {letters}")
     if kind == "permutation":
@@ -29,6 +30,10 @@ def machine(kind: str, states: int, letters: int) -> Table:
     elif kind == "pairs":
         half = [[rng.randrange(states // 2) for _ in range(states // 2)] for _ in range(letters)]
         columns = [[2 * half[x][q // 2] + (q + x) % 2 for q in range(states)] for x in range(letters)]
+    elif kind == "register":
+        columns = [[(q + states * x) // 2 for q in range(states)] for x in range(letters)]
+    elif kind == "parities":
+        columns = [[2 * ((q // 2 + states // 2 * x) // 2) + (q + x) % 2 for q in range(states)] for x in range(letters)]
     elif kind == "squares":
         columns = [[(q * q + 17 * x + 5) % states for q in range(states)] for x in range(letters)]
     else:
@@ -40,8 +45,9 @@ def program_text(kind: str, states: int, letters: int) -> str:
     """A program whose output is the state after the token; it starts in state 0."""
     table = machine(kind, states, letters)
     arms = "\n".join(f"        {x * states + q} => {table[q][x]}" for x in range(letters) for q in range(states))
-    after = f"(q * q + 17 * x + 5) % {states}" if kind == "squares" else \
-        f"match x * {states} + q:\n{arms}\n        _ => 0"
+    after = {"squares": f"(q * q + 17 * x + 5) % {states}", "register": f"(q + {states} * x) // 2",
+             "parities": f"2 * ((q // 2 + {states // 2} * x) // 2) + (q + x) % 2"}.get(
+        kind, f"match x * {states} + q:\n{arms}\n        _ => 0")
     return (f"program machine(x: int[0..{letters - 1}]) -> int[0..{states - 1}]:\n"
             f"    state q: int[0..{states - 1}] = 0\n    q := {after}\n    return q\n")
 

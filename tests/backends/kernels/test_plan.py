@@ -17,6 +17,7 @@ from lsrl.backends.kernels.plan import Plan, make_plan
 from lsrl.cli.main import main
 from lsrl.diagnostics import LsrlError
 from tests.backends.kernels.cells import CELLS
+from tests.backends.kernels.machines import parts_of
 from tests.corpus import ROOT
 
 
@@ -36,6 +37,8 @@ cells
   operator  latch      latch   the later one that wrote; 2 operations on bool int32
   term      automaton  maps    maps of states, composed field by field; 32 operations on int32
   total     automaton  cyclic  + modulo the number of states; 4 operations on int32
+table     75 states, 8 letters: on a CPU, a token is a look-up
+          speculation: 1024 random letters leave 5 of 75 states possible before a chunk
 shapes    sequential, block, split
 """
 
@@ -53,6 +56,20 @@ def test_a_cell_without_a_scan_says_why() -> None:
     assert found.cells[0].without == "a token at a time: a smooth cell is no scan of few numbers"
 
 
+@pytest.mark.parametrize(("which", "told", "shapes"), [
+    (("register", 64, 2), "speculation: 16 random letters leave 1 of 64 states possible before a chunk",
+     ("sequential", "speculative")),
+    (("parities", 32, 2), "speculation: 16 random letters leave 2 of 32 states possible before a chunk",
+     ("sequential", "speculative")),
+    (("permutation", 24, 2), "letters permute the states: long sequences are not cut by speculation",
+     ("sequential",))])
+def test_what_speculation_there_is(which: tuple[str, int, int], told: str, shapes: tuple[Shape, ...]) -> None:
+    found = make_plan(parts_of(*which))
+    assert found.speculation == told and found.shapes == shapes
+    assert found.table == f"{which[1]} states, 2 letters: on a CPU, a token is a look-up"
+    assert f"table     {found.table}\n          {told}\nshapes    {', '.join(shapes)}\n" in found.text()
+
+
 def test_the_adjoint_of_a_smooth_cell_is_a_scan() -> None:
     """Linear in the cotangents of two states: the parallel backward that a sequential forward allows."""
     adjoint = make_adjoint(make_lanes(lsrl.parse(CELLS["smooth"], n=4).graph), resets=False)
@@ -66,6 +83,9 @@ def test_the_adjoint_of_a_smooth_cell_is_a_scan() -> None:
     (("sequential", "block", "split"), Device("gpu", 270_000), 300_000, 512, "sequential"),
     (("sequential", "block", "split"), Device("gpu", 270_000), 4, 1 << 20, "split"),
     (("sequential",), Device("gpu", 270_000), 4, 1 << 20, "sequential"),
+    (("sequential", "speculative"), Device("gpu", 270_000), 4, 1 << 20, "speculative"),
+    (("sequential", "speculative"), Device("gpu", 270_000), 4, 1 << 12, "sequential"),
+    (("sequential", "speculative"), Device("gpu", 270_000), 4096, 1 << 20, "sequential"),
     (("sequential", "table"), Device("cpu", 32, 2), 4, 1 << 20, "table"),
     (("sequential", "table", "speculative"), Device("cpu", 16, 1), 1, 1 << 20, "speculative"),
     (("sequential", "table", "speculative"), Device("cpu", 16, 1), 1, 1 << 14, "table"),

@@ -98,12 +98,13 @@ def test_resets_and_packed_sequences(which: Which) -> None:
                 assert after[r] == (want[-1] if want else before[r])
 
 
-def test_what_converges_is_cut_and_what_does_not_is_run_whole() -> None:
-    """Pairs of states are two for ever, so two are run; a permutation leaves all of them."""
+def test_what_converges_is_cut_and_what_does_not_is_run_whole(threads: int) -> None:
+    """Pairs of states are two for ever, for which one thread is too few; a permutation leaves all of them."""
     for which in MACHINES:
         k = CKernel(parts_of(*which), OPTIONS)
         run(k, letters(which, 1, 200_003), [0])
-        assert (k._speculation.cut, k._speculation.whole) == ((0, 1) if which[0] == "permutation" else (1, 0))
+        assert (k._speculation.cut, k._speculation.whole) == \
+            ((0, 1) if which[0] == "permutation" or which[0] == "pairs" and threads == 1 else (1, 0))
 
 
 def test_many_states_that_letters_permute_have_no_such_shape() -> None:
@@ -166,6 +167,7 @@ def test_a_wrong_set_of_states_is_noticed(which: Which) -> None:
     """A set without the right state gives other outputs than the walk through the table."""
     k = CKernel(parts_of(*which), OPTIONS)
     right, count = k._speculation._possible, len(k._speculation.table.states)
+    torch.set_num_threads(2)
     x = letters(which, 1, 40_003)
     want = walk(machine(*which), x[0].tolist(), 0)
     assert run(k, x, [0])[0][0].tolist() == want

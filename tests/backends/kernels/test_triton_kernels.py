@@ -52,6 +52,16 @@ def test_lanes_meet_in_products(name: str, sizes: dict[str, int], process: Proce
     process.submit(triton_runs.check_products, name, sizes).result()
 
 
+@pytest.mark.parametrize("which", [("register", 64, 2), ("parities", 32, 2)], ids=lambda m: m[0])
+def test_chunks_from_the_states_that_are_possible(which: tuple[str, int, int], process: ProcessPoolExecutor) -> None:
+    process.submit(triton_runs.check_speculative, which, 70).result()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_states_in_range_that_are_never_reached(shape: Shape, process: ProcessPoolExecutor) -> None:
+    process.submit(triton_runs.check_any_start, shape).result()
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_first_failing_token_of_each_row_is_told(shape: Shape, process: ProcessPoolExecutor) -> None:
     process.submit(triton_runs.check_failures, shape).result()

@@ -318,3 +318,43 @@ def check_newton(shape: Shape) -> None:
     assert newton.last is not None and newton.last.method == "newton" and newton.last.iterations > 2, newton.last
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def check_speculative(which: tuple[str, int, int], tokens: int) -> None:
+    """Chunks from the states that the letters before leave possible are the walk through the table, and are cut."""
+    from tests.backends.kernels.machines import machine, parts_of, walk
+
+    options = Options(resets=True, packed=True)
+    kernel = TritonKernel(parts_of(*which), options)
+    rng = random.Random(tokens)
+    word = [rng.randrange(which[2]) for _ in range(tokens)]
+    for reverse, anew in ((False, [rng.random() < 0.05 for _ in word]), (True, None)):
+        call = run(kernel, make_call(kernel.parts, options, [[{"x": x} for x in word]], reverse=reverse,
+                                     resets=None if anew is None else [anew]), "speculative")
+        never_failed(call)
+        step = slice(None, None, -1 if reverse else 1)
+        want = walk(machine(*which), word[step], 0, None if anew is None else anew[step])
+        assert [row["out"] for row in shown(kernel.parts, call.outputs)[0]] == [[q] for q in want[step]]
+        assert int(call.after["q"][0]) == want[-1]
+    assert (kernel._speculation.cut, kernel._speculation.whole) == (2, 0), which
+
+
+def check_any_start(shape: Shape) -> None:
+    """States that no sequence reaches, in the codings of scans as well, give what the interpreter gives."""
+    from lsrl.backends.kernels.cost import Device
+    from lsrl.backends.kernels.operator import Operator
+    from tests.backends.kernels.test_module import ALIKE, unreached
+
+    for text, states in ((ALIKE, [(0, 1), (2, 0)]), (unreached(10), [(2,), (5,), (4,)])):
+        program = lsrl.parse(text)
+        operator = Operator(make_lanes(program.graph), Options(), lambda _, parts, o: TritonKernel(parts, o),
+                            lambda _: Device("gpu", 1), shape)
+        x = torch.tensor([[(r + t // 3) % 2 for t in range(5)] for r in range(len(states))], dtype=torch.uint8)
+        before = [torch.tensor(column, dtype=torch.int32, device=DEVICE) for column in zip(*states, strict=True)]
+        (out,), after = operator.run([x.to(DEVICE)], before, [], None, None, len(states), 5, False)
+        for r, start in enumerate(states):
+            now = dict(zip([p.name for p in operator.lanes.states], start, strict=True))
+            for token, got in zip(x[r].tolist(), out[r].tolist(), strict=True):
+                want, now = program._interpreter.step(now, {"x": token})
+                assert [got] == list(want.values())
+            assert [int(v[r]) for v in after] == list(now.values())
