@@ -370,10 +370,11 @@ def assert_any_state_is_a_start(text: str, states: list[dict[str, int]], target:
         assert torch.equal(one, y[:, t])
     assert same(now, after)
     for row, state in enumerate(states):
+        held: dict[str, Any] = dict(state)
         for token, out in zip(x[row].tolist(), y[row].tolist(), strict=True):
-            want, state = program._interpreter.step(state, {"x": token})
+            want, held = program._interpreter.step(held, {"x": token})
             assert [out] == list(want.values())
-        assert {n: int(v[row]) for n, v in after.items()} == state
+        assert {n: int(v[row]) for n, v in after.items()} == held
 
 
 @pytest.mark.parametrize("shape", [None, "sequential", "split"])

@@ -353,7 +353,7 @@ def check_any_start(shape: Shape) -> None:
         before = [torch.tensor(column, dtype=torch.int32, device=DEVICE) for column in zip(*states, strict=True)]
         (out,), after = operator.run([x.to(DEVICE)], before, [], None, None, len(states), 5, False)
         for r, start in enumerate(states):
-            now = dict(zip([p.name for p in operator.lanes.states], start, strict=True))
+            now: dict[str, Any] = dict(zip([p.name for p in operator.lanes.states], start, strict=True))
             for token, got in zip(x[r].tolist(), out[r].tolist(), strict=True):
                 want, now = program._interpreter.step(now, {"x": token})
                 assert [got] == list(want.values())
