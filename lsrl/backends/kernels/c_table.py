@@ -227,7 +227,7 @@ class TableText:
                 "int64_t letters = 16, work = 0;", "int n;", "for (;;) {",
                 f"    letters = letters < {a('token_count')} ? letters : {a('token_count')};",
                 f"    n = {name}_after(a, row, 0, {a('token_count')}, {a('token_count')} - letters, q, &work);",
-                f"    if (n < 2 || letters == {a('token_count')} || work + 4 * letters * n > {a('budget')}) break;",
+                f"    if (n < 2 || letters == {a('token_count')} || work + 2 * letters * n > {a('budget')}) break;",
                 "    letters *= 4;", "}", "for (int i = 0; i < n; i++) to[i] = (int32_t)q[i];", "to[n] = -1;"]
         return [
             function_text(f"static int {name}_distinct(uint32_t *q, int count)", distinct,
