@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeAlias
 
+from lsrl.analysis.binary_diagrams import FALSE, TRUE, Band, BinaryDiagrams
 from lsrl.analysis.cascade import Action, Cascade
 from lsrl.analysis.cascade_tiles import TooLargeError
 
 __all__ = ["Cases", "Cover", "Keyed", "Latch", "Latches", "Term", "cover_of", "find_latches"]
 
-_FALSE, _TRUE = 0, 1
-_LEAF = 1 << 60
-_PRODUCTS = 128  # of one function under one letter
-_CALLS = 20_000
 _COMPARED = 40  # terms of a cover in which superfluous ones are looked for
 _KEYS = 8  # values of a key for each state
-_Band: TypeAlias = "tuple[int, int]"  # where a function must be true, and where it may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,136 +113,24 @@ class Latches:
         return max((latch.depth + 1 for latch in self.latches), default=0)
 
 
-@dataclass(slots=True)
-class _Diagrams:
-    """Reduced ordered binary decision diagrams (Bryant 1986); 0 is false and 1 is true."""
-
-    nodes: list[tuple[int, int, int]] = field(default_factory=lambda: [(_LEAF, 0, 0), (_LEAF, 1, 1)])
-    _number: dict[tuple[int, int, int], int] = field(default_factory=dict)
-    _memo: dict[tuple[int, int, int], int] = field(default_factory=dict)
-
-    def node(self, variable: int, low: int, high: int) -> int:
-        if low == high:
-            return low
-        key = (variable, low, high)
-        found = self._number.get(key)
-        if found is None:
-            found = self._number[key] = len(self.nodes)
-            self.nodes.append(key)
-        return found
-
-    def _cut(self, f: int, variable: int) -> tuple[int, int]:
-        top, low, high = self.nodes[f]
-        return (low, high) if top == variable else (f, f)
-
-    def choose(self, f: int, g: int, h: int) -> int:
-        """g where f holds, else h."""
-        if f <= 1:
-            return g if f else h
-        if g == h or (g, h) == (_TRUE, _FALSE):
-            return g if g == h else f
-        key = (f, g, h)
-        found = self._memo.get(key)
-        if found is None:
-            top = min(self.nodes[f][0], self.nodes[g][0], self.nodes[h][0])
-            parts = [self._cut(p, top) for p in key]
-            found = self._memo[key] = self.node(top, *(self.choose(*(p[i] for p in parts)) for i in (0, 1)))
-        return found
-
-    def both(self, f: int, g: int) -> int:
-        return self.choose(f, g, _FALSE)
-
-    def either(self, f: int, g: int) -> int:
-        return self.choose(f, _TRUE, g)
-
-    def negated(self, f: int) -> int:
-        return self.choose(f, _FALSE, _TRUE)
-
-    def within(self, f: int, g: int) -> bool:
-        """Whether f implies g."""
-        return self.both(f, self.negated(g)) == _FALSE
-
-    def without(self, f: int, variable: int, every: bool) -> int:
-        """Where f holds for both values of a variable, or (not every) for one of them."""
-        memo: dict[int, int] = {}
-
-        def go(g: int) -> int:
-            top, low, high = self.nodes[g]
-            if top > variable:
-                return g
-            if g not in memo:
-                if top == variable:
-                    memo[g] = self.both(low, high) if every else self.either(low, high)
-                else:
-                    memo[g] = self.node(top, go(low), go(high))
-            return memo[g]
-
-        return go(f)
-
-    def support(self, f: int) -> set[int]:
-        found: set[int] = set()
-        seen: set[int] = set()
-        work = [f]
-        while work:
-            g = work.pop()
-            if g > 1 and g not in seen:
-                seen.add(g)
-                top, low, high = self.nodes[g]
-                found.add(top)
-                work += (low, high)
-        return found
-
-    def products(self, lower: int, upper: int) -> tuple[list[tuple[tuple[int, bool], ...]], int]:
-        """An irredundant sum of products between two functions, and the function that it is."""
-        memo: dict[_Band, tuple[list[tuple[tuple[int, bool], ...]], int]] = {}
-
-        def go(lo: int, up: int) -> tuple[list[tuple[tuple[int, bool], ...]], int]:
-            if lo == _FALSE:
-                return [], _FALSE
-            if up == _TRUE:
-                return [()], _TRUE
-            if len(memo) > _CALLS:
-                raise TooLargeError("a condition has too many products")
-            if (lo, up) not in memo:
-                top = min(self.nodes[lo][0], self.nodes[up][0])
-                (lo0, lo1), (up0, up1) = self._cut(lo, top), self._cut(up, top)
-                off, f = go(self.both(lo0, self.negated(up1)), up0)
-                on, g = go(self.both(lo1, self.negated(up0)), up1)
-                rest = self.either(self.both(lo0, self.negated(f)), self.both(lo1, self.negated(g)))
-                any_, h = go(rest, self.both(up0, up1))
-                cubes = [*(((top, False), *c) for c in off), *(((top, True), *c) for c in on), *any_]
-                if len(cubes) > _PRODUCTS:
-                    raise TooLargeError(f"a condition has more than {_PRODUCTS} products")
-                memo[lo, up] = cubes, self.either(self.node(top, f, g), h)
-            return memo[lo, up]
-
-        return go(lower, upper)
-
-    def product(self, literals: Sequence[tuple[int, bool]]) -> int:
-        f = _TRUE
-        for variable, on in sorted(literals, reverse=True):
-            f = self.node(variable, _FALSE, f) if on else self.node(variable, f, _FALSE)
-        return f
-
-
 class _Reader:
     """Functions of the nodes of a level as functions of the bits above it."""
 
     def __init__(self, cascade: Cascade) -> None:
         self.cascade = cascade
-        self.diagrams = _Diagrams()
+        self.diagrams = BinaryDiagrams()
 
     def bands(self, level: int, kinds: Sequence[Sequence[Hashable]], yes: set[Hashable],
-              maybe: set[Hashable]) -> list[_Band]:
+              maybe: set[Hashable]) -> list[Band]:
         """Where a node of a level has a kind of `yes`, and where also one of `maybe`; for each letter of the cascade.
 
         kinds[node]: one kind a letter. What cannot occur may be anything.
         """
-        out: list[list[_Band]] = []
+        out: list[list[Band]] = []
         for x in range(len(kinds[0])):
             must = [int(k[x] in yes) for k in kinds]
             may = [int(k[x] in yes or k[x] in maybe) for k in kinds]
-            lower, upper = self._above(level, must, _FALSE), self._above(level, may, _TRUE)
+            lower, upper = self._above(level, must, FALSE), self._above(level, may, TRUE)
             out.append([(lower[n], upper[n]) for n in self.cascade.first])
         return [row[r] for r in range(self.cascade.clock) for row in out]
 
@@ -260,7 +144,7 @@ class _Reader:
                 row = [self.diagrams.node(at, *(none if to < 0 else row[to] for to in pair)) for pair in child]
         return row
 
-    def narrowed(self, functions: Sequence[Sequence[_Band]], depth: Mapping[int, int]) -> list[list[_Band]]:
+    def narrowed(self, functions: Sequence[Sequence[Band]], depth: Mapping[int, int]) -> list[list[Band]]:
         """The same functions of fewer bits: each bit that all of them can do without goes, the deepest first."""
         now = [list(f) for f in functions]
         support = set().union(*(self.diagrams.support(g) for f in now for band in f for g in band))
@@ -270,16 +154,16 @@ class _Reader:
                 now = fewer
         return now
 
-    def _without(self, band: _Band, v: int) -> _Band:
+    def _without(self, band: Band, v: int) -> Band:
         return self.diagrams.without(band[0], v, False), self.diagrams.without(band[1], v, True)
 
-    def _can_do_without(self, bands: Sequence[_Band], v: int) -> bool:
+    def _can_do_without(self, bands: Sequence[Band], v: int) -> bool:
         return all(self.diagrams.within(*self._without(band, v)) for band in dict.fromkeys(bands))
 
-    def cover(self, bands: Sequence[_Band]) -> Cover:
+    def cover(self, bands: Sequence[Band]) -> Cover:
         """Products that together hold where each letter's function must, and nowhere where it must not."""
         terms: dict[tuple[tuple[int, bool], ...], frozenset[int]] = {}
-        done = [_FALSE] * len(bands)
+        done = [FALSE] * len(bands)
         for x, (lo, up) in enumerate(bands):
             left = self.diagrams.both(lo, self.diagrams.negated(done[x]))
             for literals in self.diagrams.products(left, up)[0]:
@@ -291,16 +175,16 @@ class _Reader:
         return tuple(Term(letters, literals) for literals, letters in _needed(self.diagrams, terms, bands).items())
 
 
-def _needed(diagrams: _Diagrams, terms: Mapping[tuple[tuple[int, bool], ...], frozenset[int]],
-            bands: Sequence[_Band]) -> dict[tuple[tuple[int, bool], ...], frozenset[int]]:
+def _needed(diagrams: BinaryDiagrams, terms: Mapping[tuple[tuple[int, bool], ...], frozenset[int]],
+            bands: Sequence[Band]) -> dict[tuple[tuple[int, bool], ...], frozenset[int]]:
     """The terms without those that the others cover, the longest looked at first."""
     kept = dict(terms)
-    if sum(lo != _FALSE for lo, _ in bands) < 2 or len(terms) > _COMPARED:
+    if sum(lo != FALSE for lo, _ in bands) < 2 or len(terms) > _COMPARED:
         return kept  # products of one function are irredundant already
     for literals in sorted(terms, key=lambda t: (-len(t), len(terms[t]), t)):
         rest = [(diagrams.product(t), letters) for t, letters in kept.items() if t != literals]
         for x in terms[literals]:
-            f = _FALSE
+            f = FALSE
             for g, letters in rest:
                 if x in letters:
                     f = diagrams.either(f, g)
@@ -313,8 +197,8 @@ def _needed(diagrams: _Diagrams, terms: Mapping[tuple[tuple[int, bool], ...], fr
 
 def cover_of(rows: Mapping[tuple[bool, ...], bool], count: int) -> tuple[tuple[tuple[int, bool], ...], ...]:
     """Products of `count` bits whose sum is a function known at some points, free at the others."""
-    diagrams = _Diagrams()
-    parts = dict.fromkeys((False, True), _FALSE)
+    diagrams = BinaryDiagrams()
+    parts = dict.fromkeys((False, True), FALSE)
     for bits, value in rows.items():
         point = diagrams.product(list(enumerate(bits)))
         parts[value] = diagrams.either(parts[value], point)

@@ -18,8 +18,8 @@ from lsrl.analysis.interval import Range
 from lsrl.analysis.letters import NotFinite, find_letters
 from lsrl.analysis.structure import Region
 from lsrl.arithmetic import apply, convert
-from lsrl.backends.circuit import Rational
 from lsrl.backends.holdings import domain_of
+from lsrl.backends.linear_form import Rational
 from lsrl.backends.numbers import Maps
 from lsrl.backends.piecewise import Expr, Linear, Space, TooDeepError
 from lsrl.backends.wiring import Choice

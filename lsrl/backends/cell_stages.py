@@ -9,11 +9,13 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from lsrl.arithmetic import convert
-from lsrl.backends.circuit import Rational
+from lsrl.backends.combinations import Combination, Linear, Result, linear
 from lsrl.backends.counters import Tracker, largest_step
 from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.finite import Leaf, Machine, Step, cover, explore, letters, minimise, restrict, with_remainder
+from lsrl.backends.linear_form import Rational
 from lsrl.backends.reading import Reading, class_of, class_of_value, number_of, result_of
+from lsrl.backends.refusal import NotHostedError
 from lsrl.backends.stages import (
     MachineStage,
     Source,
@@ -23,13 +25,6 @@ from lsrl.backends.stages import (
 )
 from lsrl.backends.structure import StateCell
 from lsrl.backends.sums import Sums, sums
-from lsrl.backends.symbolic import (
-    Combination,
-    Linear,
-    NotHostedError,
-    Result,
-    linear,
-)
 from lsrl.diagnostics import Span
 from lsrl.ir.graph import State
 from lsrl.ir.nodes import Node

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from lsrl.backends.circuit import Rational
 from lsrl.backends.finite import Leaf, Machine
+from lsrl.backends.linear_form import Rational
 
 __all__ = ["Code", "LinearSpan", "asked_sets", "coded", "codes", "combination", "digits"]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 
 from lsrl.backends.cell_stages import CellStages
+from lsrl.backends.combinations import Linear
 from lsrl.backends.counters import (
     Tracker,
     largest_step,
@@ -17,15 +18,12 @@ from lsrl.backends.counters import (
 )
 from lsrl.backends.finite import Leaf, Machine, Step, cover, letters, minimise, restrict
 from lsrl.backends.reading import class_of
+from lsrl.backends.refusal import NotHostedError
 from lsrl.backends.stages import (
     MachineStage,
     RegisterStage,
 )
 from lsrl.backends.structure import StateCell
-from lsrl.backends.symbolic import (
-    Linear,
-    NotHostedError,
-)
 from lsrl.diagnostics import Span
 
 __all__ = ["CounterStages"]

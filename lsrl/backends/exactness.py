@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from lsrl.backends.certificate import PRECISION
-from lsrl.backends.circuit import Bit, Circuit, Form, Gated, Lag, Number, Rational, Register, Unit
+from lsrl.backends.circuit import Bit, Circuit, Gated, Lag, Number, Register, Unit
 from lsrl.backends.emission import short
 from lsrl.backends.growth import Growth
+from lsrl.backends.linear_form import Form, Rational
 from lsrl.diagnostics import LsrlError
 from lsrl.types import Value
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lsrl.backends.circuit import NEVER, Bit, Circuit, Gate, Layer, Unit
+from lsrl.backends.circuit import Bit, Circuit, Layer, Unit
 from lsrl.backends.emission import Emission, Technology, unit_kinds
+from lsrl.backends.linear_form import NEVER, Gate
 from lsrl.backends.lower import bits_circuit
 from lsrl.backends.small_signal import SIGNAL, Gating, small_signal
 from lsrl.backends.target import DTYPES, Target

@@ -21,7 +21,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lsrl.backends.circuit import NEVER, Bit, CellReport, Circuit, Form, Gate, Placement, Rational, Register, Unit
+from lsrl.backends.circuit import Bit, CellReport, Circuit, Placement, Register, Unit
+from lsrl.backends.linear_form import NEVER, Form, Gate, Rational
 
 __all__ = ["hold_bits"]
 

@@ -10,10 +10,11 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from lsrl.analysis.interval import Range
-from lsrl.backends.circuit import Column, Form, Rational, Symbol, constant
+from lsrl.backends.circuit import Column, Symbol
 from lsrl.backends.cubes import Diagrams, merge_cubes
+from lsrl.backends.linear_form import Form, Rational, constant
+from lsrl.backends.refusal import NotHostedError
 from lsrl.backends.structure import InputScalar, input_scalar
-from lsrl.backends.symbolic import NotHostedError
 from lsrl.backends.wiring import Choice, Quantum, Staircase, Wiring, gate_above
 from lsrl.ir.nodes import Const, Node
 from lsrl.types import Bool, Int, Real, Type, Value

@@ -9,9 +9,10 @@ from fractions import Fraction
 from lsrl.analysis.automaton import Automaton, NotFinite, explore, minimise
 from lsrl.analysis.ranges import analyse
 from lsrl.analysis.structure import whole_region
-from lsrl.backends.circuit import CellReport, Circuit, Rational
+from lsrl.backends.circuit import CellReport, Circuit
 from lsrl.backends.cubes import Diagrams
 from lsrl.backends.finite import Leaf, Machine, cover, restrict
+from lsrl.backends.linear_form import Rational
 from lsrl.backends.schedule import Schedule
 from lsrl.backends.stages import MachineStage, OutputPlan, Source, wanted_for
 from lsrl.backends.structure import elements_of, input_scalar

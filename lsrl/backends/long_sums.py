@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from lsrl.backends.circuit import Rational
 from lsrl.backends.cubes import Diagrams
 from lsrl.backends.finite import Cover, Leaf, Machine
+from lsrl.backends.linear_form import Rational
 from lsrl.backends.scores import Sum, Term
 from lsrl.backends.sums import Slot, Sums
 from lsrl.ir.nodes import Affine, Compare, Const, Node

@@ -12,11 +12,10 @@ from lsrl.backends.circuit import Bit, Circuit
 from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.held_bits import hold_bits
 from lsrl.backends.joint import joint_circuit, whole_automaton
-from lsrl.backends.refusal import RefusalError, refuse, refuse_numeric
-from lsrl.backends.schedule import UnshownError
+from lsrl.backends.refusal import NotHostedError, RefusalError, refuse, refuse_numeric
+from lsrl.backends.relays import UnshownError
 from lsrl.backends.stages import FarSetError
 from lsrl.backends.structure import state_needs
-from lsrl.backends.symbolic import NotHostedError
 from lsrl.backends.threshold import Layout, Planner
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Node, Read

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from lsrl.backends.certificate import PRECISION
-from lsrl.backends.circuit import NEVER, Bit, Circuit, Gate, Layer, Register, Unit
+from lsrl.backends.circuit import Bit, Circuit, Layer, Register, Unit
 from lsrl.backends.emission import Emission, Technology, short, unit_kinds
+from lsrl.backends.linear_form import NEVER, Gate
 from lsrl.backends.small_signal import SIGNAL, Gating, small_signal
 from lsrl.backends.threshold_emission import (
     SATURATION,

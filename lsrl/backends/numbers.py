@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from lsrl.arithmetic import apply, convert
-from lsrl.backends.circuit import Form, constant
 from lsrl.backends.holdings import JOINT, Fold, common, domain_of, look_up, rational, samples, union
+from lsrl.backends.linear_form import Form, constant
 from lsrl.backends.picks import Picks
+from lsrl.backends.refusal import NotHostedError
 from lsrl.backends.structure import input_scalar
-from lsrl.backends.symbolic import NotHostedError
 from lsrl.backends.wiring import Choice, Quantum, Staircase, gate_above
 from lsrl.ir.nodes import (
     Affine,

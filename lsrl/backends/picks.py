@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeVar
 
-from lsrl.backends.circuit import Form, Rational, Symbol, constant
+from lsrl.backends.circuit import Symbol
 from lsrl.backends.codes import combination
 from lsrl.backends.holdings import Holdings, common, domain_of, rational
+from lsrl.backends.linear_form import Form, Rational, constant
+from lsrl.backends.refusal import NotHostedError
 from lsrl.backends.selections import index_of, looks_at, selection, truth_of
-from lsrl.backends.symbolic import NotHostedError
 from lsrl.backends.wiring import Quantum
 from lsrl.ir.nodes import Index, Mux, Node, Pack
 from lsrl.types import Value

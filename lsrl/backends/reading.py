@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
 from lsrl.analysis.interval import Range
 from lsrl.arithmetic import Operation, apply
-from lsrl.backends.circuit import Rational
+from lsrl.backends.combinations import Atom, Combination, Linear, Result, Variables
 from lsrl.backends.counters import (
     Tracker,
 )
 from lsrl.backends.cubes import Diagrams
 from lsrl.backends.finite import Step
+from lsrl.backends.layout import Layout
+from lsrl.backends.linear_form import Rational
 from lsrl.backends.long_sums import FEWEST, compared, cover_of, is_long, parts_of
+from lsrl.backends.refusal import NotHostedError
 from lsrl.backends.selections import index_of, selection
 from lsrl.backends.stages import (
     MachineStage,
@@ -26,44 +28,16 @@ from lsrl.backends.stages import (
     Stage,
 )
 from lsrl.backends.structure import InputScalar, StateCell, Structure, elements_of, input_scalar
-from lsrl.backends.symbolic import (
-    Atom,
-    Combination,
-    Evaluator,
-    Linear,
-    NotHostedError,
-    Result,
-    Variables,
-)
+from lsrl.backends.symbolic import Evaluator
 from lsrl.backends.symbolic import Leaf as VariableLeaf
 from lsrl.diagnostics import Span
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Compare, Const, Node, Read, operands
 from lsrl.types import Bool, Value
 
-__all__ = ["Layout", "Reading", "class_of", "class_of_value", "number_of", "result_of"]
+__all__ = ["Reading", "class_of", "class_of_value", "number_of", "result_of"]
 
 FEWEST_PICKED = 3  # cells from which on a choice between their values is worth a variable
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Choices that change how large a circuit gets, never what it computes.
-
-    registers: the states to be counted instead of enumerated. wide: cells also observe functions of what they read.
-    lag: old states come from units that repeat them; else every unit of a cell tells them. letters: a map may make
-    letters for a cell. mirror: registers with feedback are counted once more for those who read them. general: what a
-    threshold of any weights costs, where an "and" costs 1; 2 with ReLU. select: what an index picks of the states of
-    several cells is a variable of its own.
-    """
-
-    registers: frozenset[str] = frozenset()
-    wide: bool = True
-    lag: bool = True
-    letters: bool = True
-    mirror: bool = False
-    general: int = 1
-    select: bool = True
 
 
 class Reading:

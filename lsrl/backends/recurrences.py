@@ -13,8 +13,9 @@ from fractions import Fraction
 
 from lsrl.analysis.interval import Range
 from lsrl.backends.cell_expressions import PiecewiseCell, Planned, base_value, number_of, planned_units
-from lsrl.backends.circuit import Bit, CellReport, Count, Form, Number, Placement, Rational, Symbol, constant, signal
+from lsrl.backends.circuit import Bit, CellReport, Count, Number, Placement, Symbol
 from lsrl.backends.holdings import common
+from lsrl.backends.linear_form import Form, Rational, constant, signal
 from lsrl.backends.numbers import Maps
 from lsrl.backends.piecewise import Linear
 from lsrl.backends.wiring import Choice, Quantum

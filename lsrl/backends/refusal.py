@@ -11,7 +11,15 @@ from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Divide, Input, Node, Param, Read, Unary, operands
 from lsrl.types import is_number
 
-__all__ = ["RefusalError", "refuse", "refuse_numeric"]
+__all__ = ["NotHostedError", "RefusalError", "refuse", "refuse_numeric"]
+
+
+class NotHostedError(Exception):
+    """The technology cannot compute a node; `reason` says why, as the end of a sentence."""
+
+    def __init__(self, node: Node, reason: str) -> None:
+        super().__init__(reason)
+        self.node, self.reason = node, reason
 
 
 class RefusalError(LsrlError):

@@ -18,19 +18,19 @@ from lsrl.analysis.interval import Range
 from lsrl.analysis.ranges import analyse
 from lsrl.backends.cell_expressions import PiecewiseCell, piecewise
 from lsrl.backends.certificate import PRECISION
-from lsrl.backends.circuit import CellReport, Circuit, Form, Number, Output, Placement, Quantity
+from lsrl.backends.circuit import CellReport, Circuit, Number, Output, Placement, Quantity
 from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.emission import Emission
 from lsrl.backends.error_bound import Accuracy, ErrorBound, bound_errors
+from lsrl.backends.linear_form import Form
 from lsrl.backends.lower import bits_circuit
-from lsrl.backends.machines import build as build_machine
+from lsrl.backends.machine_units import build as build_machine
 from lsrl.backends.machines import machine
 from lsrl.backends.numbers import Maps
 from lsrl.backends.piecewise import TooDeepError
 from lsrl.backends.recurrences import build, delay
-from lsrl.backends.refusal import RefusalError, refuse, refuse_numeric
+from lsrl.backends.refusal import NotHostedError, RefusalError, refuse, refuse_numeric
 from lsrl.backends.rnn_relu import emit, single_units
-from lsrl.backends.symbolic import NotHostedError
 from lsrl.backends.whole import whole_weights
 from lsrl.backends.wiring import Quantum, Wiring, pruned
 from lsrl.ir.graph import Graph

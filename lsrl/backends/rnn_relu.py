@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from lsrl.backends.certificate import PRECISION
-from lsrl.backends.circuit import NEVER, Bit, Circuit, Count, Form, Number, Placement, Rational, Unit
+from lsrl.backends.circuit import Bit, Circuit, Count, Number, Placement, Unit
 from lsrl.backends.emission import Emission, Technology, output_grids, short, unit_kinds
 from lsrl.backends.error_bound import ErrorBound
 from lsrl.backends.exactness import Exactness, require_exactness
 from lsrl.backends.layers import LayerWeights
+from lsrl.backends.linear_form import NEVER, Form, Rational
 
 __all__ = ["TECHNOLOGY", "emit", "input_limit", "single_units"]
 

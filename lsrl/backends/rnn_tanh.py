@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import torch
 
-from lsrl.backends.circuit import NEVER, Bit, Circuit, Gate, Unit
+from lsrl.backends.circuit import Bit, Circuit, Unit
 from lsrl.backends.emission import Emission, Technology, unit_kinds
 from lsrl.backends.gru import bit_contents, bit_start, bit_state
+from lsrl.backends.linear_form import NEVER, Gate
 from lsrl.backends.lower import bits_circuit
 from lsrl.backends.small_signal import Gating, small_signal
 from lsrl.backends.target import DTYPES, Target

@@ -10,27 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 
-from lsrl.backends.circuit import (
-    ZERO,
-    Bit,
-    Circuit,
-    Column,
-    Count,
-    Form,
-    Gate,
-    Output,
-    Placement,
-    Quantity,
-    Rational,
-    Register,
-    Symbol,
-    Unit,
-    constant,
-    signal,
-)
-from lsrl.backends.codes import combination
+from lsrl.backends.circuit import Bit, Circuit, Count, Output, Placement, Quantity, Register, Symbol
 from lsrl.backends.cubes import Cube
 from lsrl.backends.finite import STATE, Cover, Leaf, Step
+from lsrl.backends.linear_form import ZERO, Form, Gate, Rational, constant, signal
+from lsrl.backends.relays import Relays, among, known
 from lsrl.backends.scores import Term
 from lsrl.backends.stages import (
     MOST_SIGNS,
@@ -46,53 +30,44 @@ from lsrl.backends.stages import (
     having,
     kept_sum,
     leaf_sum,
-    shown_sum,
     split_cubes,
     stepping,
 )
 from lsrl.backends.sums import Sums, is_in
 
-__all__ = ["Schedule", "UnshownError"]
+__all__ = ["Schedule"]
 
 
-class UnshownError(Exception):
-    """A machine does not show what is read of it, in a layout of few choices: such a layout is left out."""
-
-
-class Schedule:
+class Schedule(Relays):
     """Assigns layers and builds the units. `stages` in topological order; sources know what is asked of them."""
 
     def __init__(self, name: str, sources: Mapping[int, Source], stages: Sequence[Stage],
                  outputs: Sequence[OutputPlan]) -> None:
-        self.name, self.sources, self.stages, self.outputs = name, sources, stages, outputs
-        self._needed: dict[int, list[tuple[int, list[frozenset[int]]]]] = {}
-        self._relays: dict[tuple[int, int], dict[frozenset[int], Form]] = {}
-        self._columns: list[Column] = []
-        self._layers: list[list[Unit | None]] = []
+        super().__init__(sources)
+        self.name, self.stages, self.outputs = name, stages, outputs
         self._placements: list[Placement] = []
-        self.relays = 0
 
     def circuit(self) -> Circuit:
         """The circuit. Raises FarSetError if a register cannot follow its steps."""
         last = self._assign_layers()
-        self._layers = [[] for _ in range(last)]
+        self.layers = [[] for _ in range(last)]
         for stage in self.stages:
-            self._need(stage.needs(), stage.layer - 1)
+            self.need(stage.needs(), stage.layer - 1)
         for output in self.outputs:
-            self._need(output.needs(), last)
+            self.need(output.needs(), last)
         for stage in self.stages:
-            before = len(self._layers[stage.layer - 1])
+            before = len(self.layers[stage.layer - 1])
             if isinstance(stage, MachineStage):
                 self._machine(stage)
             else:
                 self._registers(stage)
-            stage.width = len(self._layers[stage.layer - 1]) - before
+            stage.width = len(self.layers[stage.layer - 1]) - before
         outputs = tuple(Output(o.name, o.type, tuple(
-            Form.total([self._number(v, numbers, last) for v, numbers in terms], bias) for terms, bias in o.scalars))
+            Form.total([self.number(v, numbers, last) for v, numbers in terms], bias) for terms, bias in o.scalars))
             for o in self.outputs)
         idle = Bit(ZERO, ZERO, Symbol("idle"))
-        layers = tuple(tuple(u for u in layer if u is not None) or (idle,) for layer in self._layers)
-        return Circuit(self.name, tuple(self._columns), layers, outputs, tuple(self._placements),
+        layers = tuple(tuple(u for u in layer if u is not None) or (idle,) for layer in self.layers)
+        return Circuit(self.name, tuple(self.columns), layers, outputs, tuple(self._placements),
                        quantities=tuple(dict.fromkeys(self._quantities())))
 
     def _assign_layers(self) -> int:
@@ -100,105 +75,12 @@ class Schedule:
         for stage in self.stages:
             if isinstance(stage, MachineStage):
                 stage.clean = stage.sums is None and any(self._signs(c) > MOST_SIGNS for c in stage.cover.cubes)
-            stage.layer = 1 + max((self._available(v, stage.clean) for v in stage.needs()), default=0)
+            stage.layer = 1 + max((self.available(v, stage.clean) for v in stage.needs()), default=0)
             last = max(last, stage.layer)
-        return max([last, *(self._available(v, True) for o in self.outputs for v in o.needs())])
+        return max([last, *(self.available(v, True) for o in self.outputs for v in o.needs())])
 
     def _signs(self, cube: Cube) -> int:
         return sum(1 for v, _ in cube.literals if v != STATE and self.sources[v].kind in ("sign", "was"))
-
-    def _available(self, variable: int, clean: bool) -> int:
-        """The layer below the first that can read a variable. What a layer was, it can read of itself."""
-        source = self.sources[variable]
-        if source.home is None:
-            return 0
-        old = source.kind == "lag" or (source.kind == "was" and not clean)
-        return source.home.layer + (1 if clean and source.kind == "sign" else 0) - (1 if old else 0)
-
-    def _need(self, needs: dict[int, list[frozenset[int]]], layer: int) -> None:
-        for v, sets in needs.items():
-            self._needed.setdefault(v, []).append((layer, sets))
-
-    def _add(self, layer: int, unit: Unit | None) -> int:
-        self._layers[layer - 1].append(unit)
-        return len(self._layers[layer - 1]) - 1
-
-    # Reading sources
-
-    def literal(self, variable: int, places: frozenset[int], layer: int) -> Form:
-        """[the variable is at one of the places] as a form over a layer; 0/1, but for a raw sign: 1, or 0 and less."""
-        source = self.sources[variable]
-        if len(places) == len(source.domain):
-            return constant(1)
-        if not places:
-            return ZERO
-        home = source.home
-        if home is None or home.layer != layer or isinstance(home, MachineStage):
-            return self.vector(variable, tuple(int(p in places) for p in range(len(source.domain))), layer)
-        if source.kind == "was":
-            bit = signal(home.bits[source.level])
-            return bit if places == {1} else constant(1) - bit
-        if places == {1}:
-            return signal(home.registers[source.level - 1])
-        return signal(home.registers[source.level], -1)
-
-    def vector(self, variable: int, numbers: tuple[Rational, ...], layer: int) -> Form:
-        """The number of the variable's place as a form over a layer, not of a raw sign."""
-        source = self.sources[variable]
-        home = source.home
-        if len(set(numbers)) == 1:
-            return constant(numbers[0])
-        if isinstance(home, MachineStage) and home.layer == layer:
-            if source.kind != "lag":
-                return _known(shown_sum(home, source.slot, lambda p: numbers[p] if isinstance(p, int) else 0))
-            forms = {s: signal(home.lags[variable, s]) for s in source.basis()}
-        else:
-            forms = self._relay(variable, layer)
-        found = combination(list(forms), range(len(numbers)), numbers)
-        assert found is not None
-        return Form.total((form.scale(_plain(c)) for c, form in zip(found[0], forms.values(), strict=True)),
-                          _plain(found[1]))
-
-    def gate(self, variable: int, places: frozenset[int], layer: int) -> Gate:
-        """[the variable is at one of the places] as a unit of a layer reads it: below, or of its own layer before."""
-        source = self.sources[variable]
-        home = source.home
-        if home is None or home.layer != layer or len(places) == len(source.domain) or not places:
-            return Gate(self.literal(variable, places, layer - 1))
-        if isinstance(home, MachineStage):
-            assert source.kind == "lag"
-            states = having(home, source, places)
-            return Gate(ZERO, _known(kept_sum(home, is_in(states))))
-        assert source.kind == "was"
-        level, weight = (source.level - 1, 1) if places == {1} else (source.level, -1)
-        return Gate(ZERO, signal(home.registers[level], weight))
-
-    def _relay(self, variable: int, layer: int) -> dict[frozenset[int], Form]:
-        """Sets of places that span what is asked for, with a form for each, at a layer below the source's own."""
-        found = self._relays.get((variable, layer))
-        if found is not None:
-            return found
-        source = self.sources[variable]
-        asked = [s for at, sets in self._needed[variable] if at >= layer for s in sets]
-        forms: dict[frozenset[int], Form] = {}
-        for c in source.basis(asked):
-            what = f"{source.name} {_among([source.domain[p] for p in sorted(c)])}"
-            if layer == 0:
-                values = tuple(x for p in sorted(c) for x in source.members[p])
-                self._columns.append(Column(source.input, source.element, values))
-                forms[c] = signal(len(self._columns) - 1)
-            else:
-                below = self.literal(variable, c, layer - 1)
-                forms[c] = signal(self._add(layer, Bit(below, ZERO, Symbol(what, source.span))))
-                self.relays += 1
-        self._relays[(variable, layer)] = forms
-        return forms
-
-    def _number(self, variable: int, numbers: tuple[Rational, ...], layer: int) -> Form:
-        """The number of the variable's place, as a form."""
-        if self.sources[variable].kind not in ("sign", "was"):
-            return self.vector(variable, numbers, layer)
-        return self.literal(variable, frozenset({1}), layer).scale(numbers[1] - numbers[0]) + numbers[0]
 
     # Machines
 
@@ -210,10 +92,10 @@ class Schedule:
         layer, cover = stage.layer, stage.cover
         begin = begin_leaf(cover)
         plans = split_cubes(stage, begin)
-        stage.units = [(self._add(layer, None), p.leaf) for p in plans]
+        stage.units = [(self.add(layer, None), p.leaf) for p in plans]
         first: int | None = None
         if begin is None:
-            first = stage.spare = self._add(layer, Bit(
+            first = stage.spare = self.add(layer, Bit(
                 ZERO, ZERO, Symbol(f"{stage.name}: before the first token", stage.span, stage.states), 1))
             begin = Leaf(cover.machine.start, tuple(Step(0) for _ in stage.tracked), ())
             stage.units.append((first, begin))
@@ -238,7 +120,7 @@ class Schedule:
                     count += 1
             below, own = Form.total(belows, 1 - count), Form.total(owns)
             text = f"{stage.name}: {self._text(stage, plan.cube)}"
-            self._layers[layer - 1][index] = Bit(below, own, Symbol(text, stage.span, stage.states),
+            self.layers[layer - 1][index] = Bit(below, own, Symbol(text, stage.span, stage.states),
                                                  int(index == first))
         self._lag_bits(stage)
         self._place_machine(stage, cover, registers)
@@ -246,10 +128,10 @@ class Schedule:
     def _thresholds(self, stage: MachineStage, sums: Sums) -> None:
         """Units of a machine that is told by sums of thresholds."""
         layer, machine = stage.layer, stage.cover.machine
-        at = stage.terms = {term: self._add(layer, None) for term in sums.terms}
+        at = stage.terms = {term: self.add(layer, None) for term in sums.terms}
         start = {at[t] for t in sums.patterns.get(machine.start, ())}
         if machine.start not in sums.patterns:
-            stage.spare = self._add(layer, Bit(
+            stage.spare = self.add(layer, Bit(
                 ZERO, ZERO, Symbol(f"{stage.name}: before the first token", stage.span, stage.states), 1))
         bits = dict(sums.code.bits) if sums.code else {}
         for term, index in at.items():
@@ -257,14 +139,14 @@ class Schedule:
             owns: list[Form] = []
             for v, weights in term.weights:
                 if v == STATE:
-                    owns.append(_known(kept_sum(stage, weights.__getitem__)))
+                    owns.append(known(kept_sum(stage, weights.__getitem__)))
                 elif v in bits:
-                    owns.append(_known(kept_sum(stage, is_in(bits[v]))).scale(weights[1] - weights[0]) + weights[0])
+                    owns.append(known(kept_sum(stage, is_in(bits[v]))).scale(weights[1] - weights[0]) + weights[0])
                 else:
-                    gate = self._weighed(v, weights, layer)
+                    gate = self.weighed(v, weights, layer)
                     belows.append(gate.below)
                     owns.append(gate.own)
-            self._layers[layer - 1][index] = Bit(
+            self.layers[layer - 1][index] = Bit(
                 Form.total(belows, 1 - term.threshold), Form.total(owns),
                 Symbol(f"{stage.name}: {self._score(stage, term)}", stage.span, stage.states),
                 int(index in start), term.is_and)
@@ -283,19 +165,9 @@ class Schedule:
         """A form that is 1 iff the control state is q."""
         assert stage.sums is not None
         if stage.sums.code is None:
-            return _known(kept_sum(stage, lambda p: int(p == q)))
-        bits = [(_known(kept_sum(stage, is_in(s))), q in s) for _, s in stage.sums.code.bits]
+            return known(kept_sum(stage, lambda p: int(p == q)))
+        bits = [(known(kept_sum(stage, is_in(s))), q in s) for _, s in stage.sums.code.bits]
         return Form.total((bit if on else constant(1) - bit for bit, on in bits), 1 - len(bits))
-
-    def _weighed(self, variable: int, weights: tuple[int, ...], layer: int) -> Gate:
-        """The weight of the variable's place, as a unit of a layer reads it: below, or of its own layer before."""
-        source = self.sources[variable]
-        home = source.home
-        if home is None or home.layer != layer:
-            return Gate(self.vector(variable, weights, layer - 1))
-        assert isinstance(home, MachineStage) and source.kind == "lag"
-        labels, places = home.cover.machine.labels, {x: p for p, x in enumerate(source.domain)}
-        return Gate(ZERO, _known(kept_sum(home, lambda q: weights[places[labels[q][0][source.slot]]])))
 
     def _score(self, stage: MachineStage, term: Term) -> str:
         """A threshold in the program's words."""
@@ -306,29 +178,25 @@ class Schedule:
             for w in sorted({x for x in weights if x}):
                 places = [p for p, x in enumerate(weights) if x == w]
                 if v == STATE or v in bits:
-                    among = places if v == STATE else [q for q in range(len(labels)) if (q in bits[v]) in places]
-                    was = [labels[q][0] for q in among]
-                    text = f"was {_among([x[0] if len(x) == 1 else x for x in was])}"
+                    members = places if v == STATE else [q for q in range(len(labels)) if (q in bits[v]) in places]
+                    was = [labels[q][0] for q in members]
+                    text = f"was {among([x[0] if len(x) == 1 else x for x in was])}"
                 else:
-                    text = f"{self.sources[v].name} {_among([self.sources[v].domain[p] for p in places])}"
+                    text = f"{self.sources[v].name} {among([self.sources[v].domain[p] for p in places])}"
                 parts.append(f"[{text}]" if w == 1 else f"{w}·[{text}]")
         return " + ".join(parts) + f" ≥ {term.threshold}"
-
-    def _read_above(self, variable: int, layer: int) -> bool:
-        """Whether something reads a variable from this layer on, and not only the layer itself."""
-        return any(at >= layer for at, _ in self._needed.get(variable, ()))
 
     def _lag_bits(self, stage: MachineStage) -> None:
         """Units that repeat what a state was before the token."""
         for v in stage.lagging:
             source = self.sources[v]
-            if not self._read_above(v, stage.layer):
+            if not self.read_above(v, stage.layer):
                 continue
             for c in source.basis():
                 states = having(stage, source, c)
-                what = f"{source.name} {_among([source.domain[p] for p in sorted(c)])}"
-                kept = _known(kept_sum(stage, is_in(states)))
-                stage.lags[v, c] = self._add(stage.layer, Bit(ZERO, kept, Symbol(what, source.span)))
+                what = f"{source.name} {among([source.domain[p] for p in sorted(c)])}"
+                kept = known(kept_sum(stage, is_in(states)))
+                stage.lags[v, c] = self.add(stage.layer, Bit(ZERO, kept, Symbol(what, source.span)))
 
     def _own_registers(self, stage: MachineStage, plans: list[UnitPlan], begin: Leaf) -> dict[tuple[int, int], int]:
         """The registers that the units of a machine read: (tracked, level) → index; each counts F − level, late."""
@@ -338,7 +206,7 @@ class Schedule:
             check_steps((s[at] for s in steps), level)
             gates = [Gate(ZERO, leaf_sum(stage, stepping(f, at))) for f in gates_of(level)]
             t = stage.tracked[at]
-            out[at, level] = self._add(stage.layer, Register(
+            out[at, level] = self.add(stage.layer, Register(
                 gates[0], gates[1], gates[2], Symbol(f"{t.name} - {level}, one token late", stage.span, stage.states),
                 t.start - level - begin.steps[at].by))
         return out
@@ -365,7 +233,7 @@ class Schedule:
                 patterns.append(next((i,) for i, leaf in stage.units if leaf.next == q))
         self._placements.append(Placement(
             stage.layer, stage.states, tuple(x[0] for x in cover.machine.labels),
-            tuple(_known(kept_sum(stage, is_in(frozenset({q})))) for q in range(size)), tuple(patterns),
+            tuple(known(kept_sum(stage, is_in(frozenset({q})))) for q in range(size)), tuple(patterns),
             tuple(i for i, _ in stage.units), cover.machine.labels, tuple(numbers)))
 
     def _text(self, stage: MachineStage, cube: Cube) -> str:
@@ -374,10 +242,10 @@ class Schedule:
         for v, places in cube.literals:
             if v == STATE:
                 was = [stage.cover.machine.labels[q][0] for q in sorted(places)]
-                parts.append(f"was {_among([x[0] if len(x) == 1 else x for x in was])}")
+                parts.append(f"was {among([x[0] if len(x) == 1 else x for x in was])}")
             else:
                 source = self.sources[v]
-                parts.append(f"{source.name} {_among([source.domain[p] for p in sorted(places)])}")
+                parts.append(f"{source.name} {among([source.domain[p] for p in sorted(places)])}")
         return ", ".join(parts) or "always"
 
     # Registers
@@ -393,11 +261,11 @@ class Schedule:
         for level in levels:
             check_steps(stage.steps, level)
             gates = [self._gate(stage, stage.places(f)) for f in gates_of(level)]
-            stage.registers[level] = self._add(stage.layer, Register(
+            stage.registers[level] = self.add(stage.layer, Register(
                 gates[0], gates[1], gates[2], Symbol(f"{stage.name} - {level}", stage.span), stage.start - level))
         for v, k in stage.thresholds.items():
-            if self.sources[v].kind == "was" and self._read_above(v, stage.layer):
-                stage.bits[k] = self._add(stage.layer, Bit(
+            if self.sources[v].kind == "was" and self.read_above(v, stage.layer):
+                stage.bits[k] = self.add(stage.layer, Bit(
                     ZERO, signal(stage.registers[k - 1]), Symbol(f"{stage.name} was ≥ {k}", stage.span)))
         if stage.state is not None and stage.registers:
             level, index = next(iter(stage.registers.items()))
@@ -422,23 +290,5 @@ class Schedule:
                     yield Quantity(t.name, *t.bounds, 1, 1)
 
 
-def _known(form: Form | None) -> Form:
-    """A form that the plan of the stage has made sure of, in layouts that are taken first."""
-    if form is None:
-        raise UnshownError
-    return form
-
-
-def _plain(x: Rational) -> Rational:
-    return int(x) if Fraction(x).denominator == 1 else x
-
-
 def _inverse(grid: Rational) -> Rational:
     return 1 if grid == 1 else 1 / Fraction(grid)
-
-
-def _among(values: Sequence[object]) -> str:
-    shown = [str(v).lower() if isinstance(v, bool) else str(v) for v in values[:6]]
-    if len(values) == 1:
-        return "= " + shown[0]
-    return "in {" + ", ".join(shown) + (", …" if len(values) > 6 else "") + "}"

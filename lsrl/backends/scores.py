@@ -8,14 +8,14 @@ determine it (Chow 1961), and by the perceptron rule on the pair of points that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeAlias
 
-from lsrl.backends.circuit import Rational
 from lsrl.backends.cubes import Diagrams
 from lsrl.backends.finite import STATE
+from lsrl.backends.linear_form import Rational
 
 __all__ = ["Sum", "Sweep", "Term", "Weights"]
 
@@ -24,8 +24,6 @@ Weights = dict[int, tuple[int, ...]]  # for each variable a weight for each of i
 _SCALES = (1, 2, 3, 4, 6, 9, 14)
 _CORRECTIONS = 8
 _LARGEST = 1 << 12  # of a score: far within what a float's sum can tell apart
-_MOST_DISPLACED = 16_000  # of control states squared times letters
-_MOST_SIGNS = 4
 _INFINITE = 1 << 60
 _MOST_FOUND = 20_000
 
@@ -282,97 +280,6 @@ class Sweep:
                     passed[c] += n * size
             above = passed
         return out
-
-    # Scores of functions with several changes
-
-    def scores(self, natural: Mapping[int, tuple[int, ...]], own: Collection[int]) -> Iterator[Weights]:
-        """Scores worth a try. natural: for variables whose places are numbers, those numbers.
-
-        own: variables that are bits of the old control state; they have one sign.
-        """
-        variables = [level.variable for level in self.levels]
-        if all(v in natural for v in variables):
-            groups = [[v] for v in variables if v not in own] + [[v for v in variables if v in own]]
-            several = 1 << len(groups) - 1 if len(groups) <= _MOST_SIGNS else 1
-            for signs in range(several):
-                weights: Weights = {}
-                for i, group in enumerate(groups):
-                    for v in group:
-                        weights[v] = _lifted([-x for x in natural[v]] if signs >> i & 1 else natural[v])
-                yield weights
-        if variables[:1] == [STATE] and len(variables) == 2 \
-                and self.sizes[STATE] ** 2 * len(self.levels[1].classes) <= _MOST_DISPLACED:
-            for places in self._state_orders(natural):
-                yield self._displaced(places)
-
-    def _state_orders(self, natural: Mapping[int, tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
-        """Numbers for the control states: their own, those of a cycle that a letter runs through; sinks far below."""
-        n = self.sizes[STATE]
-        table = self._table()
-        sinks = [q for q in range(n) if all(_next(leaf) == q for leaf in table[q])]
-        orders = [natural.get(STATE, tuple(range(n))), tuple(range(n))]
-        for column in zip(*table, strict=True):
-            at, cycle = 0, [0]
-            while 0 <= _next(column[at]) < n and _next(column[at]) not in cycle:
-                at = _next(column[at])
-                cycle.append(at)
-            if len(cycle) == n:
-                orders.append(tuple(cycle.index(q) for q in range(n)))
-        for order in dict.fromkeys(orders):
-            yield order
-            if sinks and len(sinks) < n:
-                span = max(order) - min(order) + 1
-                yield tuple(x - 3 * span if q in sinks else x for q, x in enumerate(order))
-
-    def _table(self) -> list[list[Hashable]]:
-        """The leaf of each control state and class of the one other variable."""
-        states, letters = self.levels
-        row = {q: c for c, members in enumerate(states.classes) for q in members}
-        return [[self.leaves[x] for x in letters.nodes[states.nodes[0][row[q]]]] for q in range(self.sizes[STATE])]
-
-    def _displaced(self, places: tuple[int, ...]) -> Weights:
-        """The score that adds a displacement for each letter to the number of the state, as consistent as it can be."""
-        span = max(places) - min(places) + 1
-        known: dict[int, int] = {}
-        moves: dict[int, int] = {}
-        columns = [[self.leaves.index(x) for x in column] for column in zip(*self._table(), strict=True)]
-        same = [sum(_next(self.leaves[x]) == q for q, x in enumerate(column)) for column in columns]
-        top = 0
-        for c in sorted(range(len(columns)), key=lambda c: -same[c]):
-            pairs = list(zip(places, columns[c], strict=True))
-            best: tuple[int, int] | None = None
-            for d in sorted(range(-span, span + 1), key=abs):
-                met = 0
-                for at, x in pairs:
-                    there = known.get(at + d)
-                    if there is not None:
-                        if there != x:
-                            break
-                        met += 1
-                else:
-                    if best is None or met > best[0]:
-                        best = met, d
-            top += 8 * span
-            moves[c] = top if best is None else best[1]
-            known.update((at + moves[c], x) for at, x in pairs)
-        letters = self.levels[1]
-        by_place = [0] * self.sizes[letters.variable]
-        for c, members in enumerate(letters.classes):
-            for p in members:
-                by_place[p] = moves[c]
-        return {STATE: _lifted(places), letters.variable: _lifted(by_place)}
-
-
-def _next(leaf: Hashable) -> int:
-    """The control state that a value leads to; a whole number stands for itself, other values for none."""
-    found = getattr(leaf, "next", leaf)
-    return found if isinstance(found, int) else -1
-
-
-def _lifted(numbers: Sequence[int]) -> tuple[int, ...]:
-    least = min(numbers)
-    return tuple(x - least for x in numbers)
-
 
 def _bits(mask: int) -> Iterator[int]:
     at = 0

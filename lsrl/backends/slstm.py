@@ -18,10 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lsrl.backends.circuit import NEVER, Bit, Circuit, Gate, Unit
+from lsrl.backends.circuit import Bit, Circuit, Unit
 from lsrl.backends.circuit import Layer as Units
 from lsrl.backends.emission import Emission, unit_kinds
 from lsrl.backends.layers import Layer, LayerWeights, State
+from lsrl.backends.linear_form import NEVER, Gate
 from lsrl.backends.lower import bits_circuit
 from lsrl.backends.small_signal import SIGNAL, Gating, small_signal
 from lsrl.backends.target import DTYPES, Target

@@ -19,28 +19,15 @@ from lsrl.analysis.cells import find_cells
 from lsrl.analysis.interval import Range
 from lsrl.analysis.ranges import analyse
 from lsrl.backends.approximate import Approximate
-from lsrl.backends.circuit import (
-    CellReport,
-    Circuit,
-    Column,
-    Count,
-    Form,
-    Gated,
-    Output,
-    Placement,
-    Quantity,
-    Symbol,
-    constant,
-    signal,
-)
+from lsrl.backends.circuit import CellReport, Circuit, Column, Count, Gated, Output, Placement, Quantity, Symbol
 from lsrl.backends.emission import Emission, Technology, output_grids, unit_kinds
 from lsrl.backends.error_bound import Accuracy, ErrorBound, bound_errors
 from lsrl.backends.gated.plan import GATE, rows
 from lsrl.backends.layers import Layer, LayerWeights
-from lsrl.backends.refusal import refuse, refuse_numeric
+from lsrl.backends.linear_form import Form, constant, signal
+from lsrl.backends.refusal import NotHostedError, refuse, refuse_numeric
 from lsrl.backends.relu import output_scalars
 from lsrl.backends.structure import InputScalar, input_scalar
-from lsrl.backends.symbolic import NotHostedError
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Affine, Const, Node, Read
 from lsrl.types import Bool, Int, Real, scalar_of

@@ -6,10 +6,10 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from lsrl.backends.circuit import Form, Rational, signal
 from lsrl.backends.codes import LinearSpan, asked_sets
 from lsrl.backends.cubes import Cube
 from lsrl.backends.finite import STATE, Cover, Leaf, Step
+from lsrl.backends.linear_form import Form, Rational, signal
 from lsrl.backends.scores import Term
 from lsrl.backends.sums import Sums, Wanted, numbers_of
 from lsrl.diagnostics import NOWHERE, Span

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import permutations
 
-from lsrl.backends.circuit import Rational
 from lsrl.backends.codes import Code, LinearSpan, asked_sets, coded, codes, combination
 from lsrl.backends.cubes import Cube
 from lsrl.backends.finite import STATE, Cover, Leaf, Machine, disjoint_cubes
+from lsrl.backends.guessed_scores import scores
+from lsrl.backends.linear_form import Rational
 from lsrl.backends.scores import Sum, Sweep, Term
 
 __all__ = ["Slot", "Sums", "Wanted", "is_in", "numbers_of", "sums"]
@@ -307,7 +308,7 @@ def _partitions(sweep: Sweep, cubes: Sequence[Cube], default: Hashable,
             found = _thermometer(sweep, order, cuts)
             if found is not None:
                 yield found
-    for weights in sweep.scores(wanted.numbers, wanted.own):
+    for weights in scores(sweep, wanted.numbers, wanted.own):
         changes = sweep.changes(weights)
         if changes is not None:
             yield changes

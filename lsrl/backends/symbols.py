@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lsrl.backends.circuit import Circuit, Count, Derived, Form, Placement, Rational
+from lsrl.backends.circuit import Circuit, Count, Derived, Placement
 from lsrl.backends.emission import Holder
 from lsrl.backends.layers import Stack, State
+from lsrl.backends.linear_form import Form, Rational
 from lsrl.diagnostics import NOWHERE, LsrlError, Span, did_you_mean
 from lsrl.types import Bool, Int, Real, Symbols, Type, Value, scalar_of
 from lsrl.values import read_value

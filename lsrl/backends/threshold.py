@@ -10,17 +10,17 @@ from collections.abc import Hashable, Mapping
 from dataclasses import replace
 
 from lsrl.analysis.interval import Range
-from lsrl.backends.circuit import CellReport, Circuit, Rational
+from lsrl.backends.circuit import CellReport, Circuit
+from lsrl.backends.combinations import Linear
 from lsrl.backends.counter_stages import CounterStages
 from lsrl.backends.finite import Leaf
-from lsrl.backends.reading import Layout, number_of, result_of
+from lsrl.backends.layout import Layout
+from lsrl.backends.linear_form import Rational
+from lsrl.backends.reading import number_of, result_of
+from lsrl.backends.refusal import NotHostedError
 from lsrl.backends.schedule import Schedule
 from lsrl.backends.stages import OutputPlan
 from lsrl.backends.structure import elements_of, input_scalar
-from lsrl.backends.symbolic import (
-    Linear,
-    NotHostedError,
-)
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Affine, Const, Node
 

@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 
 from lsrl.backends.certificate import PRECISION
-from lsrl.backends.circuit import Bit, Circuit, Column, Form, Gate, Layer, Rational, Register, Unit
+from lsrl.backends.circuit import Bit, Circuit, Column, Layer, Register, Unit
 from lsrl.backends.emission import output_grids, short
 from lsrl.backends.layers import LayerWeights
+from lsrl.backends.linear_form import Form, Gate, Rational
 from lsrl.diagnostics import NOWHERE, LsrlError
 from lsrl.types import Value
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from lsrl.backends.circuit import Bit, Circuit, Count, Form, Gated, Lag, Number, Placement, Rational, Register, Unit
+from lsrl.backends.circuit import Bit, Circuit, Count, Gated, Lag, Number, Placement, Register, Unit
+from lsrl.backends.linear_form import Form, Rational
 from lsrl.diagnostics import LsrlError
 
 __all__ = ["whole_weights"]

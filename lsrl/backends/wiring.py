@@ -13,24 +13,20 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from lsrl.backends.circuit import (
-    ZERO,
     Bit,
     Circuit,
     Column,
     Count,
-    Form,
     Gated,
     Lag,
     Number,
     Output,
     Placement,
-    Rational,
     Register,
     Symbol,
     Unit,
-    constant,
-    signal,
 )
+from lsrl.backends.linear_form import ZERO, Form, Rational, constant, signal
 from lsrl.types import Value
 
 __all__ = ["Choice", "Holding", "Quantum", "Staircase", "Wiring", "gate_above", "pruned", "reordered"]

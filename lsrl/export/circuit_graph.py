@@ -8,7 +8,8 @@ from fractions import Fraction
 from io import BytesIO
 from typing import Any
 
-from lsrl.backends.circuit import Circuit, Form, Gate, Gated, Lag, Rational, Register, Unit
+from lsrl.backends.circuit import Circuit, Gated, Lag, Register, Unit
+from lsrl.backends.linear_form import Form, Gate, Rational
 from lsrl.diagnostics import NOWHERE
 from lsrl.types import Symbols, Type, quote_symbol, scalar_of
 

@@ -15,23 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from lsrl.backends.circuit import (
-    ZERO,
-    Bit,
-    Circuit,
-    Count,
-    Form,
-    Gate,
-    Gated,
-    Lag,
-    Layer,
-    Number,
-    Output,
-    Placement,
-    Rational,
-    Symbol,
-    Unit,
-)
+from lsrl.backends.circuit import Bit, Circuit, Count, Gated, Lag, Layer, Number, Output, Placement, Symbol, Unit
+from lsrl.backends.linear_form import ZERO, Form, Gate, Rational
 
 __all__ = ["DISGUISES", "Disguise", "Origin", "disguise_circuit"]
 

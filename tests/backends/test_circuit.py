@@ -6,23 +6,8 @@ from fractions import Fraction
 
 import pytest
 
-from lsrl.backends.circuit import (
-    ZERO,
-    Bit,
-    Circuit,
-    Column,
-    Count,
-    Form,
-    Gate,
-    Number,
-    Output,
-    Placement,
-    Register,
-    Symbol,
-    constant,
-    flatten,
-    signal,
-)
+from lsrl.backends.circuit import Bit, Circuit, Column, Count, Number, Output, Placement, Register, Symbol, flatten
+from lsrl.backends.linear_form import ZERO, Form, Gate, constant, signal
 from lsrl.types import BOOL, INT, Vector
 
 WHAT = Symbol("test")

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import lsrl
-from lsrl.backends.circuit import NEVER, Bit, Circuit, Column, Form, Gate, Output, Placement, Symbol, signal
+from lsrl.backends.circuit import Bit, Circuit, Column, Output, Placement, Symbol
 from lsrl.backends.held_bits import hold_bits
+from lsrl.backends.linear_form import NEVER, Form, Gate, signal
 from lsrl.backends.lower import threshold_circuit
 from lsrl.backends.registry import compile_graph
 from lsrl.ir.graph import Graph

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lsrl.backends.circuit import ZERO, Bit, Circuit, Column, Gate, Output, Register, Symbol, signal
+from lsrl.backends.circuit import Bit, Circuit, Column, Output, Register, Symbol
+from lsrl.backends.linear_form import ZERO, Gate, signal
 from lsrl.backends.lstm import SATURATION, emit
 from lsrl.backends.registry import compile_graph
 from lsrl.diagnostics import LsrlError, Source

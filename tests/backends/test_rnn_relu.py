@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import lsrl
-from lsrl.backends.circuit import Bit, Circuit, Column, Form, Number, Output, Symbol, constant, signal
+from lsrl.backends.circuit import Bit, Circuit, Column, Number, Output, Symbol
 from lsrl.backends.exactness import analyse_exactness
+from lsrl.backends.linear_form import Form, constant, signal
 from lsrl.backends.model import CompiledModel
 from lsrl.backends.registry import compile_graph
 from lsrl.backends.rnn_relu import emit, single_units

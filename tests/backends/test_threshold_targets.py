@@ -13,24 +13,9 @@ from torch import Tensor, nn
 
 from lsrl.backends import gru, lstm, rnn_tanh, slstm
 from lsrl.backends.certificate import PRECISION
-from lsrl.backends.circuit import (
-    NEVER,
-    ZERO,
-    Bit,
-    Circuit,
-    Column,
-    Form,
-    Gate,
-    Layer,
-    Output,
-    Quantity,
-    Register,
-    Symbol,
-    Unit,
-    constant,
-    signal,
-)
+from lsrl.backends.circuit import Bit, Circuit, Column, Layer, Output, Quantity, Register, Symbol, Unit
 from lsrl.backends.emission import Emission, Emitter, build_stack
+from lsrl.backends.linear_form import NEVER, ZERO, Form, Gate, constant, signal
 from lsrl.backends.registry import TARGETS, compile_graph
 from lsrl.backends.threshold_emission import SATURATION, GateRows, Levels, threshold_layers
 from lsrl.diagnostics import LsrlError

@@ -10,8 +10,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from lsrl.analysis.cells import Cell
-from lsrl.backends.circuit import CellReport, Count, Placement, Rational, Symbol, constant, signal
+from lsrl.backends.circuit import CellReport, Count, Placement, Symbol
 from lsrl.backends.holdings import common
+from lsrl.backends.linear_form import Rational, constant, signal
 from lsrl.backends.wiring import Quantum
 from lsrl.ir.graph import State
 from lsrl.ir.nodes import Affine, Node

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lsrl.backends.certificate import PRECISION
-from lsrl.backends.circuit import ZERO, Circuit, Gated, Lag, Layer
+from lsrl.backends.circuit import Circuit, Gated, Lag, Layer
 from lsrl.backends.emission import Emission, short
 from lsrl.backends.exactness import Exactness, analyse_exactness
 from lsrl.backends.gated.bilinear import Bilinear
@@ -27,6 +27,7 @@ from lsrl.backends.gated.delta import Delta, DeltaHead
 from lsrl.backends.gated.layers import GatedLayer, Mixer
 from lsrl.backends.gated.linear import LinearRecurrence
 from lsrl.backends.layers import Layer as Module
+from lsrl.backends.linear_form import ZERO
 from lsrl.backends.rnn_relu import input_limit
 
 __all__ = ["random_basis", "turn_layers"]

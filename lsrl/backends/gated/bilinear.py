@@ -10,14 +10,13 @@ letter. The sums that make M(x) are of 0/1 entries, so all of it is exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lsrl.backends.circuit import Gated, Lag
 from lsrl.backends.error_bound import Accuracy
-from lsrl.backends.gated.layers import Mixer, Projection, grown
+from lsrl.backends.gated.full_matrix import FullMatrix
 from lsrl.backends.gated.plan import rows
 from lsrl.backends.gated.scan import matrix_scan
 from lsrl.backends.gated.target import Gates, gated_target
@@ -26,40 +25,14 @@ from lsrl.backends.layers import State
 __all__ = ["TARGET", "Bilinear"]
 
 
-class Bilinear(Mixer):
+class Bilinear(FullMatrix):
     """See the module; M as a tensor (channels, channels, inputs + 1), the constant part last."""
 
-    def __init__(self, inputs: int, units: int, channels: int, dtype: torch.dtype, basis: int = 0) -> None:
-        """basis: 1 if the state is in a basis of its own, which the buffer `turn` says."""
-        super().__init__()
-        self.inputs, self.units, self.channels = inputs, units, channels
-        self.tensors = (("h", channels),)
-        self.M = nn.Parameter(torch.zeros(channels, channels, inputs + 1, dtype=dtype))
-        self.B = Projection(inputs, channels, dtype=dtype)
-        self.output = Projection(channels, units, bias=False, dtype=dtype)
-        self.register_buffer("lags", torch.zeros(units, dtype=torch.bool))
-        self.register_buffer("turn", torch.zeros(channels, channels, dtype=torch.float64) if basis else None)
+    matrix = "M"
+    M: nn.Parameter
 
-    def config(self) -> dict[str, Any]:
-        return {"units": self.units, "channels": self.channels, **({} if self.basis is None else {"basis": 1})}
-
-    @property
-    def parts(self) -> tuple[int, ...]:
-        return (self.channels,)
-
-    def turned(self, bases: Sequence[Tensor]) -> Bilinear:
-        """Q M(x) Qᵀ, Q B, C Qᵀ."""
-        (q,) = bases
-        n = len(q)
-        out = Bilinear(self.inputs, self.units, n, self.dtype, 1)
-        with torch.no_grad():
-            out.M.copy_(torch.einsum("ai,ijx,bj->abx", q, grown(self.M, n, (0, 1)), q))
-            out.B.weight.copy_(q @ grown(self.B.weight, n))
-            out.B.bias.copy_(q @ grown(self.B.bias, n))
-            out.output.weight.copy_(grown(self.output.weight, n, (1,)) @ q.T)
-            out.lags.copy_(self.lags)
-            out.get_buffer("turn").copy_(q)
-        return out
+    def shape(self) -> tuple[int, ...]:
+        return self.channels, self.channels, self.inputs + 1
 
     def _matrices(self, x: Tensor) -> Tensor:
         """x (…, inputs) → M(x) (…, channels, channels)."""

@@ -12,9 +12,8 @@ from lsrl.backends.circuit import Circuit, Derived, Gated, Lag
 from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.gated.gates import Gates
 from lsrl.backends.gated.lowering import GatedLowering
-from lsrl.backends.refusal import refuse, refuse_numeric
+from lsrl.backends.refusal import NotHostedError, refuse, refuse_numeric
 from lsrl.backends.relu import refusal_code
-from lsrl.backends.symbolic import NotHostedError
 from lsrl.backends.whole import whole_weights
 from lsrl.backends.wiring import reordered
 from lsrl.ir.graph import Graph, reachable

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lsrl.analysis.cells import Cell
-from lsrl.backends.circuit import CellReport, Form, Gated, Placement, Symbol, constant, signal
-from lsrl.backends.symbolic import NotHostedError
+from lsrl.backends.circuit import CellReport, Gated, Placement, Symbol
+from lsrl.backends.linear_form import Form, constant, signal
+from lsrl.backends.refusal import NotHostedError
 from lsrl.backends.wiring import Choice
 from lsrl.ir.graph import State
 from lsrl.ir.nodes import Read

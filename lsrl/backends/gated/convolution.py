@@ -12,9 +12,10 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from lsrl.backends.circuit import Form, Gated, Lag, constant
+from lsrl.backends.circuit import Gated, Lag
 from lsrl.backends.gated.layers import Mixer
 from lsrl.backends.layers import State
+from lsrl.backends.linear_form import Form, constant
 
 __all__ = ["NOW", "TAPS", "ConvolvedMixer", "convolved", "driver", "gates_of", "kept_by", "sign_of"]
 

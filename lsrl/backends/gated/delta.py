@@ -20,12 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lsrl.backends.circuit import ZERO, Form, Gated, Lag
+from lsrl.backends.circuit import Gated, Lag
 from lsrl.backends.gated.layers import Mixer, Projection, grown
 from lsrl.backends.gated.plan import GATE, Channel, gate_rows, make_plan, rows
 from lsrl.backends.gated.scan import matrix_scan
 from lsrl.backends.gated.target import Gates, gated_target
 from lsrl.backends.layers import State
+from lsrl.backends.linear_form import ZERO, Form
 
 __all__ = ["TARGET", "Delta"]
 

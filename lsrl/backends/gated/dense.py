@@ -10,21 +10,11 @@ import numpy as np
 
 from lsrl.analysis.automaton import Automaton, minimise
 from lsrl.analysis.cells import Cell
-from lsrl.backends.circuit import (
-    Bit,
-    CellReport,
-    Count,
-    Form,
-    Gated,
-    Lag,
-    Placement,
-    Symbol,
-    constant,
-    signal,
-)
+from lsrl.backends.circuit import Bit, CellReport, Count, Gated, Lag, Placement, Symbol
 from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.holdings import Fold, common
-from lsrl.backends.symbolic import NotHostedError
+from lsrl.backends.linear_form import Form, constant, signal
+from lsrl.backends.refusal import NotHostedError
 from lsrl.backends.wiring import Choice, Quantum
 from lsrl.ir.nodes import Node
 from lsrl.types import Value

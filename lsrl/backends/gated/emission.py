@@ -8,12 +8,13 @@ from fractions import Fraction
 
 import torch
 
-from lsrl.backends.circuit import NEVER, Bit, Circuit, Form, Gated, Lag, Number, Unit
+from lsrl.backends.circuit import Bit, Circuit, Gated, Lag, Number, Unit
 from lsrl.backends.emission import Emission, output_grids, unit_kinds
 from lsrl.backends.error_bound import ErrorBound
 from lsrl.backends.exactness import Exactness, require_exactness
 from lsrl.backends.gated.layers import GatedLayer, Mixer
 from lsrl.backends.gated.plan import GATE, rows
+from lsrl.backends.linear_form import NEVER, Form
 from lsrl.backends.rnn_relu import input_limit
 from lsrl.diagnostics import LsrlError
 

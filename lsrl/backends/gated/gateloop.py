@@ -20,11 +20,12 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from lsrl.backends.circuit import Gated, Lag, constant
+from lsrl.backends.circuit import Gated, Lag
 from lsrl.backends.gated.layers import Projection
 from lsrl.backends.gated.plan import GATE, OPEN, always, gate_rows, make_plan, rows
 from lsrl.backends.gated.polar import HALF_TURN, ComplexMixer, turned
 from lsrl.backends.gated.target import Gates, gated_target
+from lsrl.backends.linear_form import constant
 
 __all__ = ["TARGET", "GateLoop"]
 

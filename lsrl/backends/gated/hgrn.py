@@ -22,13 +22,14 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from lsrl.backends.circuit import ZERO, Gated, Lag
+from lsrl.backends.circuit import Gated, Lag
 from lsrl.backends.error_bound import Accuracy
 from lsrl.backends.gated.layers import Projection
 from lsrl.backends.gated.plan import GATE, always, gate_rows, make_plan, rows
 from lsrl.backends.gated.polar import ComplexMixer, turned
 from lsrl.backends.gated.target import Gates, gated_target
 from lsrl.backends.layers import State
+from lsrl.backends.linear_form import ZERO
 
 __all__ = ["TARGET", "HGRU"]
 

@@ -10,55 +10,26 @@ is exact while the numbers are whole and no larger than a float holds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lsrl.backends.circuit import ZERO, Form, Gated, Lag
+from lsrl.backends.circuit import Gated, Lag
 from lsrl.backends.error_bound import Accuracy
-from lsrl.backends.gated.layers import Mixer, Projection, grown
+from lsrl.backends.gated.full_matrix import FullMatrix
 from lsrl.backends.gated.plan import rows
 from lsrl.backends.gated.target import Gates, gated_target
 from lsrl.backends.layers import State
+from lsrl.backends.linear_form import ZERO, Form
 
 __all__ = ["TARGET", "LinearRecurrence"]
 
 
-class LinearRecurrence(Mixer):
+class LinearRecurrence(FullMatrix):
     """See the module. Channels: one for each unit, and one more for each lag, which holds what it showed before."""
 
-    def __init__(self, inputs: int, units: int, channels: int, dtype: torch.dtype, basis: int = 0) -> None:
-        """basis: 1 if the state is in a basis of its own, which the buffer `turn` says."""
-        super().__init__()
-        self.inputs, self.units, self.channels = inputs, units, channels
-        self.tensors = (("h", channels),)
-        self.A = nn.Parameter(torch.zeros(channels, channels, dtype=dtype))
-        self.B = Projection(inputs, channels, dtype=dtype)
-        self.output = Projection(channels, units, bias=False, dtype=dtype)
-        self.register_buffer("lags", torch.zeros(units, dtype=torch.bool))
-        self.register_buffer("turn", torch.zeros(channels, channels, dtype=torch.float64) if basis else None)
-
-    def config(self) -> dict[str, Any]:
-        return {"units": self.units, "channels": self.channels, **({} if self.basis is None else {"basis": 1})}
-
-    @property
-    def parts(self) -> tuple[int, ...]:
-        return (self.channels,)
-
-    def turned(self, bases: Sequence[Tensor]) -> LinearRecurrence:
-        """A' = Q A Qᵀ, B' = Q B, C' = C Qᵀ."""
-        (q,) = bases
-        n = len(q)
-        out = LinearRecurrence(self.inputs, self.units, n, self.dtype, 1)
-        with torch.no_grad():
-            out.A.copy_(q @ grown(self.A, n, (0, 1)) @ q.T)
-            out.B.weight.copy_(q @ grown(self.B.weight, n))
-            out.B.bias.copy_(q @ grown(self.B.bias, n))
-            out.output.weight.copy_(grown(self.output.weight, n, (1,)) @ q.T)
-            out.lags.copy_(self.lags)
-            out.get_buffer("turn").copy_(q)
-        return out
+    matrix = "A"
+    A: nn.Parameter
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """By doubling: after pass k every h(t) holds what the last 2ᵏ tokens add to it."""

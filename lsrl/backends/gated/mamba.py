@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lsrl.backends.circuit import ZERO, Form, Gated, Lag, constant
+from lsrl.backends.circuit import Gated, Lag
 from lsrl.backends.error_bound import Accuracy
 from lsrl.backends.gated.convolution import NOW, TAPS, ConvolvedMixer, convolved, driver, gates_of, sign_of
 from lsrl.backends.gated.plan import rows
@@ -32,6 +32,7 @@ from lsrl.backends.gated.scan import gated_scan
 from lsrl.backends.gated.target import Gates, gated_target
 from lsrl.backends.layers import State
 from lsrl.backends.library import LibraryMixer, fill, import_part
+from lsrl.backends.linear_form import ZERO, Form, constant
 
 __all__ = ["TARGET", "MambaMixer"]
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from lsrl.backends.certificate import PRECISION
-from lsrl.backends.circuit import ZERO, Form, Gated, Lag, Rational, constant
+from lsrl.backends.circuit import Gated, Lag
+from lsrl.backends.linear_form import ZERO, Form, Rational, constant
 
 __all__ = ["GATE", "OPEN", "Channel", "Plan", "always", "digit", "gate_rows", "log_odds", "make_plan", "rows",
            "switched_rows"]

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lsrl.backends.circuit import Form, Gated, Lag
+from lsrl.backends.circuit import Gated, Lag
 from lsrl.backends.error_bound import Accuracy
 from lsrl.backends.gated.convolution import NOW, TAPS, ConvolvedMixer, convolved, driver, gates_of, kept_by, sign_of
 from lsrl.backends.gated.plan import GATE, log_odds, rows
@@ -34,6 +34,7 @@ from lsrl.backends.gated.scan import gated_scan
 from lsrl.backends.gated.target import Gates, gated_target
 from lsrl.backends.layers import State
 from lsrl.backends.library import LibraryMixer, fill, import_part
+from lsrl.backends.linear_form import Form
 
 __all__ = ["TARGET", "RGLRU", "RecurrentBlock"]
 
