@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsrl.analysis.interval import Range
-from lsrl.arithmetic import apply, convert
+from lsrl.arithmetic import convert, operation
 from lsrl.ir.nodes import (
     Affine,
     Compare,
@@ -201,8 +201,8 @@ def _by_rows(node: Node, args: list[Column], rows: int, small: bool) -> Column:
     if isinstance(node.type, Vector):
         raise TypeError(f"{type(node).__name__} is a vector")
     restored = [_restore(x, a) for x, a in zip(operands(node), args, strict=True)]
-    return column([apply(node, row) for row in zip(*restored, strict=True)] if restored else [apply(node, ())] * rows,
-                  small)
+    of = operation(node)
+    return column([of(*row) for row in zip(*restored, strict=True)] if restored else [of()] * rows, small)
 
 
 def _restore(node: Node, a: Column) -> list[Any]:

@@ -25,6 +25,7 @@ __all__ = ["Automaton", "NotFinite", "endless", "explore", "extract", "minimise"
 
 _STATES = 4096
 _UNBOUNDED_STATES = 100  # where the ranges give no bound, to find cells that are finite all the same
+_UNBOUNDED_PAIRS = 1 << 14  # of such a state and a letter
 _PAIRS = 1 << 22
 _LETTERS = 4096
 _CHUNK = 1 << 18  # pairs of a state and a letter that are evaluated at once
@@ -104,7 +105,7 @@ def explore(graph: Graph, region: Region, ranges: Mapping[Node, Range] | None = 
         return letters
     explorer = _Explorer(graph, region, ranges, letters, checks)
     unbounded = [r for r in region.reads if ranges[r].count is None]
-    few = max(8, min(_UNBOUNDED_STATES, 4000 // max(1, len(region.inside))))
+    few = max(8, min(_UNBOUNDED_STATES, 4000 // max(1, len(region.inside)), _UNBOUNDED_PAIRS // len(letters)))
     reason = explorer.search(min(limit, few) if unbounded else limit)
     if reason is not None and unbounded:
         return endless(unbounded[0], ranges[unbounded[0]])
@@ -138,9 +139,9 @@ class _Explorer:
         """Visits every reachable state; a reason if there are more than `limit`."""
         self.index[tuple(_as_type(s.init, s.type) for s in self.region.members)] = 0
         if self._guess(limit):
-            for state in product(*(node_values(r, self.ranges[r]) for _, r in self._reads())):
-                self.index.setdefault(tuple(_as_type(v, s.type) for v, s in zip(state, self.region.members,
-                                                                                strict=True)), len(self.index))
+            for state in product(*([_as_type(v, s.type) for v in node_values(r, self.ranges[r])]
+                                   for s, r in self._reads())):
+                self.index.setdefault(state, len(self.index))
         done = 0
         step = max(1, _CHUNK // max(1, len(self.letters)))
         while done < len(self.index):

@@ -181,9 +181,9 @@ def join_all(ranges: Iterable[Range]) -> Range:
 
 def meet(a: Range, b: Range) -> Range | None:
     """The values in both, None if there are none."""
+    if a is b or (a is BIT and (b is _NUMBERS[0] or b is _NUMBERS[1])):
+        return b
     if a == b:
-        return a
-    if a is b:
         return a
     lo = a.lo if b.lo is None else b.lo if a.lo is None else max(a.lo, b.lo)
     hi = a.hi if b.hi is None else b.hi if a.hi is None else min(a.hi, b.hi)

@@ -128,7 +128,7 @@ class Evaluator:
         r = meet(now, to)
         if r is None:
             return False
-        if r != now:
+        if r is not now and r != now:
             facts[node] = r
             facts.mask |= self._bit.get(node, -1)
         return True

@@ -178,7 +178,7 @@ class CellStages(Reading):
                           for combination, _ in tracked)
             return Leaf(leaf.next, steps, leaf.observed[len(place):])
 
-        return replace(machine, functions=tuple(self.diagrams.map(f, change) for f in machine.functions))
+        return replace(machine, functions=tuple(self.diagrams.map_all(machine.functions, change)))
 
     def _with_small_steps(self, machine: Machine, tracked: list[Tracked],
                           cell: StateCell) -> tuple[Machine, list[Tracked]]:

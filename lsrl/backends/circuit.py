@@ -253,7 +253,7 @@ class Placement:
             for u, scale, offset, clipped in count.units:
                 v = scale * (target - pending) + offset
                 v = max(v, 0) if clipped else v
-                out[u] = int(v) if Fraction(v).denominator == 1 else v
+                out[u] = int(v) if v.denominator == 1 else v
         return out
 
 
@@ -361,7 +361,7 @@ def _update(unit: Unit, below: list[Rational], own: list[Rational], old: Rationa
             if unit.hold.on(below, own):
                 return old
             total = unit.below.value(below) + unit.own.value(own)
-            if Fraction(total).denominator != 1 or (unit.at_most_one and total > 1):
+            if total.denominator != 1 or (unit.at_most_one and total > 1):
                 raise AssertionError(f"unit {unit.symbol.text}: the sum is {total}")
             return int(total >= 1)
         case Number():
@@ -374,7 +374,7 @@ def _update(unit: Unit, below: list[Rational], own: list[Rational], old: Rationa
         case Gated():
             kept = sum((keep.value(below) * own[i] for keep, i in unit.keeps), Fraction(0))
             total = kept * (1 - 2 * unit.flip.value(below)) + unit.add.value(below)
-            return int(total) if Fraction(total).denominator == 1 else total
+            return int(total) if total.denominator == 1 else total
         case Lag():
             return unit.below.value(below)
 

@@ -64,7 +64,7 @@ def digits(values: Sequence[Hashable]) -> list[tuple[frozenset[Hashable], int]]:
 
     Numbers count by their distance from the least in their common steps, other values in order of appearance.
     """
-    numbers = _whole(values)
+    numbers = _whole(tuple(values))
     out: list[tuple[frozenset[Hashable], int]] = []
     for k in range(max(numbers, default=0).bit_length()):
         members: frozenset[Hashable] = frozenset(i for i, x in enumerate(numbers) if x >> k & 1)
@@ -93,7 +93,8 @@ def asked_sets(numbers: Sequence[Rational]) -> list[frozenset[int]]:
     return [frozenset(g) for g in groups.values()]
 
 
-def _whole(values: Sequence[Hashable]) -> list[int]:
+@functools.lru_cache(maxsize=1 << 12)
+def _whole(values: tuple[Hashable, ...]) -> list[int]:
     plain = [Fraction(x) for x in values if isinstance(x, int | Fraction)]
     if len(plain) == len(values) and plain:
         least = min(plain)
@@ -201,7 +202,7 @@ def _solved(columns: tuple[tuple[int, ...], ...], wanted: tuple[Rational, ...]) 
         if len(set(zip(column, wanted, strict=True))) == 2 and len(set(column)) == 2:
             base, top = wanted[column.index(0)], wanted[column.index(1)]
             return (*(top - base if j == i else 0 for j in range(n)), base)
-    scale = math.lcm(*(Fraction(x).denominator for x in wanted))
+    scale = math.lcm(*(x.denominator for x in wanted))
     pivots: list[tuple[int, list[int]]] = []
     for place, target in enumerate(wanted):
         row = [*(column[place] for column in columns), 1, int(target * scale)]

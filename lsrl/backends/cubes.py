@@ -77,7 +77,7 @@ class Diagrams:
         return found
 
     def _node(self, variable: int, children: tuple[int, ...]) -> int:
-        if all(c == children[0] for c in children):
+        if children.count(children[0]) == len(children):
             return children[0]
         return self._number((variable, children), variable, children, None)
 
@@ -88,7 +88,7 @@ class Diagrams:
         def go(parts: tuple[int, ...], depth: int) -> int:
             found = memo.get(parts)
             if found is None:
-                top = min(self._tops[f] for f in parts)
+                top = min([self._tops[f] for f in parts])
                 if top < variable:
                     if depth > _DEEPEST:
                         raise TooLargeError
@@ -126,13 +126,18 @@ class Diagrams:
 
     def map(self, f: int, change: Callable[[Hashable], Hashable]) -> int:
         """The function with its values changed."""
+        return self.map_all((f,), change)[0]
+
+    def map_all(self, functions: Sequence[int], change: Callable[[Hashable], Hashable]) -> list[int]:
+        """Functions with their values changed; what they have in common is gone through once."""
         memo: dict[int, int] = {}
-        for g in self._below(f):
-            if self.is_leaf(g):
+        tops, children = self._tops, self._children
+        for g in self._below(*functions):
+            if tops[g] == _LEAF:
                 memo[g] = self.leaf(change(self._values[g]))
             else:
-                memo[g] = self._node(self._tops[g], tuple(memo[c] for c in self._children[g]))
-        return memo[f]
+                memo[g] = self._node(tops[g], tuple([memo[c] for c in children[g]]))
+        return [memo[f] for f in functions]
 
     def substitute(self, f: int, variables: Mapping[int, int]) -> int:
         """The function with variables replaced by others of the same sizes."""
@@ -145,19 +150,24 @@ class Diagrams:
                 memo[g] = self.case(variables.get(top, top), [memo[c] for c in self._children[g]])
         return memo[f]
 
-    def _below(self, f: int) -> list[int]:
-        """The nodes of a diagram, children first."""
+    def _below(self, *functions: int) -> list[int]:
+        """The nodes of some diagrams, each once, children first."""
         order: list[int] = []
         seen: set[int] = set()
-        stack = [(f, False)]
+        children = self._children
+        stack = list(functions[::-1])  # a node to be looked at, or, as ~node, one whose children are done
         while stack:
-            g, done = stack.pop()
-            if done:
-                order.append(g)
+            g = stack.pop()
+            if g < 0:
+                order.append(~g)
             elif g not in seen:
                 seen.add(g)
-                stack.append((g, True))
-                stack.extend((c, False) for c in reversed(self._children[g]))
+                below = children[g]
+                if below:
+                    stack.append(~g)
+                    stack.extend(below[::-1])
+                else:
+                    order.append(g)
         return order
 
     def child(self, f: int, variable: int, value: int) -> int:

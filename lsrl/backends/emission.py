@@ -151,6 +151,6 @@ def output_grids(outputs: tuple[Output, ...], errors: Sequence[float] = ()) -> t
             if errors and errors[len(grids)] and isinstance(scalar_of(output.type), Real):
                 grids.append(Fraction(0))
                 continue
-            denominator = math.lcm(*(Fraction(x).denominator for x in (form.bias, *(w for w, _ in form.terms))))
+            denominator = math.lcm(*(x.denominator for x in (form.bias, *(w for w, _ in form.terms))))
             grids.append(Fraction(1, denominator))
     return tuple(grids)

@@ -118,7 +118,7 @@ class _Errors:
                 made = self._sum(form, self.top)
                 errors.append(made.e)
                 rows.append(made.e)
-                under = math.lcm(*(Fraction(x).denominator for x in (form.bias, *(w for w, _ in form.terms))))
+                under = math.lcm(*(x.denominator for x in (form.bias, *(w for w, _ in form.terms))))
                 caps.append(float(epsilon) if real else 0.25 / under)
         growth, table = Growth(self.step, self.start), np.array(rows)
         limit = np.array(caps) * (1 - 2.0**-10)  # room for the rounding of the bounds themselves
@@ -155,11 +155,11 @@ class _Errors:
     def _sum(self, form: Form, signals: Sequence[_Signal], extra: float = 0.0) -> _Signal:
         """A sum, with its roundings; extra: further ones, in units of u, of its size."""
         m, e = self._constant(abs(float(form.bias))), np.zeros(self.size)
-        whole = Fraction(form.bias).denominator == 1
+        whole = form.bias.denominator == 1
         for w, i in form.terms:
             m += abs(float(w)) * signals[i].m
             e += abs(float(w)) * signals[i].e
-            whole = whole and signals[i].whole and Fraction(w).denominator == 1
+            whole = whole and signals[i].whole and w.denominator == 1
         if whole and not m[:-1].any() and m[-1] <= self.largest:
             return _Signal(m, e, True)
         return _Signal(m, e + (len(form.terms) + 2 + _SHOWN + extra) * self.u * (m + e), False)
@@ -185,7 +185,7 @@ class _Errors:
     def _whole_units(self, units: Sequence[Unit], below: Sequence[_Signal]) -> list[bool]:
         """Which units always hold a whole number that the dtype holds: what remains when those that cannot are taken
         out, again and again, as units read each other."""
-        whole = [Fraction(u.start).denominator == 1 and self._bound(u) <= self.largest for u in units]
+        whole = [u.start.denominator == 1 and self._bound(u) <= self.largest for u in units]
         changed = True
         while changed:
             changed = False

@@ -88,7 +88,7 @@ def restrict(machine: Machine, keep: Sequence[Callable[[Hashable], Hashable]]) -
         assert isinstance(leaf, Leaf)
         return replace(leaf, observed=tuple(f(x) for f, x in zip(keep, leaf.observed, strict=True)))
 
-    return replace(machine, functions=tuple(machine.diagrams.map(f, change) for f in machine.functions))
+    return replace(machine, functions=tuple(machine.diagrams.map_all(machine.functions, change)))
 
 
 def minimise(machine: Machine, apart: Callable[[tuple[Value, ...]], Hashable] | None = None) -> Machine:
@@ -101,7 +101,7 @@ def minimise(machine: Machine, apart: Callable[[tuple[Value, ...]], Hashable] | 
     count = len(first)
     while True:
         keys: dict[tuple[int, int], int] = {}
-        functions = [machine.diagrams.map(f, _to_class(classes)) for f in machine.functions]
+        functions = machine.diagrams.map_all(machine.functions, _to_class(classes))
         refined = [keys.setdefault((c, f), len(keys)) for c, f in zip(classes, functions, strict=True)]
         if len(keys) == count:
             break

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from fractions import Fraction
 from itertools import product
 from typing import Any, TypeAlias
 
@@ -304,7 +303,7 @@ def _told_by_scalars(circuit: Circuit, layer: int) -> Told:
 
 
 def _is_whole(unit: Bit) -> bool:
-    return all(Fraction(w).denominator == 1 for f in (unit.below, unit.own) for w in (f.bias, *(w for w, _ in f.terms)))
+    return all(w.denominator == 1 for f in (unit.below, unit.own) for w in (f.bias, *(w for w, _ in f.terms)))
 
 
 def _own_forms(unit: Unit) -> Iterator[Form]:

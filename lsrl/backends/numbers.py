@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-from lsrl.arithmetic import apply, convert
+from lsrl.arithmetic import convert, operation
 from lsrl.backends.holdings import JOINT, Fold, common, domain_of, look_up, rational, samples, union
 from lsrl.backends.linear_form import Form, constant
 from lsrl.backends.picks import Picks
@@ -79,10 +79,11 @@ class Maps(Picks):
             if math.prod(len(r.domain) for r in roots) > JOINT:
                 return None
         table: list[Value] = []
+        of = operation(node)
         for place in itertools.product(*(range(len(r.domain)) for r in roots)):
             at = dict(zip(roots, place, strict=True))
             args = [x.value if isinstance(x, Const) else look_up(folds[x], at) for x in parts]
-            table.append(convert(apply(node, args), node.type))
+            table.append(convert(of(*args), node.type))
         return Fold(roots, tuple(table))
 
     def _number(self, node: Node) -> Choice | Quantum:
@@ -298,9 +299,10 @@ class Maps(Picks):
             at = node.args.index(live[0])
             q = self.quantum(live[0])
             knots: list[tuple[Fraction, Fraction]] = []
+            of = operation(node)
             for i in range(node.sizes[at]):
                 args = [x.value if isinstance(x, Const) else node.los[at] + i for x in node.args]
-                knots.append((Fraction(node.los[at] + i), Fraction(rational(convert(apply(node, args), node.type)))))
+                knots.append((Fraction(node.los[at] + i), Fraction(rational(convert(of(*args), node.type)))))
             stairs = Staircase(tuple(knots), Fraction(0), Fraction(0))
             if isinstance(node.type, Bool):
                 return self._truth(node, q.layer + 1, lambda: gate_above(q, stairs, self.symbol(node)))
@@ -318,11 +320,12 @@ class Maps(Picks):
         if math.prod(len(r.domain) for r in roots) > 64 * JOINT:
             raise NotHostedError(node, "a table of numbers has too many entries")
         table: list[Value] = []
+        of = operation(node)
         for place in itertools.product(*(range(len(r.domain)) for r in roots)):
             spot = dict(zip(roots, place, strict=True))
             known = dict(zip(live, (look_up(f, spot) for f in folds), strict=True))
-            table.append(convert(apply(node, [x.value if isinstance(x, Const) else known[x] for x in node.args]),
-                                 node.type))
+            args = [x.value if isinstance(x, Const) else known[x] for x in node.args]
+            table.append(convert(of(*args), node.type))
         return self._unfold(Fold(roots, tuple(table)), self.symbol(node))
 
 

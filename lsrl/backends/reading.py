@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from lsrl.analysis.interval import Range
-from lsrl.arithmetic import Operation, apply
+from lsrl.arithmetic import Operation, operation
 from lsrl.backends.combinations import Atom, Combination, Linear, Result, Variables
 from lsrl.backends.counters import (
     Tracker,
@@ -361,8 +361,9 @@ def _alike(node: Node, domain: tuple[Value, ...], users: Sequence[Node]) -> list
     if any(not all(x is node or isinstance(x, Const) for x in operands(u)) for u in users):
         return [(x,) for x in domain]
     groups: dict[tuple[Value, ...], list[Value]] = {}
+    looks = [(operation(u), operands(u)) for u in users]
     for value in domain:
-        key = tuple(apply(u, [x.value if isinstance(x, Const) else value for x in operands(u)]) for u in users)
+        key = tuple(of(*(x.value if isinstance(x, Const) else value for x in parts)) for of, parts in looks)
         groups.setdefault(key, []).append(value)
     return [tuple(g) for g in groups.values()]
 

@@ -7,7 +7,6 @@ only the classes it tells apart.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 
 from lsrl.backends.circuit import Bit, Column, Symbol, Unit
 from lsrl.backends.codes import combination
@@ -59,6 +58,10 @@ class Relays:
         if not places:
             return ZERO
         home = source.home
+        if home is None or home.layer != layer:
+            forms = self._relay(variable, layer)
+            if places in forms:
+                return forms[places]
         if home is None or home.layer != layer or isinstance(home, MachineStage):
             return self.vector(variable, tuple(int(p in places) for p in range(len(source.domain))), layer)
         if source.kind == "was":
@@ -149,7 +152,7 @@ def known(form: Form | None) -> Form:
 
 
 def _plain(x: Rational) -> Rational:
-    return int(x) if Fraction(x).denominator == 1 else x
+    return int(x) if x.denominator == 1 else x
 
 
 def among(values: Sequence[object]) -> str:

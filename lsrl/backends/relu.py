@@ -143,8 +143,9 @@ class NumberLowering:
                 self.hold(node)
         last = max((self.maps.level(n) for _, _, nodes in scalars for n in nodes), default=0)
         outputs = tuple(Output(name, t, tuple(self._readout(n, last) for n in nodes)) for name, t, nodes in scalars)
-        whole = Circuit(self.graph.name, tuple(self.wiring.columns), tuple(map(tuple, self.wiring.layers[:last])),
-                        outputs, tuple(p for p in self.placements if p.layer <= last), tuple(self.reports),
+        layers = tuple(map(tuple, self.wiring.layers[:last]))  # fewer than `last` where what they show is constant
+        whole = Circuit(self.graph.name, tuple(self.wiring.columns), layers, outputs,
+                        tuple(p for p in self.placements if p.layer <= len(layers)), tuple(self.reports),
                         tuple(self.quantities))
         small = pruned(whole)
         small = replace(small, cells=tuple(_measured(c, small) for c in small.cells), notes=self.notes(small))

@@ -88,7 +88,7 @@ def _matrix(forms: Sequence[Form], width: int, dtype: torch.dtype, number: Calla
 
 
 def _whole(x: Rational) -> float:
-    if Fraction(x).denominator != 1:
+    if x.denominator != 1:
         raise ValueError(f"{x} is no whole number")
     return float(x)
 

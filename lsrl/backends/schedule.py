@@ -32,6 +32,7 @@ from lsrl.backends.stages import (
     leaf_sum,
     split_cubes,
     stepping,
+    sums_before,
 )
 from lsrl.backends.sums import Sums, is_in
 
@@ -102,11 +103,12 @@ class Schedule(Relays):
         elif begin != cover.default:
             first = next(i for i, leaf in stage.units if leaf == begin)
         registers = self._own_registers(stage, plans, begin)
+        before = sums_before(stage)
         for plan, (index, _) in zip(plans, stage.units, strict=False):
             owns: list[Form] = []
             belows: list[Form] = []
             if plan.before is not None:
-                owns.append(leaf_sum(stage, plan.follows))
+                owns.append(before(plan.before))
             count = len(owns)
             for v, places in plan.cube.literals:
                 if v in plan.levels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -16,8 +17,8 @@ from lsrl.diagnostics import NOWHERE, Span
 from lsrl.types import Type, Value
 
 __all__ = ["MOST_SIGNS", "FarSetError", "MachineStage", "OutputPlan", "RegisterStage", "Source", "Stage", "Tracked",
-           "UnitPlan", "begin_leaf", "check_steps", "gates_of", "having", "kept_sum",
-           "leaf_sum", "shown_sum", "split_cubes", "stepping", "wanted_for"]
+           "UnitPlan", "begin_leaf", "check_steps", "gates_of", "having", "kept_sum", "leaf_sum", "shown_sum",
+           "split_cubes", "stepping", "sums_before", "wanted_for"]
 
 MOST_SIGNS = 3  # raw register signs in one sum: beyond, the slack of tanh eats the margin
 
@@ -202,6 +203,9 @@ class OutputPlan:
         return {v: list(s) for v, s in out.items()}
 
 
+Before: TypeAlias = "frozenset[tuple[int, tuple[Step, ...]]]"
+
+
 @dataclass(frozen=True)
 class UnitPlan:
     """One unit of a machine. before: the (next, steps) that the leaf of the token before must have, None: any.
@@ -212,12 +216,9 @@ class UnitPlan:
 
     cube: Cube
     leaf: Leaf
-    before: frozenset[tuple[int, tuple[Step, ...]]] | None
+    before: Before | None
     levels: dict[int, tuple[int, int]]
     decided: frozenset[int]
-
-    def follows(self, leaf: Leaf) -> bool:
-        return self.before is None or (leaf.next, leaf.steps) in self.before
 
 
 def begin_leaf(cover: Cover) -> Leaf | None:
@@ -307,12 +308,28 @@ def shown_sum(stage: MachineStage, slot: int, numbers: Callable[[Hashable], Rati
     return None if total is None else Form.of(((w, stage.terms[t]) for w, t in total.terms), total.bias)
 
 
-def leaf_sum(stage: MachineStage, which: Callable[[Leaf], bool], observing: bool = False) -> Form:
-    """[the last token's leaf is one of those] as a form over the layer of a stage of cubes.
-
-    observing: asked after a token only, so that the spare unit, on before the first, does not count.
-    """
-    units = [(i, leaf) for i, leaf in stage.units if not observing or i != stage.spare]
+def leaf_sum(stage: MachineStage, which: Callable[[Leaf], bool]) -> Form:
+    """[the last token's leaf is one of those] as a form over the layer of a stage of cubes."""
     if which(stage.cover.default):
-        return Form.of(((-1, i) for i, leaf in units if not which(leaf)), 1)
-    return Form.of((1, i) for i, leaf in units if which(leaf))
+        return Form.of(((-1, i) for i, leaf in stage.units if not which(leaf)), 1)
+    return Form.of((1, i) for i, leaf in stage.units if which(leaf))
+
+
+def sums_before(stage: MachineStage) -> Callable[[Before], Form]:
+    """[the last token's leaf had one of those (next, steps)] as a form over the layer of a stage of cubes.
+
+    Units are looked up by what their leaf has, so that all the forms of a machine cost no more than their terms.
+    """
+    units: dict[tuple[int, tuple[Step, ...]], list[int]] = {}
+    for i, leaf in stage.units:
+        units.setdefault((leaf.next, leaf.steps), []).append(i)
+    default = stage.cover.default.next, stage.cover.default.steps
+
+    @functools.cache
+    def form(before: Before) -> Form:
+        if default in before:
+            others = sorted(i for key, mine in units.items() if key not in before for i in mine)
+            return Form(tuple((-1, i) for i in others), 1)
+        return Form(tuple((1, i) for i in sorted(i for key in before for i in units.get(key, ()))))
+
+    return form

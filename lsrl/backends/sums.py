@@ -199,8 +199,7 @@ def _mapped(machine: Machine, functions: Sequence[int], of: Callable[[Leaf], Has
         assert isinstance(leaf, Leaf)
         return of(leaf)
 
-    known = {f: machine.diagrams.map(f, change) for f in dict.fromkeys(functions)}
-    return tuple(known[f] for f in functions)
+    return tuple(machine.diagrams.map_all(functions, change))
 
 
 def _single_values(machine: Machine, functions: Sequence[int], values: Sequence[Hashable],
@@ -251,8 +250,7 @@ def _one_unit(sweep: Sweep, value: Hashable, general: int) -> Sum | None:
 
 
 def _in_set(machine: Machine, functions: Sequence[int], members: frozenset[Hashable]) -> tuple[int, ...]:
-    known = {f: machine.diagrams.map(f, is_in(members)) for f in dict.fromkeys(functions)}
-    return tuple(known[f] for f in functions)
+    return tuple(machine.diagrams.map_all(functions, is_in(members)))
 
 
 def _sum_cost(s: Sum, general: int) -> int:
@@ -275,7 +273,7 @@ def combined(parts: Iterable[tuple[Rational, Sum]], bias: Rational) -> Sum:
 
 
 def _plain(x: Rational) -> Rational:
-    return int(x) if Fraction(x).denominator == 1 else x
+    return int(x) if x.denominator == 1 else x
 
 
 def _project(told: Mapping[Hashable, Sum], of: Callable[[Leaf], Hashable],

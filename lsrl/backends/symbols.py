@@ -118,7 +118,7 @@ class Places:
                 row = p.encode(dict(values), [_exact(x) for x in contents[i].tolist()])
             except ValueError as error:
                 raise LsrlError.of("L408", f"the model has no state with this value of `{name}`: {error}") from None
-            if any((self._whole and Fraction(x).denominator != 1) or (x < 0 and kind in ("number", "lag"))
+            if any((self._whole and x.denominator != 1) or (x < 0 and kind in ("number", "lag"))
                    for x, kind in zip(row, self.kinds[p.layer - 1], strict=True)):
                 raise LsrlError.of("L408", f"the model has no state with this value of `{name}`: it is never reached")
             new[i] = torch.tensor([float(x) for x in row], dtype=torch.float64)
@@ -179,7 +179,7 @@ def _evaluate(forms: Sequence[Form], contents: Tensor) -> Tensor:
     bias = torch.zeros(len(forms), dtype=torch.float64)
     under = torch.ones(len(forms), dtype=torch.float64)
     for k, form in enumerate(forms):
-        common = math.lcm(*(Fraction(x).denominator for x in (form.bias, *(w for w, _ in form.terms))))
+        common = math.lcm(*(x.denominator for x in (form.bias, *(w for w, _ in form.terms))))
         under[k], bias[k] = common, float(form.bias * common)
         for w, i in form.terms:
             weights[k, i] = float(w * common)

@@ -36,7 +36,7 @@ def whole_weights(circuit: Circuit) -> Circuit:
 
 
 def _is_whole(u: Unit) -> bool:
-    return all(Fraction(x).denominator == 1 for f in _sums(u) for x in (f.bias, *(w for w, _ in f.terms)))
+    return all(x.denominator == 1 for f in _sums(u) for x in (f.bias, *(w for w, _ in f.terms)))
 
 
 def _sums(u: Unit) -> tuple[Form, ...]:
@@ -106,7 +106,7 @@ def _whole(form: Form) -> Form:
 
 
 def _plain(x: Rational) -> Rational:
-    return int(x) if Fraction(x).denominator == 1 else x
+    return int(x) if x.denominator == 1 else x
 
 
 def _placed(p: Placement, scales: Sequence[int]) -> Placement | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lsrl.arithmetic import apply, convert
+from lsrl.arithmetic import convert, operation
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Const, Node, Table, map_operands, operands
 from lsrl.passes.rewrite import Emit, constant, is_exact, kind_of, sweep
@@ -92,5 +92,6 @@ def evaluate_letters(graph: Graph, merged: Sequence[Node],
             count = len(columns[letter])
             args = [[convert(x.value, x.type, graph.numeric)] * count if isinstance(x, Const) else columns[x]
                     for x in operands(node)]
-            columns[node] = [apply(node, row, graph.numeric) for row in zip(*args, strict=True)]
+            of = operation(node, graph.numeric)
+            columns[node] = [of(*row) for row in zip(*args, strict=True)]
     return {n: tuple(columns[n]) for n in merged}

@@ -13,6 +13,7 @@ from torch import Tensor
 from lsrl.backends.certificate import PRECISION
 from lsrl.backends.circuit import Gated, Lag
 from lsrl.backends.linear_form import ZERO, Form, Rational, constant
+from lsrl.diagnostics import LsrlError
 
 __all__ = ["GATE", "OPEN", "Channel", "Plan", "always", "digit", "gate_rows", "log_odds", "make_plan", "rows",
            "switched_rows"]
@@ -65,7 +66,7 @@ def make_plan(units: Units, dtype: torch.dtype, shared: bool) -> Plan:
     """The channels of units that keep themselves only.
 
     A lag of a bit u is h := ε h + (2u − 1) beside p := 2u − 1; what is left of h when p is taken off is ε times the
-    digit before. shared: the module adds (1 − keep) · add.
+    digit before. shared: the module adds (1 − keep) · add. Raises LsrlError (L402) for a lag of more than a bit.
     """
     epsilon = digit(dtype)
     channels: list[Channel] = []
@@ -80,7 +81,8 @@ def make_plan(units: Units, dtype: torch.dtype, shared: bool) -> Plan:
             weight[k, k] = 1
             continue
         if unit.hi != 1:
-            raise ValueError("a lag of digits shows a bit")
+            reason = "is held in steps, and this architecture holds only bits for a token longer"
+            raise LsrlError.of("L402", f"`{unit.symbol.text}` {reason}", unit.symbol.span)
         sign = unit.below.scale(2) - 1
         channels.append(Channel(constant(epsilon), sign))
         kept = 1 - epsilon if shared else Fraction(1)

@@ -1,0 +1,124 @@
+"""How much work it is to compile some programs, counted and not timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lsrl.analysis import automaton
+from lsrl.analysis.arrays import evaluate_columns
+from lsrl.analysis.structure import whole_region
+from lsrl.arithmetic import operation
+from lsrl.backends import numbers
+from lsrl.backends.finite import Cover, Leaf, Machine
+from lsrl.backends.registry import TARGETS, compile_graph
+from lsrl.backends.stages import MachineStage, leaf_sum, sums_before
+from lsrl.diagnostics import LsrlError, Source
+from lsrl.frontend.modules import read_module
+from lsrl.ir.graph import Graph
+from lsrl.ir.nodes import Node
+from lsrl.passes import run_pipeline
+
+UNBOUNDED = """program p(a: real[-2..2 by 1/4][2], b: int[0..3]) -> bool[2]:
+    state s: real = 2
+    if prev(s <= -1/2, true):
+        s := s + max(a)
+    s := s - 3
+    return [b == 1, s == -1/2]
+"""
+SQUARES = "\n    ".join(f"{v} => {v * v % 7}" for v in range(30))
+TABLES = f"""program p(x: int[0..29], y: bool) -> int:
+    square = match x:
+        {SQUARES.replace(chr(10) + "    ", chr(10) + "        ")}
+    return count(y) + square
+"""
+# Each was an error of another kind than a refusal once: a state that nothing shows, and a bit in two steps of a grid.
+ODD = {
+    "a constant of a cell alone": """program p(x: int[-2..1]) -> (a: real[-2..2 by 1/4][2], b: int):
+    state s: real[-2..2 by 1/4][2] = [-2, -1]
+    state n: int[-2..1] = 1
+    s[n % 2] := 1/2
+    n := clamp(prev(n, -1) * n, -2, 1)
+    return (a = s, b = n)
+""",
+    "a number that swaps its sign": """program p(x: {"x", "y", *}) -> bool:
+    state s: real[-2..2 by 1/4] = 3/4
+    s := s
+    s := -s
+    return s == 3/4
+""",
+}
+
+
+def graph_of(text: str) -> Graph:
+    return read_module(Source("p.lsrl", text), Path()).elaborate()
+
+
+def test_a_cell_without_a_bound_is_not_searched_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has 1,156 letters and no end of states: 100 states of them would be 115,600 pairs."""
+    rows: list[int] = []
+    original = evaluate_columns
+
+    def counted(nodes: Any, known: Any, count: int, ranges: Any) -> Any:
+        rows.append(count)
+        return original(nodes, known, count, ranges)
+
+    monkeypatch.setattr(automaton, "evaluate_columns", counted)
+    graph = run_pipeline(graph_of(UNBOUNDED))
+    assert isinstance(automaton.explore(graph, whole_region(graph)), automaton.NotFinite)
+    assert 0 < sum(rows) < 30_000
+
+
+def test_what_a_node_applies_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not for every row of its table: to make what a table of n entries applies is work in n."""
+    made: list[Node] = []
+    original = operation
+
+    def counted(node: Node) -> Callable[..., Any]:
+        made.append(node)
+        return original(node)
+
+    monkeypatch.setattr(numbers, "operation", counted)
+    compile_graph(graph_of(TABLES), "mamba")
+    assert made and len(made) == len(set(made))
+
+
+class _Counted(list[tuple[int, Leaf]]):
+    """Counts how often it is gone through."""
+
+    def __init__(self, units: list[tuple[int, Leaf]]) -> None:
+        super().__init__(units)
+        self.times = 0
+
+    def __iter__(self) -> Iterator[tuple[int, Leaf]]:
+        self.times += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("default", [0, 7])
+def test_units_are_gone_through_once_for_all_forms(default: int) -> None:
+    """A machine of n units asks for up to n forms of them."""
+    leaves = [Leaf(q % 10, (), (q,)) for q in range(40)]
+    cover = Cover(Machine(None, (), 0, ()), (), leaves[default])  # type: ignore[arg-type]
+    stage = MachineStage("m", cover, ())
+    stage.units = _Counted([(3 * i + 1, leaf) for i, leaf in enumerate(leaves) if i != default])
+    before = sums_before(stage)
+    wanted = [frozenset((q, ()) for q in range(10) if q >> k & 1 or q == k) for k in range(9)]
+    forms = [before(w) for w in wanted]
+    assert stage.units.times == 1
+    assert forms == [leaf_sum(stage, lambda leaf, w=w: (leaf.next, leaf.steps) in w) for w in wanted]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS))
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.usefixtures("no_other_hosts")
+def test_a_program_is_hosted_or_refused(name: str, target: str) -> None:
+    codes: list[str] = []
+    try:
+        compile_graph(graph_of(ODD[name]), target)
+    except LsrlError as refusal:
+        codes = [d.code for d in refusal.diagnostics]
+    assert all(code.startswith("L4") for code in codes)
