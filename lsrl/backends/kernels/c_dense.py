@@ -1,20 +1,23 @@
 """The loops in C of programs whose lanes meet in matrices: several rows at once, so that a matrix is read once for all.
 
 A token is done in phases: the vectors that do not wait for a product, for all rows and lanes; their products; what
-these allow; and so on, to the states and outputs. A product keeps tiles of rows and lanes in vector registers.
+these allow; and so on, to the states and outputs. A function of a function (the tanh of a state that is made of gates)
+has a phase of its own, since a processor fills the time that one waits for the other with no more than a few hundred
+operations. A product keeps tiles of rows and lanes in vector registers.
 """
 
 from __future__ import annotations
 
 from lsrl.backends.kernels.c_sequential import Loops, function_text, indented, loop
-from lsrl.backends.kernels.code import Value
+from lsrl.backends.kernels.code import FLOAT_FUNCTIONS, Value
 from lsrl.backends.kernels.text import leaves
 
 __all__ = ["ROWS", "DenseLoops"]
 
 ROWS = 8  # that run at once
 PAD = 16  # rows of matrices are filled up with zeros to a multiple of so many elements
-_AHEAD = 8  # tokens between those that are read and those that are asked for
+_AHEAD = 8  # tokens
+_ROWS_AHEAD = 8  # rows of a matrix between those that are taken and those that are asked for
 _TILES = ((8, 2), (8, 1), (4, 2), (4, 1), (2, 4), (2, 1), (1, 8), (1, 1))  # rows and vectors of a tile of a product
 _MOST_ROWS = 4  # of a tile where there are only 16 vector registers
 _VECTORS = """#if defined(__AVX512F__)
@@ -57,16 +60,25 @@ class DenseLoops(Loops):
     def _phased(self) -> tuple[list[list[Value]], list[Value]]:
         """What is calculated in each phase but the last, and the values that are kept for products or later phases."""
         source = {m.name: v for m, v in self.mixes.items()}
+        fixed = set(self.fixed)
         level: dict[Value, int] = {}
+        slow: set[Value] = set()  # what waits for a function of the same phase
+        phases: list[dict[Value, None]] = [{}]
         for v in _with_sources(self.all_roots, source):
             own = 1 + level[source[v.attribute[0]]] if v.op == "input" and v.attribute[0] in source else 0
             level[v] = max([own, *(level[a] for a in v.args)])
+            waits = [a for a in v.args if a in slow and level[a] == level[v]]
+            if v.op in FLOAT_FUNCTIONS and waits:
+                phases[level[v]].update(dict.fromkeys(waits))
+                level[v] += 1
+            if v not in fixed and (waits or v.op in FLOAT_FUNCTIONS):
+                slow.add(v)
+            phases += [{} for _ in range(len(phases), level[v] + 1)]
         self.level_of = {m.name: level[v] for m, v in self.mixes.items()}
-        last = max(level.values())
-        phases = [[v for v in dict.fromkeys(self.mixes.values()) if level[v] == k and v.op != "state"]
-                  for k in range(last + 1)]
+        for v in self.mixes.values():
+            if v.op != "state":
+                phases[level[v]][v] = None
         kept = dict.fromkeys(v for phase in phases for v in phase)
-        fixed = set(self.fixed)
         done: set[Value] = set()
         for roots in [*phases, self.roots]:
             mine: set[Value] = set()
@@ -81,7 +93,7 @@ class DenseLoops(Loops):
                 mine.add(v)
                 stack.extend(v.args)
             done |= mine
-        return phases, list(kept)
+        return [list(phase) for phase in phases], list(kept)
 
     def text(self) -> list[str]:
         """The functions; the last one is what a launch calls."""
@@ -124,11 +136,13 @@ class DenseLoops(Loops):
     def _product(self) -> str:
         name, carry = self.name, self.values.carry
         vector = f"{name}_vector"
+        self.values.use("fetch")
         texts = []
         for rows, vectors in _TILES:
             sums = [[f"s{r}_{k}" for k in range(vectors)] for r in range(rows)]
             body = [f"{vector} {', '.join(f'{x} = {{0}}' for x in own)};" for own in sums]
             inner = [f"const {vector} m{k} = *(const {vector} *)(m + {k} * {name}_long);" for k in range(vectors)]
+            inner.append(f"fetch(m + {_ROWS_AHEAD} * pitch, {vectors} * {name}_BYTES);")
             for r in range(rows):
                 inner.append(f"const {carry} x{r} = v[{r} * apart + j];")
                 inner += [f"s{r}_{k} += x{r} * m{k};" for k in range(vectors)]

@@ -166,13 +166,12 @@ static inline float remainder_float(float x, float d) { float r = fmodf(x, d); r
     "sqrt_float": ((), "static inline float sqrt_float(float x) { return sqrtf(x); }"),
     "sin_float": ((), "static inline float sin_float(float x) { return sinf(x); }"),
     "cos_float": ((), "static inline float cos_float(float x) { return cosf(x); }"),
-    "exp_float": (("bits_of",), """
-static inline float exp_float(float x)
+    "exp_parts": (("bits_of",), """
+/* exp(x) as the result times two to the n, for x from -104 to 89. */
+static inline float exp_parts(float x, int32_t *n)
 {
-    x = x > 89.0f ? 89.0f : x;
-    x = x < -104.0f ? -104.0f : x;
     float shifted = x * 0x1.715476p+0f + 0x1.8p23f;
-    int32_t n = (int32_t)(bits_of(shifted) - 0x4b400000u);
+    *n = (int32_t)(bits_of(shifted) - 0x4b400000u);
     float k = shifted - 0x1.8p23f;
     float r = x - k * 0x1.62e4p-1f - k * 0x1.7f7d1cp-20f;
     float q = 0x1.6d1606p-10f;
@@ -180,9 +179,23 @@ static inline float exp_float(float x)
     q = q * r + 0x1.555516p-5f;
     q = q * r + 0x1.5554d8p-3f;
     q = q * r + 0.5f;
-    float y = r + r * r * q + 1.0f;
+    return r + r * r * q + 1.0f;
+}"""),
+    "exp_float": (("exp_parts",), """
+static inline float exp_float(float x)
+{
+    int32_t n;
+    float y = exp_parts(x < -104.0f ? -104.0f : x > 89.0f ? 89.0f : x, &n);
     uint32_t half = (uint32_t)(n >> 1), rest = (uint32_t)n - half;
     return y * of_bits((half + 127u) << 23) * of_bits((rest + 127u) << 23);
+}"""),
+    "exp_of_minus": (("exp_parts",), """
+/* exp(-x) for x >= 0: in two steps, as the result may be below 0x1p-126. */
+static inline float exp_of_minus(float x)
+{
+    int32_t n;
+    float y = exp_parts(x > 104.0f ? -104.0f : -x, &n);
+    return y * of_bits(((uint32_t)n + 190u) << 23) * 0x1p-63f;
 }"""),
     "log_float": (("bits_of",), """
 static inline float log_float(float x)
@@ -205,10 +218,10 @@ static inline float log_float(float x)
     y = x == 0.0f ? -INFINITY : x < 0.0f ? NAN : y;
     return x < INFINITY ? y : x;
 }"""),
-    "sigmoid_float": (("exp_float",), """
+    "sigmoid_float": (("exp_of_minus",), """
 static inline float sigmoid_float(float x)
 {
-    float e = exp_float(-fabsf(x));
+    float e = exp_of_minus(fabsf(x));
     return (x >= 0.0f ? 1.0f : e) / (1.0f + e);
 }"""),
     "silu_float": (("exp_float",), """
@@ -220,7 +233,8 @@ static inline float silu_float(float x)
     float y = far > 0.0f ? x * e * 0x1.397924p-58f : x * ((x >= 0.0f ? 1.0f : e) / (1.0f + e));
     return x == -INFINITY ? -0.0f : y;
 }"""),
-    "tanh_float": (("exp_float",), """
+    "tanh_float": (("exp_parts",), """
+/* Beyond 32 it is 1, as exp(64) + 1 is exp(64). */
 static inline float tanh_float(float x)
 {
     float z = x * x, a = fabsf(x);
@@ -230,13 +244,15 @@ static inline float tanh_float(float x)
     q = q * z + 0x1.110ee0p-3f;
     q = q * z - 0x1.555554p-2f;
     float small = x + x * z * q;
-    float large = 1.0f - 2.0f / (exp_float(2.0f * a) + 1.0f);
+    int32_t n;
+    float y = exp_parts(a > 32.0f ? 64.0f : 2.0f * a, &n);
+    float large = 1.0f - 2.0f / (y * of_bits(((uint32_t)n + 127u) << 23) + 1.0f);
     return a < 0.6f ? small : copysignf(large, x);
 }"""),
-    "softplus_float": (("exp_float", "log_float", "max_float"), """
+    "softplus_float": (("exp_of_minus", "log_float", "max_float"), """
 static inline float softplus_float(float x)
 {
-    float e = exp_float(-fabsf(x)), u = 1.0f + e;
+    float e = exp_of_minus(fabsf(x)), u = 1.0f + e;
     float y = u == 1.0f ? e : log_float(u) * (e / (u - 1.0f));
     return max_float(x, 0.0f) + y;
 }"""),

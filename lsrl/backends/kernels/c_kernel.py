@@ -83,7 +83,8 @@ class CKernel:
             self._split.launch(call, lanes)
             return
         if dense:
-            call = replace(call, mixes={n: pad(x, (0, -x.shape[-1] % PAD)) for n, x in call.mixes.items()})
+            call = replace(call, mixes={n: pad(x, (0, -x.shape[-1] % PAD)) if x.shape[-1] % PAD else x
+                                        for n, x in call.mixes.items()})
         if shape == "speculative":
             chunks = ROWS * torch.get_num_threads()
             self._speculation.launch(call, chunks, max(1, chunks * 3 // 8 - 1))  # see `_possible`

@@ -69,13 +69,8 @@ class Dense:
         out = []
         for name, (node, at) in zip(names, self.feeds, strict=True):
             if name in matrices:
-                x = made(node)
                 assert isinstance(at, tuple)
-                row, column = at
-                _, n, m = blocks[name].dims
-                if len(shape(node.type)) == 2:
-                    x = made.call("unsqueeze", x, 0)
-                x = made.part(made.part(x, row, n, -2), column, m, -1)
+                x = self._block(made, node, *at, *blocks[name].dims[1:])
             elif at is not None:
                 assert isinstance(at, int)
                 x = self._part(made, node, at)
@@ -83,6 +78,15 @@ class Dense:
                 x = made(node)
             out.append(x)
         return made.module(out)
+
+    def _block(self, made: TorchMap, node: Node, row: int, column: int, n: int, m: int) -> fx.Node:
+        """n rows and m columns of a matrix, or of each of several, as several of them."""
+        dims = shape(node.type)
+        if dims[-2] % n == 0 and row % n == 0 and dims[-1] == m:
+            x = made.split(node, n, -2)[row // n]
+        else:
+            x = made.part(made.part(made(node), row, n, -2), column, m, -1)
+        return made.call("unsqueeze", x, 0) if len(dims) == 2 else x
 
     def _part(self, made: TorchMap, node: Node, at: int) -> fx.Node:
         """The elements of a vector that are lanes; of a product, by the rows of the matrix that they need."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lsrl.backends.kernels.operator import Operator
+from lsrl.backends.kernels.packs import RECORD
 from lsrl.diagnostics import LsrlError
 from lsrl.types import Real, scalar_of
 
@@ -30,9 +31,9 @@ def first_not_finite(operator: Operator, streams: list[Tensor], before: list[Ten
         outputs, after = recording.run(streams, before, params, resets, offsets, rows, tokens, False)
     found: list[tuple[int, int, str, int]] = []  # token, order within it, what, row
     arrays = [(0, f"input `{p.name}`", x) for p, x in zip(operator.lanes.inputs, streams, strict=True)]
-    for p, x in zip(recording.lanes.outputs, outputs, strict=True):
-        name = p.name.removeprefix("~before.")
-        arrays.append((-1, f"state `{name}`, before the token,", x) if name != p.name else (1, f"output `{name}`", x))
+    for shown, x in recording.packs.apart(outputs).items():
+        name = shown.removeprefix(RECORD)
+        arrays.append((-1, f"state `{name}`, before the token,", x) if name != shown else (1, f"output `{name}`", x))
     for order, what, x in arrays:
         found += [(token, order, what, row) for row, token in _first(x, offsets)]
     if found:

@@ -103,13 +103,16 @@ class _Scan(torch.autograd.Function):
 
         form, *tensors = inputs
         streams, _, params, resets, offsets, *_ = form.arguments(tensors)
-        lanes = operator_of(form.number).lanes
-        records = [x for p, x in zip(lanes.outputs, output, strict=False) if p.name.startswith("~before.")]
+        operator = operator_of(form.number)
+        lanes, packs = operator.lanes, operator.packs
+        records = packs.records(output[:len(packs)])
         saved = [*streams, *params, *records, *(x for x in (resets, offsets) if x is not None)]
         ctx.save_for_backward(*saved)
         ctx.save_for_forward(*saved)
         ctx.form = form
-        ctx.smooth = [isinstance(scalar_of(p.type), Real) for p in (*lanes.outputs, *lanes.states)]
+        real = {p.name: isinstance(scalar_of(p.type), Real) for p in lanes.outputs}
+        ctx.smooth = [*(real[pack.outputs[0]] for pack in packs.packs), *(isinstance(scalar_of(p.type), Real)
+                                                                    for p in lanes.states)]
         ctx.like = [(tuple(x.shape), x.dtype, x.device) for x in output]
         ctx.mark_non_differentiable(*(x for x, real in zip(output, ctx.smooth, strict=True) if not real))
 

@@ -394,7 +394,8 @@ class KernelModule(nn.Module):
     def _shown(self, made: list[Tensor], used: Operator, operator: Operator, layout: str, flattened: bool,
                given: tuple[Tensor, ...]) -> tuple[Any, State]:
         """Outputs and states as they are given back. given: the program's own streams and params."""
-        results = [x for p, x in zip(used.lanes.outputs, made, strict=False) if not p.name.startswith("~")]
+        made_out = used.packs.apart(made[:len(used.packs)])
+        results = [made_out[p.name] for p in used.lanes.outputs if not p.name.startswith("~")]
         if self.arranged.outside is not None:
             shown = self.arranged.outside.maps(operator.options.carry)[1](*given, *results)
             results = [x.to(edge_dtype(p, operator.options)) for p, x in zip(self.ports.outputs, shown, strict=True)]
@@ -402,7 +403,7 @@ class KernelModule(nn.Module):
         for p, x in zip(self.ports.outputs, results, strict=True):
             out[p.name] = x.unsqueeze(0) if flattened else x.transpose(0, 1) if layout == "TB" else x
         after: State = {}
-        for p, port, x in zip(used.lanes.states, self.ports.states, made[len(used.lanes.outputs):], strict=True):
+        for p, port, x in zip(used.lanes.states, self.ports.states, made[len(used.packs):], strict=True):
             dtype = self._shown_dtype(p, operator)
             if dtype.is_floating_point and not x.is_floating_point():
                 x = x.double() / self._scales(p, operator, x)

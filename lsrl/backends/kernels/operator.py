@@ -13,21 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lsrl.backends.kernels.adjoint import RESET, Adjoint, cotangent, make_adjoint, record_of, recorded
+from lsrl.backends.kernels.adjoint import RESET, Adjoint, cotangent, make_adjoint, recorded
 from lsrl.backends.kernels.bodies import Parts
-from lsrl.backends.kernels.call import (
-    Call,
-    CompiledKernel,
-    Options,
-    Shape,
-    UnknownStateError,
-    edge_dtype,
-    state_dtype,
-)
+from lsrl.backends.kernels.call import Call, CompiledKernel, Options, Shape, UnknownStateError, state_dtype
 from lsrl.backends.kernels.cost import Device, choose_shape
 from lsrl.backends.kernels.functional import run_scan
 from lsrl.backends.kernels.lanes import Lanes, Port
+from lsrl.backends.kernels.packs import Pack, Packs
 from lsrl.backends.kernels.pages import ask_for_huge_pages
+from lsrl.backends.kernels.product_gradients import Joined, matrix_gradients, through_projections
 from lsrl.backends.kernels.scans import Coded
 from lsrl.types import Real, scalar_of
 
@@ -62,6 +56,7 @@ class Operator:
         self.options = options
         self.shape = shape
         self.parts = Parts.of(lanes)
+        self.packs = Packs(lanes, options)
         self._make, self._of_device = make_kernel, of_device
         self._kernels: dict[tuple[str, bool, bool], CompiledKernel] = {}
         self._adjoints: dict[tuple[bool, frozenset[str]], tuple[Adjoint, Operator]] = {}
@@ -105,25 +100,19 @@ class Operator:
 
     def empty(self, inputs: Sequence[Tensor], offsets: Tensor | None, rows: int, tokens: int,
               like: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Tensors for outputs and final states, in the layout of the inputs."""
+        """Tensors for outputs (see `packs`) and final states, in the layout of the inputs."""
         lead = (rows, tokens) if offsets is None else (tokens,)
         count = rows if offsets is None else offsets.shape[0] - 1
         time_major = offsets is None and any(x.dim() > 1 and rows > 1 and tokens > 1 and x.stride(0) < x.stride(1)
                                              for x in inputs)
-        outputs = []
-        for p in self.lanes.outputs:
-            dtype = edge_dtype(p, self.options)
-            if time_major:
-                outputs.append(like.new_empty((tokens, rows, *p.dims), dtype=dtype).transpose(0, 1))
-            else:
-                outputs.append(like.new_empty((*lead, *p.dims), dtype=dtype))
+        outputs = self.packs.empty(like, lead, time_major)
         after = [like.new_empty((count, *p.dims), dtype=state_dtype(p, self.parts, self.options))
                  for p in self.lanes.states]
         return outputs, after
 
     def run(self, inputs: Sequence[Tensor], before: Sequence[Tensor], params: Sequence[Tensor], resets: Tensor | None,
             offsets: Tensor | None, rows: int, tokens: int, reverse: bool) -> tuple[list[Tensor], list[Tensor]]:
-        """Outputs and final states. before: all states, or none of them. Raises FailedError, LsrlError."""
+        """Outputs (see `packs`) and final states. before: all states, or none. Raises FailedError, LsrlError."""
         like = next(iter((*inputs, *before, *params)), torch.empty(0))
         outputs, after = self.empty(inputs, offsets, rows, tokens, like)
         for x in outputs:
@@ -138,10 +127,11 @@ class Operator:
 
         lanes = self.lanes
         call = Call(count, tokens, by_name(lanes.inputs, [_inner_contiguous(x, offsets is not None) for x in inputs]),
-                    by_name(lanes.outputs, outputs),
+                    self.packs.apart(outputs),
                     by_name(lanes.states, [x.contiguous() for x in before]) if before else {},
                     by_name(lanes.states, after), by_name(lanes.params, [p.contiguous() for p in params]), resets,
                     offsets, reverse, failed, _matrices(lanes, by_name(lanes.params, params)))
+        self.packs.copy_inputs(outputs, call.inputs)
         if count:
             try:
                 kernel.launch(call, self._shape(kernel, like.device, call))
@@ -207,7 +197,7 @@ def operator_of(number: int) -> Operator:
 @torch.library.custom_op("lsrl::scan", mutates_args=())
 def scan(inputs: list[Tensor], before: list[Tensor], params: list[Tensor], resets: Tensor | None,
          offsets: Tensor | None, operator: int, rows: int, tokens: int, reverse: bool) -> list[Tensor]:
-    """Runs an operator by its number; its outputs and then its final states."""
+    """Runs an operator by its number; its outputs, as its `packs` have them, and then its final states."""
     outputs, after = _KNOWN[operator].run(inputs, before, params, resets, offsets, rows, tokens, reverse)
     return [*outputs, *after]
 
@@ -222,11 +212,10 @@ def _fake(inputs: list[Tensor], before: list[Tensor], params: list[Tensor], rese
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
     streams, before, params, resets, offsets, number, rows, tokens, reverse = inputs
-    lanes = _KNOWN[number].lanes
     ctx.set_materialize_grads(False)  # outputs without a cotangent need no adjoint
     ctx.sizes = len(streams), len(before), len(params), number, rows, tokens, reverse
     ctx.has = resets is not None, offsets is not None
-    records = [x for p, x in zip(lanes.outputs, output, strict=False) if p.name.startswith("~before.")]
+    records = _KNOWN[number].packs.records(output[:len(_KNOWN[number].packs)])
     ctx.save_for_backward(*streams, *params, *records, *(x for x in (resets, offsets) if x is not None))
 
 
@@ -238,11 +227,17 @@ def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
     offsets = saved.pop() if ctx.has[1] else None
     resets = saved.pop() if ctx.has[0] else None
     streams, params, records = saved[:n_inputs], saved[n_inputs : n_inputs + n_params], saved[n_inputs + n_params:]
-    recorded_ports = [p for p in lanes.outputs if p.name.startswith("~before.")]
     known: dict[str, Tensor] = {p.name: x for p, x in zip(lanes.inputs, streams, strict=True)}
-    known.update({p.name: x for p, x in zip(recorded_ports, records, strict=True)})
-    live = {p.name: g for p, g in zip(lanes.outputs, grads, strict=False)
-            if g is not None and isinstance(scalar_of(p.type), Real)}
+    vectors: list[tuple[Pack, Tensor]] = []
+    for pack, record in zip(operator.packs.recorded, records, strict=True):
+        found = pack.apart(record)
+        known.update({n: found[n] for n in pack.outputs})
+        if not torch.is_grad_enabled() or not pack.inputs:  # a copy has no gradient
+            vectors.append((pack, record))
+    packs = operator.packs
+    given = packs.apart(grads[:len(packs)])
+    live = {p.name: g for p in lanes.outputs
+            if (g := given[p.name]) is not None and isinstance(scalar_of(p.type), Real)}
     adjoint, backward = operator.adjoint(resets is not None, frozenset(live))
     if torch.is_grad_enabled():  # the gradient is to be differentiated itself
         backward = backward.for_gradients(False)
@@ -252,7 +247,7 @@ def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
             known[cotangent(lanes, p.name)] = _for_each_lane(live[p.name], p, own, backward.options)
     if resets is not None:
         known[RESET] = resets
-    finals = {p.name: g for p, g in zip(lanes.states, grads[len(lanes.outputs):], strict=True)}
+    finals = {p.name: g for p, g in zip(lanes.states, grads[len(packs):], strict=True)}
     count = rows if offsets is None else offsets.shape[0] - 1
     like = next(iter((*streams, *records, *params, *live.values())))
     start: list[Tensor] = []
@@ -266,14 +261,16 @@ def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
     weights = dict(zip(_names(lanes.params), params, strict=True))
     made = run_scan([known[p.name] for p in own.inputs], start, [weights[n] for n in _names(own.params)], None, offsets,
                     backward.number, rows, tokens, not reverse)
-    shown = {p.name: x for p, x in zip(backward.lanes.outputs, made, strict=False)}
-    after = {p.name: x for p, x in zip(own.states, made[len(backward.lanes.outputs):], strict=True)}
+    tensors = made[:len(backward.packs)]
+    shown = backward.packs.apart(tensors)
+    after = {p.name: x for p, x in zip(own.states, made[len(tensors):], strict=True)}
+    back = Joined(shown, list(zip(backward.packs.packs, tensors, strict=True)))
     d_inputs = [_summed(shown[f"~d.{p.name}"], p, x.shape).to(x.dtype) if p.name in adjoint.inputs else None
                 for p, x in zip(lanes.inputs, streams, strict=True)]
     d_before = [_summed(after[f"~d.{p.name}"], p, (count, *p.dims)) if p.name in adjoint.states else None
                 for p in lanes.states] if n_before else []
-    d_inputs = _through_projections(d_inputs, lanes, adjoint.products, shown, params)
-    d_matrices = _matrix_gradients(lanes, adjoint.products, shown, known)
+    d_inputs = through_projections(d_inputs, lanes, adjoint.products, back, params)
+    d_matrices = matrix_gradients(lanes, adjoint.products, back, Joined(known, vectors))
     d_params = [d_matrices[p.name] if p.name in d_matrices else _summed(after[f"~d.{p.name}"].sum(0), p, x.shape)
                 for p, x in zip(lanes.params, params, strict=True)]
     return d_inputs, d_before, d_params, None, None, None, None, None, None
@@ -281,37 +278,6 @@ def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
 
 def _names(ports: Sequence[Port]) -> list[str]:
     return [p.name for p in ports]
-
-
-def _matrix_gradients(lanes: Lanes, products: Mapping[str, str], shown: Mapping[str, Tensor],
-                      known: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The gradients of the matrices of mixes: outer products of cotangent and vector, summed over all tokens."""
-    blocks = {p.name: p.dims for p in lanes.params}
-    out: dict[str, Tensor] = {}
-    for m in lanes.mixes:
-        count, n, _ = blocks[m.matrix]
-        product, vector = (x.reshape(-1, count, n).transpose(0, 1) for x in (
-            shown[products[m.name]], known[f"~before.{record_of(lanes, m)}"]))
-        share = vector.mT @ product if m.transposed else product.mT @ vector
-        out[m.matrix] = out[m.matrix] + share if m.matrix in out else share
-    for m in lanes.projections:
-        product, vector = shown[products[m.name]].flatten(0, -2), known[m.source]
-        share = (product.mT @ vector.flatten(0, -2).to(product.dtype)).unsqueeze(0)
-        out[m.matrix] = out[m.matrix] + share if m.matrix in out else share
-    return out
-
-
-def _through_projections(d_inputs: Sequence[Tensor | None], lanes: Lanes, products: Mapping[str, str],
-                         shown: Mapping[str, Tensor], params: Sequence[Tensor]) -> list[Tensor | None]:
-    """The cotangents of inputs, with what comes back through projections of them."""
-    out = dict(zip(_names(lanes.inputs), d_inputs, strict=True))
-    weights = dict(zip(_names(lanes.params), params, strict=True))
-    for m in lanes.projections:
-        d, product, matrix = out[m.source], shown[products[m.name]], weights[m.matrix][0]
-        rows = product.flatten(0, -2)
-        flat = rows @ matrix if d is None else torch.addmm(d.flatten(0, -2), rows, matrix)
-        out[m.source] = flat.reshape(*product.shape[:-1], matrix.shape[1])
-    return list(out.values())
 
 
 def _for_each_lane(g: Tensor, port: Port, lanes: Lanes, options: Options) -> Tensor:

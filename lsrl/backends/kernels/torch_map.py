@@ -67,7 +67,7 @@ class TorchMap:
         self.dtype = dtype
         self._graph = fx.Graph()
         self._made: dict[Node, _Made] = {}
-        self._split: dict[Node, list[fx.Node]] = {}
+        self._split: dict[tuple[Node, int, int], list[fx.Node]] = {}
 
     def leaf(self, node: Node, stream: bool, flat: bool = False) -> None:
         """The next argument is the value of a node, its dimensions as one if flat."""
@@ -106,13 +106,15 @@ class TorchMap:
         """Some neighbouring elements along a dimension."""
         return self.call("narrow", x, dim, first, count)
 
-    def split(self, node: Node, size: int) -> list[fx.Node]:
-        """A vector in pieces; their gradients are put together at once."""
-        if node not in self._split:
-            pieces = self.call("split", self(node), size, -1)
-            self._split[node] = [self._function(operator.getitem, pieces, i)
-                                 for i in range(shape(node.type)[0] // size)]
-        return self._split[node]
+    def split(self, node: Node, size: int, dim: int = -1) -> list[fx.Node]:
+        """A value in pieces along a dimension; their gradients are put together at once."""
+        key = node, size, dim
+        if key not in self._split:
+            x = self(node)
+            count = shape(node.type)[dim] // size
+            pieces = self.call("split", x, size, dim) if count > 1 else x
+            self._split[key] = [self._function(operator.getitem, pieces, i) for i in range(count)] if count > 1 else [x]
+        return self._split[key]
 
     def product(self, node: MatMul, first: int, count: int) -> fx.Node:
         """Some elements of the product of a matrix and a vector."""

@@ -341,3 +341,33 @@ program still(x: real) -> real:
     _, after = model(torch.zeros(1, 2, dtype=torch.float64), {"s": before})
     assert after["s"].item() == 0.75
     assert torch.autograd.grad(after["s"].sum(), before)[0].item() == 0.25
+
+
+def test_gradients_of_half_precision_are_those_of_its_numbers() -> None:
+    """What is recorded of inputs, and multiplied with cotangents, is what the kernel calculates with."""
+    model = made("lstm", torch.float32, d=3, k=20)
+    x = drawn(model, 2, 30)["x"].bfloat16()
+    back = torch.randn(2, 30, 20).bfloat16()
+    found = []
+    for given in (x, x.float()):
+        leaf = given.clone().requires_grad_()
+        found.append(torch.autograd.grad(model(leaf)[0], [leaf, *model.parameters()], back.to(leaf.dtype)))
+    assert found[0][0].dtype == torch.bfloat16 and torch.equal(found[0][0], found[1][0].bfloat16())
+    assert all(torch.equal(a, b) for a, b in zip(found[0][1:], found[1][1:], strict=True))
+
+
+def test_what_gradients_need_lies_side_by_side() -> None:
+    """Vectors of products beside the inputs that are multiplied, the other records and the cotangents together."""
+    operator = made("gru", torch.float32, d=3, k=17)._operator(torch.float32)
+    recording = operator.for_gradients(False)
+    out, vectors, rest = recording.packs.packs
+    assert (out.names, out.dims) == (("out",), (17,))
+    assert (vectors.inputs, vectors.outputs, vectors.sizes) == (("x",), ("~before.h",), (3, 17))
+    assert len(rest.outputs) > 2 and not rest.inputs and set(rest.sizes) == {17}
+    x = torch.randn(2, 5, 3)
+    tensors, _ = recording.run([x], [], [torch.randn(p.dims) for p in recording.lanes.params], None, None, 2, 5, False)
+    shown = recording.packs.apart(tensors)
+    assert list(shown) == [p.name for p in recording.lanes.outputs] and tensors[1].shape == (2, 5, 20)
+    assert torch.equal(tensors[1][..., :3], x) and torch.equal(shown["~before.h"][:, 1:], shown["out"][:, :-1])
+    adjoint, backward = operator.adjoint(False, frozenset({"out"}))
+    assert set(adjoint.products.values()) <= set(backward.packs.packs[0].outputs)
