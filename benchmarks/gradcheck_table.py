@@ -1,58 +1,60 @@
-"""Gradients of kernels against finite differences, by class of cell and option: the table in docs/kernels.md.
+"""Gradients of kernels against finite differences, by class of cell, option and backend: the table in docs/kernels.md.
 
-`python -m benchmarks.gradcheck_table` makes every check that tests/backends/kernels/test_gradients.py makes, in C and
-float64, and rewrites the table from what came out; a minute or two.
+`python -m benchmarks.gradcheck_table` makes every check that tests/backends/kernels/test_gradients.py makes in C, and
+the same in Triton's interpreter, in float64, and rewrites the table from what came out; five minutes of a core.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import sys
-import warnings
-from collections.abc import Callable, Mapping
-
-from torch.autograd import gradcheck, gradgradcheck
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeAlias
 
 from benchmarks.examples import ROOT
 from tests.backends.kernels.cells import CELLS
-from tests.backends.kernels.test_gradients import OPTIONS, PAIRS, SECOND, function, given, module
+from tests.backends.kernels.gradchecks import OPTIONS, PAIRS, SECOND, check
 
-__all__ = ["BEGIN", "END", "PAGE", "cells", "checked", "table"]
+__all__ = ["BACKENDS", "BEGIN", "END", "PAGE", "cells", "checked", "table"]
 
 PAGE = ROOT / "docs" / "kernels.md"
 BEGIN, END = "<!-- gradcheck -->\n", "<!-- end of gradcheck -->\n"
+BACKENDS = {"c": "C", "triton": "Triton"}
+_Key: TypeAlias = tuple[str, str, str]
 
 
-def cells() -> dict[tuple[str, str], str]:
-    """What is checked for each class and option: "1st" derivatives, or "1st, 2nd"."""
-    return {(name, option): "1st, 2nd" if option in SECOND else "1st" for name, option in PAIRS}
+def cells() -> dict[_Key, str]:
+    """What is checked for each class, option and backend: "1st" derivatives, or "1st, 2nd"."""
+    return {(name, option, target): "1st, 2nd" if option in SECOND else "1st" for name, option in PAIRS
+            for target in BACKENDS}
 
 
-def checked() -> dict[tuple[str, str], str]:
+def checked() -> dict[_Key, str]:
     """The same, from running the checks; "FAILED" where one does not hold."""
-    out: dict[tuple[str, str], str] = {}
-    for (name, option), word in cells().items():
-        good = _holds(gradcheck, name, option, 2, 4, 1e-7, 1e-5)
-        if "2nd" in word:
-            good = good and _holds(gradgradcheck, name, option, 1, 3, 1e-6, 1e-4)
-        out[name, option] = word if good else "FAILED"
-        print(f"{name:14} {option:12} {out[name, option]}", flush=True)
+    out: dict[_Key, str] = {}
+    os.environ["TRITON_INTERPRET"] = "1"  # read when a process first imports Triton
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        for (name, option, target), word in cells().items():
+            out[name, option, target] = word
+            for order in (1, 2) if "2nd" in word else (1,):
+                try:
+                    pool.submit(check, name, option, target, order).result()
+                except (RuntimeError, AssertionError) as error:
+                    print(error)
+                    out[name, option, target] = "FAILED"
+            print(f"{name:14} {option:12} {BACKENDS[target]:8} {out[name, option, target]}", flush=True)
     return out
 
 
-def _holds(check: Callable[..., bool], name: str, option: str, rows: int, tokens: int, atol: float,
-           rtol: float) -> bool:
-    model = module(name)
-    f, leaves = function(model, given(model, rows, tokens, packed=option == "packed"), option, rows, tokens)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return check(f, leaves, atol=atol, rtol=rtol, raise_exception=False)
-
-
-def table(found: Mapping[tuple[str, str], str]) -> str:
-    """A row for each class, a column for each option."""
-    head = f"| cell | {' | '.join(o.replace('_', ' ') for o in OPTIONS)} |\n|{' --- |' * (len(OPTIONS) + 1)}\n"
-    return head + "".join(f"| {name.replace('_', ' ')} | {' | '.join(found.get((name, o), '') for o in OPTIONS)} |\n"
-                          for name in CELLS)
+def table(found: Mapping[_Key, str]) -> str:
+    """A row for each class and backend, a column for each option."""
+    titles = ["cell", "backend", *(o.replace("_", " ") for o in OPTIONS)]
+    head = f"| {' | '.join(titles)} |\n|{' --- |' * len(titles)}\n"
+    return head + "".join(
+        f"| {name.replace('_', ' ')} | {shown} | {' | '.join(found.get((name, o, target), '') for o in OPTIONS)} |\n"
+        for name in CELLS for target, shown in BACKENDS.items())
 
 
 def main() -> int:

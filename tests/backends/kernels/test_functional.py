@@ -13,7 +13,7 @@ from torch.autograd import forward_ad, gradcheck
 import lsrl
 from lsrl.backends.kernels.module import KernelModule
 from lsrl.diagnostics import LsrlError
-from tests.backends.kernels.test_gradients import function, given, module
+from tests.backends.kernels.gradchecks import function, given, module
 
 CELL = Path(__file__).resolve().parents[3] / "examples" / "cells" / "lstm_diagonal.lsrl"
 

@@ -22,7 +22,7 @@ from lsrl.backends.kernels.module import KernelModule
 from lsrl.backends.kernels.newton import linearised
 from lsrl.diagnostics import LsrlError
 from tests.backends.kernels.cells import CELLS
-from tests.backends.kernels.test_gradients import OPTIONS, function, given
+from tests.backends.kernels.gradchecks import OPTIONS, function, given
 
 pytestmark = pytest.mark.usefixtures("quick_kernels")
 

@@ -16,7 +16,7 @@ import torch
 from lsrl.backends.kernels.call import Options, Shape
 from lsrl.backends.kernels.triton_kernel import Configuration, TritonKernel, configurations, imported
 from lsrl.diagnostics import LsrlError
-from tests.backends.kernels import triton_combines, triton_compiles, triton_runs
+from tests.backends.kernels import gradchecks, triton_combines, triton_compiles, triton_runs
 from tests.backends.kernels.batches import make_call
 from tests.backends.kernels.processes import one_process
 from tests.backends.kernels.triton_runs import kernel_of, lanes_of, sequence
@@ -60,6 +60,13 @@ def test_chunks_from_the_states_that_are_possible(which: tuple[str, int, int], p
 @pytest.mark.parametrize("shape", SHAPES)
 def test_states_in_range_that_are_never_reached(shape: Shape, process: ProcessPoolExecutor) -> None:
     process.submit(triton_runs.check_any_start, shape).result()
+
+
+@pytest.mark.parametrize(("name", "option", "order"), [
+    ("delay", "plain", 1), ("latch", "resets", 1), ("tropical", "plain", 2)])
+def test_gradients(name: str, option: str, order: int, process: ProcessPoolExecutor) -> None:
+    """Some of the checks that `python -m benchmarks.gradcheck_table` makes."""
+    process.submit(gradchecks.check, name, option, "triton", order).result()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
