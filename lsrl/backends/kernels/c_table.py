@@ -2,7 +2,8 @@
 
 next[letter][state] is the state after a token: the row of a letter is known early, so a token costs the latency of one
 load. Where letters are few, a row of a larger table stands for 2 or 4 tokens at once, with all their outputs. Four
-rows run at a time, so that their loads overlap. A check that fails leads to a state which is never left; a row that
+rows run at a time, so that their loads overlap; so do four chunks of one row, where the letters before each chunk leave
+one state possible (see speculate.py). A check that fails leads to a state which is never left; a row that
 is found there at the end of a stretch of tokens is run through it again to find the token.
 """
 
@@ -30,6 +31,8 @@ ROWS = 4  # rows whose look-ups overlap
 _UNREAD = 1 << 14  # bytes that outputs nobody wants are written to
 _CACHED = 24 << 10  # bytes that the tables of several tokens may take
 _WORDS = {2: "uint16_t", 4: "uint32_t"}
+_CHUNKED = 1 << 12  # tokens from which a row on its own is run in chunks
+_SEARCH = 16  # a chunk's tokens for each look-up by which the state before it is looked for
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class TableText:
         self.shown = [x.T.copy() for x in shown]
         self.states = self.next.shape[1]
         self.group = self._group()
+        self.speculative = may_converge(table)
         self.names = [f"{name}__{identifier(o.name)}" + (f"_{o.element}" if o.element else "") for o in self.outputs]
         self.definitions: list[str] = []
         self._moore = [table.by_state(i) for i in range(len(self.outputs))]
@@ -85,9 +89,10 @@ class TableText:
 
     def text(self) -> list[str]:
         """The functions, between the declarations of the tables and the tables themselves."""
-        functions = [self._letter(), self._one(), self._walk(), self._dense(), self._entry()]
-        if may_converge(self.table):
-            functions += self._possible()
+        functions = [self._letter(), self._one(), self._walk(), self._dense()]
+        if self.speculative:
+            functions += [*self._possible(), self._in_chunks()]
+        functions.append(self._entry())
         declarations = "\n".join(t.split(" = ")[0] + ";" for t in self.definitions)
         return [declarations, *functions, *self.definitions]
 
@@ -223,24 +228,48 @@ class TableText:
         after = [*head, f"int n = {live};", "for (int i = 0; i < n; i++) q[i] = i;",
                  "for (int64_t t = start; t < tokens; t++) {", *indented(body), "}",
                  f"return {name}_distinct(q, n);"]
-        row = [f"uint32_t q[{self.states}];", f"int32_t *to = {a('possible')} + row * {live + 1};",
-                "int64_t letters = 16, work = 0;", "int n;", "for (;;) {",
-                f"    letters = letters < {a('token_count')} ? letters : {a('token_count')};",
-                f"    n = {name}_after(a, row, 0, {a('token_count')}, {a('token_count')} - letters, q, &work);",
-                f"    if (n < 2 || letters == {a('token_count')} || work + 2 * letters * n > {a('budget')}) break;",
-                "    letters *= 4;", "}", "for (int i = 0; i < n; i++) to[i] = (int32_t)q[i];", "to[n] = -1;"]
+        left = ["int64_t letters = 16, work = 0;", "for (;;) {", "    letters = letters < tokens ? letters : tokens;",
+                f"    const int n = {name}_after(a, row, offset, tokens, tokens - letters, q, &work);",
+                "    if (n < 2 || letters == tokens || work + 2 * letters * n > budget) return n;",
+                "    letters *= 4;", "}"]
+        rows = [f"for (int64_t row = {a('first_row')}; row < {a('end_row')}; row++) {{",
+                f"    uint32_t q[{self.states}];", f"    int32_t *to = {a('possible')} + row * {live + 1};",
+                f"    const int n = {name}_left(a, row, 0, {a('token_count')}, {a('budget')}, q);",
+                "    for (int i = 0; i < n; i++) to[i] = (int32_t)q[i];", "    to[n] = -1;", "}"]
+        parameters = f"const struct {name}_args *a, int64_t row, int64_t offset, int64_t tokens"
         return [
             function_text(f"static int {name}_distinct(uint32_t *q, int count)", distinct,
                           "Leaves each of some states once, and returns how many they are."),
-            function_text(f"static int {name}_after(const struct {name}_args *a, int64_t row, int64_t offset, "
-                          "int64_t tokens, int64_t start, uint32_t *q, int64_t *work)", after,
+            function_text(f"static int {name}_after({parameters}, int64_t start, uint32_t *q, int64_t *work)", after,
                           "The states that a row's tokens from `start` on lead to from any state, and how many they "
                           "are."),
-            function_text(f"void {name}_possible(const struct {name}_args *a)",
-                          [f"for (int64_t row = {a('first_row')}; row < {a('end_row')}; row++) {{", *indented(row),
-                           "}"],
-                          "The states that the last letters of rows leave possible: more letters while several states "
-                          "are left,\n   and the work on a row is within the budget.")]
+            function_text(f"static int {name}_left({parameters}, int64_t budget, uint32_t *q)", left,
+                          "The states that a row's tokens leave possible: those after the last letters, more of them "
+                          "while several\n   states are left and the work is within the budget."),
+            function_text(f"void {name}_possible(const struct {name}_args *a)", rows,
+                          "The states that rows leave possible, whatever state was before them.")]
+
+    def _in_chunks(self) -> str:
+        """One row in chunks whose look-ups overlap, where the letters before each tell its state."""
+        a, name = self.a, self.name
+        lines = [f"uint32_t start[{ROWS}], q[{self.states}];", f"int64_t at[{ROWS}];",
+                 f"const int64_t chunk = tokens / {ROWS};", "start[0] = *state;",
+                 f"for (int i = 0; i < {ROWS}; i++) {{", "    at[i] = offset + i * chunk;", "    if (i == 0) continue;",
+                 f"    if ({name}_left(a, row, offset, i * chunk, chunk / {_SEARCH}, q) != 1) return 0;",
+                 "    start[i] = q[0];", "}", f"struct {name}_args own = *a;"]
+        for what, ports in (("input", self.ports.inputs), ("output", self.ports.outputs)):
+            for n in ports:
+                base, stride = (a(x, n).replace("a->", "own.") for x in (what, f"{what}_row"))
+                lines += [f"if ({base}) {base} += row * {stride};", f"{stride} = 0;"]
+        lines += [f"{a('failed').replace('a->', 'own.')} = 0;", f"{name}_dense(&own, 0, {ROWS}, at, start, 0, chunk);"]
+        if self.dead is not None:
+            lines += [f"for (int i = 0; i < {ROWS}; i++)", f"    if (start[i] == {self.dead}) return 0;"]
+        lines += [f"*state = start[{ROWS - 1}];", f"return chunk * {ROWS};"]
+        return function_text(
+            f"static int64_t {name}_in_chunks(const struct {name}_args *a, int64_t row, int64_t offset, "
+            "int64_t tokens, uint32_t *state)", lines,
+            "A row in chunks whose look-ups overlap, where the letters before each tell its state. How many tokens\n"
+            "   are done: none where they do not, or where a check fails.")
 
     def _walk(self) -> str:
         """Some rows side by side, n tokens that lie next to each other."""
@@ -339,7 +368,9 @@ class TableText:
                  "for (int i = 0; i < rows; i++) {", f"    offset[i] = {start};", f"    tokens[i] = {length};",
                  "    common = tokens[i] < common ? tokens[i] : common;",
                  f"    q[i] = {a('first_state')} ? (uint32_t){a('first_state')}[first + i] : 0;", "}",
-                 f"if (dense) {name}_dense(a, first, rows, offset, q, 0, common);",
+                 *["int64_t done = 0;", f"if (dense && rows == 1 && common >= {_CHUNKED})",
+                   f"    done = {name}_in_chunks(a, first, offset[0], common, q);"] * self.speculative,
+                 f"if (dense) {name}_dense(a, first, rows, offset, q, {'done' if self.speculative else '0'}, common);",
                  "for (int i = 0; i < rows; i++) {",
                  f"    if (dense && common < tokens[i]{alive})",
                  f"        {name}_dense(a, first + i, 1, offset + i, q + i, common, tokens[i]);",

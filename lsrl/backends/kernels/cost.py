@@ -10,8 +10,7 @@ __all__ = ["Device", "choose_newton", "choose_shape"]
 
 _MIN_CHUNK = 4096  # tokens that a chunk of time must have to pay for its summary
 _PASSES = 2  # over the inputs in the split shape on a CPU
-_SPECULATED = 1 << 17  # tokens that a sequence must have for each thread, before its chunks pay for their start
-_TURNS = 4  # of the streams that `Device.workers` counts for a thread, one look-up a turn
+_SPECULATED = 1 << 19  # tokens that a sequence must have to pay for the start of its chunks
 _TOGETHER = 64  # lanes that a thread of a CPU takes together
 _START = 4000  # operations after each other, in the time that an iteration takes to start and to be looked at
 
@@ -35,8 +34,8 @@ def choose_shape(shapes: tuple[Shape, ...], device: Device, rows: int, tokens: i
     """
     streams = rows * lanes
     if "table" in shapes:
-        if "speculative" in shapes and rows * _TURNS < device.workers and tokens >= _SPECULATED * device.threads:
-            return "speculative", f"look-ups in {rows} sequences of {tokens} tokens would wait for each other"
+        if "speculative" in shapes and 2 * rows <= device.threads and tokens >= _SPECULATED:
+            return "speculative", f"{rows} sequences of {tokens} tokens for {device.threads} threads"
         return "table", "one look-up in a table of (state, letter) a token"
     if device.kind == "cpu":
         busy = rows * -(-lanes // _TOGETHER)

@@ -165,6 +165,9 @@ int main(void)
             for (int how = 0; how < 8; how++) {
 %s
             }
+    for (int how = 0; how < 8; how++) {
+%s
+    }
     return 0;
 }
 """
@@ -187,9 +190,10 @@ def run_all(folder: Path, flag: str, sources: dict[str, str]) -> subprocess.Comp
     for name, text in sources.items():
         (folder / f"{name}.c").write_text(text)
         subprocess.run([*flags, "-c", "-o", str(folder / f"{name}.o"), str(folder / f"{name}.c")], check=True)
-    calls = "\n".join(f"                run_{n}(rows[r], tokens[t], how & 1, how >> 1 & 1, how >> 2);" for n in sources)
+    calls, long = ("\n".join(f"                run_{n}({sizes}, how & 1, how >> 1 & 1, how >> 2);" for n in sources)
+                   for sizes in ("rows[r], tokens[t]", "1, 5000"))
     declared = "#include <stdint.h>\n" + "\n".join(f"void run_{n}(int64_t, int64_t, int, int, int);" for n in sources)
-    (folder / "main.c").write_text(declared + MAIN % calls)
+    (folder / "main.c").write_text(declared + MAIN % (calls, long))
     subprocess.run([*flags, "-o", str(folder / "all"), str(folder / "main.c"),
                     *(str(folder / f"{n}.o") for n in sources), "-lm", "-lpthread"], check=True)
     return subprocess.run([str(folder / "all")], capture_output=True, text=True, check=False, timeout=900)

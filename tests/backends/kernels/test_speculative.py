@@ -11,7 +11,7 @@ import torch
 import lsrl
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.c_kernel import CKernel
-from lsrl.backends.kernels.call import Call, Options, UnknownStateError, edge_dtype, state_dtype
+from lsrl.backends.kernels.call import Call, Options, Shape, UnknownStateError, edge_dtype, state_dtype
 from lsrl.backends.kernels.lanes import make_lanes
 from lsrl.backends.kernels.speculate import may_converge, possible_states
 from lsrl.backends.kernels.state_table import find_table
@@ -38,8 +38,9 @@ def kernel(which: Which) -> CKernel:
 
 
 def run(k: CKernel, x: torch.Tensor, before: list[int], reverse: bool = False, resets: torch.Tensor | None = None,
-        offsets: torch.Tensor | None = None, chunks: int = 0) -> tuple[torch.Tensor, list[int]]:
-    """Outputs and final states of the speculative shape; with `chunks`, sequences are cut whatever it costs."""
+        offsets: torch.Tensor | None = None, chunks: int = 0,
+        shape: Shape = "speculative") -> tuple[torch.Tensor, list[int]]:
+    """Outputs and final states; with `chunks`, sequences are cut into so many, whatever it costs."""
     (port,) = k.parts.lanes.states
     held = state_dtype(port, k.parts, OPTIONS)
     call = Call(len(before), x.shape[-1], {"x": x}, outputs_like(k, x),
@@ -51,7 +52,7 @@ def run(k: CKernel, x: torch.Tensor, before: list[int], reverse: bool = False, r
         k._speculation.launch(call, chunks, len(k._speculation.table.states))
         assert k._speculation.cut == cut and k._speculation.whole == 0
     else:
-        k.launch(call, "speculative")
+        k.launch(call, shape)
     return call.outputs["out"], call.after["q"].tolist()
 
 
@@ -72,7 +73,7 @@ def letters(which: Which, rows: int, tokens: int) -> torch.Tensor:
 
 
 @EVERY
-@pytest.mark.parametrize("tokens", [0, 1, 31, 32, 33, 63, 64, 65, 127, 129, 8191, 8195])
+@pytest.mark.parametrize("tokens", [0, 1, 31, 32, 33, 63, 65, 127, 129, 8195])
 def test_any_length_is_the_walk_through_the_table(which: Which, tokens: int, threads: int) -> None:
     k, table = kernel(which), machine(*which)
     x = letters(which, 2, tokens)
@@ -102,6 +103,19 @@ def test_resets_and_packed_sequences(which: Which) -> None:
                 want = walk(table, word, before[r], resets[cuts[r] : cuts[r + 1]].tolist()[step])
                 assert out[cuts[r] : cuts[r + 1]].tolist()[step] == want
                 assert after[r] == (want[-1] if want else before[r])
+
+
+@EVERY
+@pytest.mark.parametrize("cuts", [[0, 4095], [0, 4096], [0, 4097], [0, 20_003], [0, 5000, 5001, 12_345]])
+def test_few_rows_are_run_in_chunks_by_one_thread_too(which: Which, cuts: list[int]) -> None:
+    """The table shape, of rows that are too few to run side by side."""
+    k, table = kernel(which), machine(*which)
+    x = letters(which, 1, cuts[-1])[0]
+    before = starts_of(k, len(cuts) - 1)
+    out, after = run(k, x, before, offsets=torch.tensor(cuts), shape="table")
+    for r in range(len(before)):
+        want = walk(table, x[cuts[r] : cuts[r + 1]].tolist(), before[r])
+        assert out[cuts[r] : cuts[r + 1]].tolist() == want and after[r] == want[-1]
 
 
 def test_what_converges_is_cut_and_what_does_not_is_run_whole(threads: int) -> None:
@@ -189,13 +203,15 @@ def test_the_first_check_that_fails_is_told(place: int | None) -> None:
     x = torch.tensor([0, 0, 1, 2], dtype=torch.uint8)[torch.randint(0, 4, (1, 400_003), generator=generator)]
     if place is not None:
         x[0, max(0, place - 60) : place + 1] = 2
-    calls = [Call(1, 400_003, {"x": x}, outputs_like(k, x), {}, {}, failed=torch.full((1,), NEVER)) for _ in range(2)]
-    for call, shape in zip(calls, ("sequential", "speculative"), strict=True):
-        k.launch(call, shape)  # type: ignore[arg-type]
+    shapes: tuple[Shape, ...] = ("sequential", "table", "speculative")
+    calls = [Call(1, 400_003, {"x": x}, outputs_like(k, x), {}, {}, failed=torch.full((1,), NEVER)) for _ in shapes]
+    for call, shape in zip(calls, shapes, strict=True):
+        k.launch(call, shape)
     failed = [int(c.failed) for c in calls if c.failed is not None]
-    assert failed[0] == failed[1] and (failed[0] == NEVER) == (place is None)
+    assert failed == failed[:1] * 3 and (failed[0] == NEVER) == (place is None)
     until = min(failed[0], 400_003)
-    assert torch.equal(calls[0].outputs["out"][:, :until], calls[1].outputs["out"][:, :until])
+    for call in calls[1:]:
+        assert torch.equal(calls[0].outputs["out"][:, :until], call.outputs["out"][:, :until])
     assert k._speculation.cut == 1
 
 
