@@ -106,7 +106,7 @@ def test_resets_and_packed_sequences(which: Which) -> None:
 
 
 @EVERY
-@pytest.mark.parametrize("cuts", [[0, 4095], [0, 4096], [0, 4097], [0, 20_003], [0, 5000, 5001, 12_345]])
+@pytest.mark.parametrize("cuts", [[0, 4095], [0, 4096], [0, 4097], [0, 20_003], [0, 18_000, 18_001, 40_000]])
 def test_few_rows_are_run_in_chunks_by_one_thread_too(which: Which, cuts: list[int]) -> None:
     """The table shape, of rows that are too few to run side by side."""
     k, table = kernel(which), machine(*which)
@@ -116,6 +116,17 @@ def test_few_rows_are_run_in_chunks_by_one_thread_too(which: Which, cuts: list[i
     for r in range(len(before)):
         want = walk(table, x[cuts[r] : cuts[r + 1]].tolist(), before[r])
         assert out[cuts[r] : cuts[r + 1]].tolist() == want and after[r] == want[-1]
+
+
+@EVERY
+def test_three_rows_are_run_in_chunks_one_by_one(which: Which) -> None:
+    k = kernel(which)
+    x = letters(which, 3, 20_003)
+    before = starts_of(k, 3)
+    out, after = run(k, x, before, shape="table")
+    for r, word in enumerate(x.tolist()):
+        want = walk(machine(*which), word, before[r])
+        assert out[r].tolist() == want and after[r] == want[-1]
 
 
 def test_what_converges_is_cut_and_what_does_not_is_run_whole(threads: int) -> None:
