@@ -224,15 +224,11 @@ def _automaton(name: str, device: str, states: int, rows: int, tokens: int) -> W
             f"    state q: int[0..{states - 1}] = 0\n    q := match x * {states} + q:\n{arms}\n        _ => 0\n"
             "    return q\n")
     x = torch.randint(0, letters, (rows, tokens), dtype=torch.uint8, device=device)
-    ours = module(text, device)
     others: dict[str, Rival] = {}
     if device == "cpu":
         others = rivals.automaton_on_cpu(np.array(after, np.uint8), x.numpy())
-        if rows == 1:
-            others["the same look-ups, the sequence whole"] = ("", lambda: launched(module(text, device, shape="table"),
-                                                                                  {"x": x}))
     return Work(name, f"automaton of {states} states, {letters} letters, a byte in and out, {rows} × {tokens:,}",
-                rows * tokens, 2 * rows * tokens, launched(ours, {"x": x}), others)
+                rows * tokens, 2 * rows * tokens, launched(module(text, device), {"x": x}), others)
 
 
 def parity(device: str, rows: int = 64, tokens: int = 200_000) -> Work:

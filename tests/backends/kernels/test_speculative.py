@@ -234,9 +234,17 @@ def test_a_state_that_is_never_reached_is_refused_with_nothing_done() -> None:
         run(k, torch.zeros(2, 100, dtype=torch.uint8), [0, 40])
 
 
-def test_modules_take_it_for_few_long_sequences_and_steps_are_the_scan() -> None:
+def test_modules_take_it_for_few_long_sequences_and_steps_are_the_scan(threads: int) -> None:
     which = MACHINES[1]
     program = lsrl.parse(program_text(*which))
+    found = lsrl.compile(program, target="c")
+    operator = found._operator(found.dtype)
+    k = operator.kernel(torch.device("cpu"), False, False)
+    assert isinstance(k, CKernel)
+    x = letters(which, 1, 1 << 19)
+    y, _ = found(x)
+    assert (k._speculation.cut, k._speculation.whole) == (int(threads == 2), 0)
+    assert y[0].tolist() == walk(machine(*which), x[0].tolist(), 0)
     found = lsrl.compile(program, target="c", shape="speculative")
     x = letters(which, 1, 3000)
     y, after = found(x)
