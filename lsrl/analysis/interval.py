@@ -32,7 +32,7 @@ class Range:
     @property
     def constant(self) -> Fraction | None:
         """The one value there can be, or None."""
-        return self.lo if self.lo == self.hi and not self.nan else None
+        return self.lo if (self.lo is self.hi or self.lo == self.hi) and not self.nan else None
 
     @property
     def bounded(self) -> bool:
@@ -114,7 +114,7 @@ def lcm(a: Fraction | None, b: Fraction | None) -> Fraction | None:
     """The least common multiple; the other one if one is None."""
     if a is None or b is None:
         return b if a is None else a
-    if a == b:
+    if a is b or a == b:
         return a
     common = gcd(a, b)
     return a if a == b else a * b / common if common else Fraction(0)
@@ -185,15 +185,15 @@ def meet(a: Range, b: Range) -> Range | None:
         return b
     if a == b:
         return a
-    lo = a.lo if b.lo is None else b.lo if a.lo is None else max(a.lo, b.lo)
-    hi = a.hi if b.hi is None else b.hi if a.hi is None else min(a.hi, b.hi)
+    lo = a.lo if b.lo is None or b.lo is a.lo else b.lo if a.lo is None else max(a.lo, b.lo)
+    hi = a.hi if b.hi is None or b.hi is a.hi else b.hi if a.hi is None else min(a.hi, b.hi)
     return _on_grid(Range(lo, hi, lcm(a.grid, b.grid), a.nan and b.nan))
 
 
 def _on_grid(r: Range) -> Range | None:
     """The range with its bounds moved inwards to the grid, and the grid of the one value if one is left."""
     lo, hi, grid = r.lo, r.hi, r.grid
-    if grid == 1:  # by far the most common: whole numbers, mostly with whole bounds already
+    if grid is _ONE or grid == 1:  # by far the most common: whole numbers, mostly with whole bounds already
         lo = lo if lo is None or lo.denominator == 1 else Fraction(math.ceil(lo))
         hi = hi if hi is None or hi.denominator == 1 else Fraction(math.floor(hi))
     elif grid:

@@ -75,10 +75,11 @@ def _joint(boundary: Sequence[Node], ranges: Mapping[Node, Range],
     """Independent groups of the boundary: members, how many joint values, and the list of them."""
     out: list[tuple[list[Node], int, _Tuples]] = []
     for members, sources in _groups(boundary, ranges, cuts[0]):
-        tuples = _enumerate(members, sources, ranges)
+        alone = tuple(members) == sources and len(members) == 1  # then there is nothing to be found out
+        tuples = None if alone else _enumerate(members, sources, ranges)
         if tuples is not None:
             out.append((members, len(tuples), lambda t=tuples: t))  # type: ignore[misc]
-        elif len(cuts) > 1:
+        elif len(cuts) > 1 and not alone:
             out += _joint(members, ranges, cuts[1:])
         else:
             out += [([n], ranges[n].count or 0, lambda n=n: [(v,) for v in node_values(n, ranges[n])])  # type: ignore[misc]

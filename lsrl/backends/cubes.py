@@ -83,6 +83,8 @@ class Diagrams:
 
     def case(self, variable: int, branches: Sequence[int]) -> int:
         """The function that is `branches[a]` where the variable is a."""
+        if min([self._tops[f] for f in branches]) > variable:
+            return self._node(variable, tuple(branches))
         memo: dict[tuple[int, ...], int] = {}
 
         def go(parts: tuple[int, ...], depth: int) -> int:

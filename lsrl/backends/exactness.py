@@ -80,53 +80,61 @@ class _Bounds:
         self.bounded = Fraction(0)
         self.too_large: tuple[int, int] | None = None
 
-    def _bound(self, layer: int, form: Form, row: NDArray[np.float64], sign: int) -> Fraction:
+    def _bound(self, layer: int, form: Form, row: NDArray[np.float64], sign: int) -> Rational:
         """Adds the weights of one sign on growing units to `row`, and returns the bound of all else that has the sign.
 
         layer: −1 for the columns. A partial sum, in whatever order, is at most the sum of all positive parts, and at
         least that of all negative ones.
         """
-        rest = max(Fraction(form.bias) * sign, Fraction(0))
+        rest: Rational = max(form.bias * sign, 0)
         if layer < 0:
             return rest + self._columns(form, sign)
-        groups: dict[str, Fraction] = {}
+        groups: dict[str, Rational] = {}
         for w, i in form.terms:
+            weight = -w if w < 0 else w
             unit = self.circuit.layers[layer][i]
             if w * sign > 0 or (isinstance(unit, Gated) and _is_signed(unit)):
                 fixed = _known(unit)
                 if fixed is None:
-                    row[self.place[layer, i]] += float(abs(Fraction(w)))
+                    row[self.place[layer, i]] += float(weight)
                 elif isinstance(unit, Bit) and unit.group:
-                    groups[unit.group] = max(groups.get(unit.group, Fraction(0)), abs(Fraction(w)))
+                    groups[unit.group] = max(groups.get(unit.group, 0), weight)
                 else:
-                    rest += abs(Fraction(w)) * fixed
-        return rest + sum(groups.values(), Fraction(0))
+                    rest += weight * fixed
+        for most in groups.values():
+            rest += most
+        return rest
 
-    def _columns(self, form: Form, sign: int) -> Fraction:
+    def _columns(self, form: Form, sign: int) -> Rational:
         """As `_bound`; of the columns of one scalar only those of a single value count at a time."""
-        rest = Fraction(0)
-        values: dict[tuple[str, int | None], dict[Value, Fraction]] = {}
+        rest: Rational = 0
+        values: dict[tuple[str, int | None], dict[Value, Rational]] = {}
         for w, i in form.terms:
+            weight = -w if w < 0 else w
             column = self.circuit.columns[i]
             if column.values is None:
-                rest += abs(Fraction(w)) * self.columns[i]
+                rest += weight * self.columns[i]
             elif w * sign > 0:
                 by_value = values.setdefault((column.input, column.element), {})
                 for v in column.values:
-                    by_value[v] = by_value.get(v, Fraction(0)) + abs(Fraction(w))
-        return rest + sum((max(b.values(), default=Fraction(0)) for b in values.values()), Fraction(0))
+                    by_value[v] = by_value.get(v, 0) + weight
+        for by_value in values.values():
+            rest += max(by_value.values(), default=0)
+        return rest
 
     def _require(self, forms: Sequence[tuple[int, Form]], where: tuple[int, int]) -> None:
         """That the partial sums of these forms together are exact."""
         for sign in (1, -1):
             row = np.zeros(self.n + 1)
-            rest = sum((self._bound(layer, form, row, sign) for layer, form in forms), Fraction(0))
+            rest: Rational = 0
+            for layer, form in forms:
+                rest += self._bound(layer, form, row, sign)
             if row.any():
                 row[self.n] = float(rest)
                 self.sums.append(row)
                 self.caps.append(float(self.largest))
             else:
-                self.bounded = max(self.bounded, rest)
+                self.bounded = max(self.bounded, Fraction(rest))
                 if rest > self.largest and self.too_large is None:
                     self.too_large = where
 
@@ -142,7 +150,7 @@ class _Bounds:
                 at = self.place.get((layer, i))
                 if at is None:
                     continue
-                rest = self._bound(layer, own, step[at], 1) + min(Fraction(own.bias), Fraction(0))
+                rest = self._bound(layer, own, step[at], 1) + min(own.bias, 0)
                 if isinstance(unit, Number) and unit.below_hi is not None:
                     rest += Fraction(unit.below_hi)
                 elif isinstance(unit, Gated) and _is_signed(unit):
@@ -151,7 +159,7 @@ class _Bounds:
                     same[at] += np.maximum(up, down)
                 else:  # _bound leaves a negative bias out
                     rest += self._bound(layer - 1, below, same[at], 1)
-                    rest += min(Fraction(below.bias), Fraction(0))
+                    rest += min(below.bias, 0)
                 step[at, n] = max(0.0, float(rest))
                 start[at] = abs(float(unit.start))
                 if isinstance(unit, Number) and unit.cap is not None:
@@ -209,13 +217,13 @@ class _Bounds:
         return Growth(step, start).tokens_within(np.array(self.sums), limit)[0]
 
 
-def _known(unit: Unit) -> Fraction | None:
+def _known(unit: Unit) -> Rational | None:
     """What the size of a unit never exceeds; None if it grows."""
     if isinstance(unit, Gated):
-        return None if unit.lo is None or unit.hi is None else Fraction(max(-unit.lo, unit.hi))
+        return None if unit.lo is None or unit.hi is None else max(-unit.lo, unit.hi)
     if isinstance(unit, Number | Lag):
-        return None if unit.hi is None else Fraction(unit.hi)
-    return Fraction(1)
+        return unit.hi
+    return 1
 
 
 def _is_signed(unit: Gated) -> bool:

@@ -352,11 +352,11 @@ def _threshold(points: Bits, on: NDArray[np.bool_], off: NDArray[np.bool_]) -> t
         return (0,) * points.shape[1], 0
     if not off.any():
         return (0,) * points.shape[1], 1
-    high, low = points[on], points[off]
+    high, low = points[on].astype(np.float64), points[off].astype(np.float64)  # small whole numbers, so exact
     chow = high.mean(0) - low.mean(0)
     for scale in (1, 2, 3, 5):
         largest = float(np.abs(chow).max())
-        weights = np.round(chow * scale / largest).astype(np.int64) if largest else np.zeros_like(points[0])
+        weights = np.round(chow * scale / largest) if largest else np.zeros_like(chow)
         for _ in range(_STEPS):
             a, b = high @ weights, low @ weights
             if int(a.min()) > int(b.max()):

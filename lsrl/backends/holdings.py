@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from lsrl.backends.wiring import Choice, Quantum, Staircase, Wiring, gate_above
 from lsrl.ir.nodes import Const, Node
 from lsrl.types import Bool, Int, Real, Type, Value
 
-__all__ = ["JOINT", "Fold", "Held", "Holdings", "common", "domain_of", "look_up", "rational", "samples", "union"]
+__all__ = ["JOINT", "Fold", "Held", "Holdings", "common", "domain_of", "rational", "samples", "spread", "union"]
 
 JOINT = 1024  # joint values of the variables of one table
 _ONE_HOT = 256  # values of a variable that is held one-hot
@@ -58,6 +57,7 @@ class Holdings:
         self.held: dict[Node, Held] = {}
         self._inputs: dict[InputScalar, Choice | Quantum] = {}
         self._choices: dict[Node, Choice] = {}
+        self._rows: tuple[object, list[tuple[Value, ...]]] = None, []  # joint values asked about last, place by place
         self._joints: dict[tuple[tuple[Node, ...], frozenset[tuple[Value, ...]]], Choice] = {}
 
     def symbol(self, node: Node) -> Symbol:
@@ -121,11 +121,11 @@ class Holdings:
                 roots = union(f.roots for f in folds)
             if math.prod(len(r.domain) for r in roots) > 64 * JOINT:
                 raise NotHostedError(nodes[0], "too many values decide it together")
-            table: list[Value] = []
-            for place in itertools.product(*(range(len(r.domain)) for r in roots)):
-                at = dict(zip(roots, place, strict=True))
-                table.append(tuple(look_up(f, at) for f in folds) in members)
-            found = self._joints[nodes, members] = self._unfold(Fold(roots, tuple(table)), self.symbol(nodes[0]))
+            key = nodes, tuple(f.roots for f in folds)
+            if self._rows[0] != key:
+                self._rows = key, list(zip(*(spread(f, roots) for f in folds), strict=True))
+            table = tuple([row in members for row in self._rows[1]])
+            found = self._joints[nodes, members] = self._unfold(Fold(roots, table), self.symbol(nodes[0]))
         return found
 
     def gate_level(self, node: Node, d: Quantum) -> int:
@@ -162,10 +162,12 @@ class Holdings:
         sizes = [len(r.domain) for r in fold.roots]
         for n in sizes:
             diagrams.variable(n)
-        level = [diagrams.leaf(place[v]) for v in fold.table]
+        leaves = {v: diagrams.leaf(place[v]) for v in dict.fromkeys(fold.table)}
+        level = [leaves[v] for v in fold.table]
         for variable in reversed(range(len(sizes))):
-            n = sizes[variable]
-            level = [diagrams.case(variable, level[i : i + n]) for i in range(0, len(level), n)]
+            parts = list(zip(*[iter(level)] * sizes[variable], strict=True))
+            cases = {p: diagrams.case(variable, p) for p in dict.fromkeys(parts)}
+            level = [cases[p] for p in parts]
         cubes = merge_cubes(diagrams.cubes(level[0]), lambda v: sizes[v])
         count: dict[object, int] = {}
         for cube in cubes:
@@ -229,11 +231,17 @@ def samples(points: Sequence[tuple[Fraction, Fraction]]) -> Staircase:
     return Staircase(tuple(points), Fraction(0), Fraction(0))
 
 
-def look_up(fold: Fold, at: Mapping[Choice, int]) -> Value:
-    place = 0
-    for r in fold.roots:
-        place = place * len(r.domain) + at[r]
-    return fold.table[place]
+def spread(fold: Fold, roots: Sequence[Choice]) -> list[Value]:
+    """The fold's value at every joint place of some variables, its own among them; the last fastest."""
+    step, steps = 1, {}
+    for r in reversed(fold.roots):
+        steps[r] = step
+        step *= len(r.domain)
+    places = [0]
+    for r in roots:
+        own = [k * steps.get(r, 0) for k in range(len(r.domain))]
+        places = [p + k for p in places for k in own]
+    return [fold.table[p] for p in places]
 
 
 def union(groups: Iterable[Sequence[Choice]]) -> tuple[Choice, ...]:

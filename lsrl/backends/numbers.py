@@ -9,13 +9,12 @@ M = max(a − b) − lo.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from lsrl.arithmetic import convert, operation
-from lsrl.backends.holdings import JOINT, Fold, common, domain_of, look_up, rational, samples, union
+from lsrl.backends.holdings import JOINT, Fold, common, domain_of, rational, samples, spread, union
 from lsrl.backends.linear_form import Form, constant
 from lsrl.backends.picks import Picks
 from lsrl.backends.refusal import NotHostedError
@@ -39,7 +38,7 @@ from lsrl.ir.nodes import (
     Unary,
     operands,
 )
-from lsrl.types import Bool, Int, Real, Symbols, Value
+from lsrl.types import Bool, Int, Real, Symbols
 
 __all__ = ["Maps"]
 
@@ -78,13 +77,10 @@ class Maps(Picks):
             roots = union(f.roots for f in folds.values())
             if math.prod(len(r.domain) for r in roots) > JOINT:
                 return None
-        table: list[Value] = []
+        count = math.prod(len(r.domain) for r in roots)
+        columns = [[x.value] * count if isinstance(x, Const) else spread(folds[x], roots) for x in parts]
         of = operation(node)
-        for place in itertools.product(*(range(len(r.domain)) for r in roots)):
-            at = dict(zip(roots, place, strict=True))
-            args = [x.value if isinstance(x, Const) else look_up(folds[x], at) for x in parts]
-            table.append(convert(of(*args), node.type))
-        return Fold(roots, tuple(table))
+        return Fold(roots, tuple(convert(of(*row), node.type) for row in zip(*columns, strict=True)))
 
     def _number(self, node: Node) -> Choice | Quantum:
         match node:
@@ -319,14 +315,12 @@ class Maps(Picks):
         roots = union(f.roots for f in folds)
         if math.prod(len(r.domain) for r in roots) > 64 * JOINT:
             raise NotHostedError(node, "a table of numbers has too many entries")
-        table: list[Value] = []
+        known = {x: spread(f, roots) for x, f in zip(live, folds, strict=True)}
+        count = math.prod(len(r.domain) for r in roots)
+        columns = [[x.value] * count if isinstance(x, Const) else known[x] for x in node.args]
         of = operation(node)
-        for place in itertools.product(*(range(len(r.domain)) for r in roots)):
-            spot = dict(zip(roots, place, strict=True))
-            known = dict(zip(live, (look_up(f, spot) for f in folds), strict=True))
-            args = [x.value if isinstance(x, Const) else known[x] for x in node.args]
-            table.append(convert(of(*args), node.type))
-        return self._unfold(Fold(roots, tuple(table)), self.symbol(node))
+        table = tuple(convert(of(*row), node.type) for row in zip(*columns, strict=True))
+        return self._unfold(Fold(roots, table), self.symbol(node))
 
 
 def _on_grid(x: Fraction, g: Fraction) -> Fraction:
