@@ -31,6 +31,9 @@ ROWS = 4  # rows whose look-ups overlap
 _UNREAD = 1 << 14  # bytes that outputs nobody wants are written to
 _CACHED = 24 << 10  # bytes that the tables of several tokens may take
 _WORDS = {2: "uint16_t", 4: "uint32_t"}
+# Compiled once for all that call it; and for size, as it takes little of the time.
+_ONCE = "#if defined(__GNUC__)\n__attribute__((noinline))\n#endif\n"
+_SMALL = "#if defined(__GNUC__)\n__attribute__((cold, noinline))\n#endif\n"
 _CHUNKED = 1 << 12  # tokens from which a row on its own is run in chunks
 _SEARCH = 16  # a chunk's tokens for each look-up by which the state before it is looked for
 
@@ -238,15 +241,16 @@ class TableText:
                 "    for (int i = 0; i < n; i++) to[i] = (int32_t)q[i];", "    to[n] = -1;", "}"]
         parameters = f"const struct {name}_args *a, int64_t row, int64_t offset, int64_t tokens"
         return [
-            function_text(f"static int {name}_distinct(uint32_t *q, int count)", distinct,
+            function_text(f"{_SMALL}static int {name}_distinct(uint32_t *q, int count)", distinct,
                           "Leaves each of some states once, and returns how many they are."),
-            function_text(f"static int {name}_after({parameters}, int64_t start, uint32_t *q, int64_t *work)", after,
+            function_text(f"{_SMALL}static int {name}_after({parameters}, int64_t start, uint32_t *q, int64_t *work)",
+                          after,
                           "The states that a row's tokens from `start` on lead to from any state, and how many they "
                           "are."),
-            function_text(f"static int {name}_left({parameters}, int64_t budget, uint32_t *q)", left,
+            function_text(f"{_SMALL}static int {name}_left({parameters}, int64_t budget, uint32_t *q)", left,
                           "The states that a row's tokens leave possible: those after the last letters, more of them "
                           "while several\n   states are left and the work is within the budget."),
-            function_text(f"void {name}_possible(const struct {name}_args *a)", rows,
+            function_text(f"{_SMALL}void {name}_possible(const struct {name}_args *a)", rows,
                           "The states that rows leave possible, whatever state was before them.")]
 
     def _in_chunks(self) -> str:
@@ -266,7 +270,7 @@ class TableText:
             lines += [f"for (int i = 0; i < {ROWS}; i++)", f"    if (start[i] == {self.dead}) return 0;"]
         lines += [f"*state = start[{ROWS - 1}];", f"return chunk * {ROWS};"]
         return function_text(
-            f"static int64_t {name}_in_chunks(const struct {name}_args *a, int64_t row, int64_t offset, "
+            f"{_SMALL}static int64_t {name}_in_chunks(const struct {name}_args *a, int64_t row, int64_t offset, "
             "int64_t tokens, uint32_t *state)", lines,
             "A row in chunks whose look-ups overlap, where the letters before each tell its state. How many tokens\n"
             "   are done: none where they do not, or where a check fails.")
@@ -344,8 +348,8 @@ class TableText:
                      f"        {name}_look_up(a, first + i, offset[i], done + n, done, before[i]);"]
         lines += [*indented(walk), "}"]
         return function_text(
-            f"static void {name}_dense(const struct {name}_args *a, int64_t first, int rows, const int64_t *offset, "
-            "uint32_t *q, int64_t from, int64_t to)", lines,
+            f"{_ONCE}static void {name}_dense(const struct {name}_args *a, int64_t first, int rows, "
+            "const int64_t *offset, uint32_t *q, int64_t from, int64_t to)", lines,
             f"One row or {ROWS}, whose tokens lie next to each other, from one token to another.")
 
     def _entry(self) -> str:
