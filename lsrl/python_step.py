@@ -9,6 +9,7 @@ from typing import Any
 from lsrl.arithmetic import convert
 from lsrl.interpreter import RunError, check_failure, initial_state, param_values, read_inputs
 from lsrl.ir.graph import Graph
+from lsrl.ir.remembered import remembered
 from lsrl.step_source import CheckFailedError, StepSource, step_source
 from lsrl.types import Value
 
@@ -16,8 +17,13 @@ __all__ = ["CheckFailedError", "CompiledStep", "compile_step", "step_source"]
 
 
 def compile_step(graph: Graph, params: Mapping[str, object] | None = None) -> CompiledStep:
-    """A fast step function with the meaning of `Interpreter(graph, params).step`."""
-    return CompiledStep(graph, params)
+    """A fast step function with the meaning of `Interpreter(graph, params).step`; the same one for the same graph."""
+    return CompiledStep(graph, params) if params else _step_of(graph)
+
+
+@remembered(16)
+def _step_of(graph: Graph) -> CompiledStep:
+    return CompiledStep(graph)
 
 
 class CompiledStep:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -16,7 +16,8 @@ from lsrl.python_step import CompiledStep, compile_step
 from lsrl.types import Bool, Int, Real, Symbols, Type, Value, Vector
 from lsrl.verify.machines import as_tensor, split_outputs
 
-__all__ = ["Failure", "Row", "draw", "failing", "random_inputs", "run_model", "run_program", "shrink", "test_inputs"]
+__all__ = ["Failure", "Row", "draw", "failing", "in_batches", "random_inputs", "run_model", "run_models", "run_program",
+           "shrink", "test_inputs"]
 
 Row = Mapping[str, Value]
 _TRIES = 64  # draws for a token that an `assume` allows
@@ -122,14 +123,22 @@ def run_program(graph: Graph, rows: Sequence[Row]) -> tuple[tuple[dict[str, Valu
 
 def run_model(model: Any, graph: Graph, rows: Sequence[Row]) -> tuple[dict[str, Value], ...]:
     """A model's outputs over one sequence, exactly as values."""
+    return run_models(model, graph, [rows])[0]
+
+
+def run_models(model: Any, graph: Graph, sequences: Sequence[Sequence[Row]]) -> list[tuple[dict[str, Value], ...]]:
+    """A model's outputs over sequences in one batch, short ones filled up with their last token; none is empty."""
     import torch
 
-    inputs = {i.name: as_tensor([r[i.name] for r in rows], i.type)[None] for i in graph.inputs}
+    longest = max(map(len, sequences))
+    filled = [[*rows, *[rows[-1]] * (longest - len(rows))] for rows in sequences]
+    inputs = {i.name: as_tensor([tuple(r[i.name] for r in rows) for rows in filled], i.type) for i in graph.inputs}
     with torch.no_grad():
         answer = model(next(iter(inputs.values())) if len(inputs) == 1 else inputs)
     answer = answer[0] if isinstance(answer, tuple) else answer
-    columns = {n: x[0].detach().cpu().tolist() for n, x in split_outputs(graph, answer).items()}
-    return tuple({n: _exact(columns[n][t], node.type) for n, node in graph.outputs} for t in range(len(rows)))
+    columns = {n: x.detach().cpu().tolist() for n, x in split_outputs(graph, answer).items()}
+    return [tuple({n: _exact(columns[n][b][t], node.type) for n, node in graph.outputs} for t in range(len(rows)))
+            for b, rows in enumerate(sequences)]
 
 
 def _exact(x: Any, t: Type) -> Value:
@@ -164,6 +173,19 @@ def test_inputs(graph: Graph, seed: int, count: int, length: int) -> Iterator[li
     for k in range(count):
         n = 8 * length if k == count - 1 else max(1, round(length * ((k + 1) / count) ** 2))
         yield random_inputs(graph, n, rng)
+
+
+def in_batches(inputs: Iterable[list[Row]], tokens: int) -> Iterator[list[list[Row]]]:
+    """The inputs in groups that, filled up to the same length, have at most this many tokens (or are one input)."""
+    group: list[list[Row]] = []
+    for rows in inputs:
+        longest = max(len(r) for r in (rows, *group))
+        if group and longest * (len(group) + 1) > tokens:
+            yield group
+            group = []
+        group.append(rows)
+    if group:
+        yield group
 
 
 def shrink(failure: Failure, again: Callable[[Sequence[Row]], Failure | None], seconds: float = 10.0) -> Failure:

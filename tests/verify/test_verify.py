@@ -19,6 +19,7 @@ from lsrl.ir.graph import Graph
 from lsrl.ir.parser import parse_graph
 from lsrl.types import Value
 from lsrl.verify import machines, verify
+from lsrl.verify.testing import Row, in_batches, run_model
 
 PARITY = """graph parity
 %0 = input bit : bool
@@ -235,6 +236,29 @@ def test_inputs_without_end_are_tested_and_shrunk() -> None:
     inputs = [r["x"] for r in verdict.counterexample.inputs]
     assert sum(x for x in inputs if isinstance(x, int)) > 150
     assert len(inputs) <= 8  # nothing that could be left out is left in
+
+
+def test_a_compiled_model_runs_random_inputs_in_batches() -> None:
+    """Few calls for many inputs; what one of them shows is shrunk on its own."""
+    model = lsrl.parse("program p(x: int) -> int:\n    return running_sum(x)\n").compile("rnn_relu")
+    shapes: list[tuple[int, int]] = []
+    hook = model.register_forward_pre_hook(lambda _, given: shapes.append(tuple(given[0].shape)))
+    assert verify(model.graph, model, tests=100).headline == "TESTED 100"
+    assert len(shapes) < 20 and sum(b for b, _ in shapes) == 100 and shapes[-1] == (1, 512)
+    assert all(b * t <= 1024 for b, t in shapes)
+    hook.remove()
+    with torch.no_grad():
+        weights = max(model.parameters(), key=torch.Tensor.numel)
+        weights[weights != 0] *= 1.5
+    verdict = verify(model.graph, model, tests=100)
+    assert verdict.kind == "REFUTED" and verdict.counterexample is not None
+    rows = verdict.counterexample.inputs
+    assert len(rows) <= 2 and list(run_model(model, model.graph, rows)) != list(Interpreter(model.graph).run(rows))
+
+
+def test_inputs_are_put_together_as_far_as_they_fit() -> None:
+    inputs: list[list[Row]] = [[{"x": 0}] * n for n in (1, 2, 3, 9, 1, 20, 1)]
+    assert [[len(rows) for rows in group] for group in in_batches(inputs, 10)] == [[1, 2, 3], [9], [1], [20], [1]]
 
 
 def test_a_counterexample_is_saved_to_be_replayed(tmp_path: Path) -> None:

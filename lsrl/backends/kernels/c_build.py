@@ -15,21 +15,24 @@ import tempfile
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from lsrl.backends.kernels import c_cache
 from lsrl.diagnostics import LsrlError
 
-__all__ = ["FLAGS", "Compiler", "build", "find_compiler"]
+__all__ = ["FLAGS", "Compiler", "Effort", "build", "find_compiler"]
 
 # Results are those of the text, operation by operation: no fused multiply-add (see `build`), integers wrap. Loops are
 # not copied for what is the same in each of their turns (whether an array is given): compiling would take 1.3 times as
 # long, and branches that always go the same way cost nothing.
 FLAGS = ("-std=c99", "-O3", "-fno-unswitch-loops", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off",
          "-fwrapv", "-fopenmp-simd")
+Effort: TypeAlias = Literal["most", "enough", "little"]
 _NATIVE = ("-march=native",)
 _WIDE = ("-mprefer-vector-width=512",)
 _FUSED = ("-ffp-contract=fast",)
-_QUICK = ("-O1",)
+_EFFORTS: dict[Effort, tuple[str, ...]] = {
+    "most": (), "enough": ("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic"), "little": ("-O1",)}
 _MOST_MESSAGE = 12  # lines of a compiler's message
 
 
@@ -67,14 +70,14 @@ def _find(wished: str, path: str) -> Compiler:
                        help="install one, such as the package gcc of the system, or `pip install ziglang`")
 
 
-def build(text: str, large: bool = False, fused: bool = False) -> ctypes.CDLL:
+def build(text: str, effort: Effort = "most", fused: bool = False) -> ctypes.CDLL:
     """The library of a C text, compiled if no earlier run has. Raises LsrlError (L412) if that fails.
 
-    large: whether to optimise less, since compiling would take minutes otherwise. fused: whether sums of products may
-    be rounded once, and the widest vectors are worth it. What $LSRL_CFLAGS holds comes last.
+    effort: how much to optimise. fused: whether sums of products may be rounded once, and the widest vectors are worth
+    it. What $LSRL_CFLAGS holds comes last.
     """
     compiler = find_compiler()
-    more = (*(_QUICK if large else ()), *((*_FUSED, *compiler.wide) if fused else ()),
+    more = (*_EFFORTS[effort], *((*_FUSED, *compiler.wide) if fused else ()),
             *shlex.split(os.environ.get("LSRL_CFLAGS", "")))
     if more:
         compiler = replace(compiler, native=(*compiler.native, *more))

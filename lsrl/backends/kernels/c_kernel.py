@@ -50,7 +50,7 @@ class CKernel:
 
     @cached_property
     def _library(self) -> ctypes.CDLL:
-        return build(self.source, self._text.large, bool(self.parts.lanes.mixes))
+        return build(self.source, self._text.effort, bool(self.parts.lanes.mixes))
 
     @property
     def _scanned(self) -> Parallel | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from lsrl.backends.kernels.bodies import Parts
+from lsrl.backends.kernels.c_build import Effort
 from lsrl.backends.kernels.c_dense import DenseLoops
 from lsrl.backends.kernels.c_functions import functions
 from lsrl.backends.kernels.c_ports import Arguments, CPorts, Field
@@ -33,8 +34,8 @@ _STREAMS = """#if defined(__SSE2__)
 class CText:
     """text: the whole file. name: the prefix of its functions. fields: the members of its arguments' struct.
 
-    shapes: each is a function `<name>_<shape>`. table: of the table shape. large: whether optimising it fully would
-    take long. scratch: bytes that each thread of a launch needs besides.
+    shapes: each is a function `<name>_<shape>`. table: of the table shape. effort: how much optimising is worth its
+    time. scratch: bytes that each thread of a launch needs besides.
     """
 
     text: str
@@ -42,7 +43,7 @@ class CText:
     fields: tuple[Field, ...]
     shapes: tuple[Shape, ...]
     table: StateTable | None
-    large: bool
+    effort: Effort
     scratch: int = 0
 
 
@@ -68,5 +69,7 @@ def c_text(parts: Parts, options: Options, plan_text: str = "") -> CText:
              "their initial\n   values; arrays that are not given (0) are not written. */")
     blocks = [header, _INCLUDES, *[_STREAMS] * ("put" in values.functions), *functions(values.functions, carry),
               *values.tables, about + "\n" + "\n".join(struct), *loops]
+    # tables and tiles of products gain from unrolled loops; other steps run as fast without, and compile twice as fast
+    effort: Effort = "little" if sequential.large else "most" if table is not None or parts.lanes.mixes else "enough"
     scratch = sequential.scratch_bytes if isinstance(sequential, DenseLoops) else 0
-    return CText("\n\n".join(blocks) + "\n", name, tuple(arguments.fields), shapes, table, sequential.large, scratch)
+    return CText("\n\n".join(blocks) + "\n", name, tuple(arguments.fields), shapes, table, effort, scratch)

@@ -83,6 +83,7 @@ def test_each_cell_has_a_reference_and_at_most_fifteen_lines() -> None:
 
 
 @cells
+@pytest.mark.usefixtures("quick_kernels")
 def test_double(name: str) -> None:
     """Within 4 units in the last place a token, of the largest element."""
     model = compiled(name, torch.float64)
@@ -133,6 +134,7 @@ def drawn_cell(seed: int) -> str:
 """
 
 
+@pytest.mark.usefixtures("quick_kernels")
 @pytest.mark.parametrize("seed", range(3))
 def test_a_cell_that_nobody_has_seen(seed: int, tmp_path: Path) -> None:
     """One file of at most fifteen lines is all that a new cell takes; its gradients are those of finite differences."""

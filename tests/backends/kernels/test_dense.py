@@ -195,6 +195,7 @@ def test_rows_have_the_same_results_in_any_company(rows: int) -> None:
     assert all(torch.equal(last[n], after[n][:rows]) for n in after)
 
 
+@pytest.mark.usefixtures("quick_kernels")
 @pytest.mark.parametrize("name", ["gru", "heads"])
 def test_states_resets_layouts_and_packed_sequences(name: str) -> None:
     sizes: dict[str, Any] = {"d": 1, "k": 2} if name == "gru" else {"h": 2, "d": 2, "k": 1}
@@ -231,6 +232,7 @@ def test_states_resets_layouts_and_packed_sequences(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "sizes"), [("gru", {"d": 2, "k": 3}), ("heads", {"h": 2, "d": 2, "k": 1}),
                                              ("gate_of_all", {"k": 3}), ("joined", {"d": 2})])
+@pytest.mark.usefixtures("quick_kernels")
 def test_first_and_second_gradients(name: str, sizes: dict[str, Any]) -> None:
     model = made(name, **sizes)
     names = [n for n, _ in model.named_parameters()]
