@@ -24,7 +24,7 @@ from lsrl.backends.stages import (
     wanted_for,
 )
 from lsrl.backends.structure import StateCell
-from lsrl.backends.sums import Sums, sums
+from lsrl.backends.sums import Sums
 from lsrl.diagnostics import Span
 from lsrl.ir.graph import State
 from lsrl.ir.nodes import Node
@@ -82,7 +82,8 @@ class CellStages(Reading):
         outside = stage.cover.sets()
         if stage.tracked or any(self.sources[v].kind in ("sign", "was", "own") for v in outside):
             return None
-        return sums(stage.cover, wanted_for(stage, self.sources, self.layout.general, self._bit))
+        wanted = wanted_for(stage, self.sources, self.layout.general, self._bit)
+        return self._alike.sums(stage.cover, wanted, self._bits)
 
     def _bit(self, place: int) -> int:
         """The variable for a place in the code of a machine's control states."""

@@ -90,7 +90,7 @@ class Sweep:
             now = following
         self.leaves: tuple[Hashable, ...] = tuple(diagrams.value(g) for g in now)
         self.work = sum(len(x.nodes) * len(x.classes) for x in self.levels)
-        self._shape = tuple((tuple(map(len, x.classes)), x.nodes) for x in self.levels)
+        self.shape = tuple((tuple(map(len, x.classes)), x.nodes) for x in self.levels)
 
     def point(self, leaf: Hashable) -> dict[int, int]:
         """A point at which the function has that value."""
@@ -141,7 +141,7 @@ class Sweep:
     def threshold(self, on: Callable[[Hashable], int]) -> Term | None:
         """The function [on(leaf)] as one threshold; None if none is found."""
         marks = tuple(bool(on(x)) for x in self.leaves)
-        key = self._shape, marks
+        key = self.shape, marks
         if key not in _FOUND:
             if len(_FOUND) >= _MOST_FOUND:
                 _FOUND.clear()

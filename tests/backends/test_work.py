@@ -10,14 +10,18 @@ import pytest
 
 from lsrl.analysis import automaton
 from lsrl.analysis.arrays import evaluate_columns
+from lsrl.analysis.ranges import analyse
 from lsrl.analysis.structure import whole_region
 from lsrl.arithmetic import operation
-from lsrl.backends import numbers
+from lsrl.backends import alike, numbers
 from lsrl.backends.finite import Cover, Leaf, Machine
 from lsrl.backends.registry import TARGETS, compile_graph
 from lsrl.backends.stages import MachineStage, leaf_sum, sums_before
+from lsrl.backends.sums import Sums, Wanted, sums
+from lsrl.backends.threshold import Layout, Planner
 from lsrl.diagnostics import LsrlError, Source
 from lsrl.frontend.modules import read_module
+from lsrl.interpreter import Interpreter
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Node
 from lsrl.passes import run_pipeline
@@ -84,6 +88,34 @@ def test_what_a_node_applies_is_made_once(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(numbers, "operation", counted)
     compile_graph(graph_of(TABLES), "mamba")
     assert made and len(made) == len(set(made))
+
+
+def chain(n: int) -> Graph:
+    """A program that moves a value on from one of n places to the next, when told to."""
+    states = "".join(f"    state s{k}: int[0..4] = 0\n" for k in range(n))
+    moves = "".join(f"        s{k} := s{k - 1}\n" for k in range(n - 1, 0, -1))
+    return graph_of(f"program p(go: bool, v: int[0..4]) -> int:\n{states}    if go:\n{moves}        s0 := v\n"
+                    f"    return s{n - 1}\n")
+
+
+def test_places_that_act_alike_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thresholds for one are those for all, in other variables."""
+    looked: list[int] = []
+
+    def counted(cover: Cover, wanted: Wanted) -> Sums | None:
+        looked.append(cover.machine.size)
+        return sums(cover, wanted)
+
+    monkeypatch.setattr(alike, "sums", counted)
+    calls = []
+    for n in (6, 10):
+        looked.clear()
+        graph = run_pipeline(chain(n))
+        circuit = Planner(graph, analyse(graph), Layout()).circuit()
+        calls.append(len(looked))
+        rows = [{"go": t % 3 != 1, "v": t * t % 5} for t in range(40)]
+        assert list(circuit.simulate(rows)) == list(Interpreter(graph).run(rows))
+    assert calls[0] == calls[1] < 5
 
 
 class _Counted(list[tuple[int, Leaf]]):
