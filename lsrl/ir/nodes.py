@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import ClassVar, TypeAlias
+from functools import cache
+from operator import attrgetter
+from typing import Any, ClassVar, TypeAlias
 
 from lsrl.diagnostics import Span
 from lsrl.types import Bool, Int, Real, Symbols, Type, Value, Vector, is_number, scalar_of, shape
@@ -337,12 +339,15 @@ Node: TypeAlias = (Input | Const | Param | Read | Affine | Mul | Divide | MatMul
 def operands(node: Node) -> tuple[Node, ...]:
     """The nodes a node reads at the same token, in order: the one traversal that all analyses share."""
     if isinstance(node, Affine):
-        return tuple(x for _, x in node.terms)
-    out: list[Node] = []
-    for name in node.operand_fields:
-        value = getattr(node, name)
-        out.extend(value) if isinstance(value, tuple) else out.append(value)
-    return tuple(out)
+        return tuple([x for _, x in node.terms])
+    found = _reader(node.operand_fields)(node)
+    return found if isinstance(found, tuple) else (found,)
+
+
+@cache
+def _reader(names: tuple[str, ...]) -> Callable[[Node], Any]:
+    """Reads fields of a node: a tuple of nodes, or one node."""
+    return attrgetter(*names) if names else lambda _: ()
 
 
 def map_operands(node: Node, f: Callable[[Node], Node]) -> Node:
