@@ -35,6 +35,8 @@ _WORDS = {2: "uint16_t", 4: "uint32_t"}
 _ONCE = "#if defined(__GNUC__)\n__attribute__((noinline))\n#endif\n"
 _SMALL = "#if defined(__GNUC__)\n__attribute__((cold, noinline))\n#endif\n"
 _CHUNKED = 1 << 12  # tokens from which a row on its own is run in chunks
+_PAGE, _APART = 4096, 1088  # of bytes: chunks at the same place of a page would be in each other's way in the caches
+_PAGES = 1 << 16  # tokens of a chunk beyond which those that this leaves over do not count
 _SEARCH = 16  # a chunk's tokens for each look-up by which the state before it is looked for
 
 
@@ -257,7 +259,9 @@ class TableText:
         """One row in chunks whose look-ups overlap, where the letters before each tell its state."""
         a, name = self.a, self.name
         lines = [f"uint32_t start[{ROWS}], q[{self.states}];", f"int64_t at[{ROWS}];",
-                 f"const int64_t chunk = tokens / {ROWS};", "start[0] = *state;",
+                 f"int64_t chunk = tokens / {ROWS};",
+                 f"if (chunk > {_PAGES}) chunk -= (chunk + {_PAGE - _APART}) % {_PAGE}; /* apart within a page */",
+                 "start[0] = *state;",
                  f"for (int i = 0; i < {ROWS}; i++) {{", "    at[i] = offset + i * chunk;", "    if (i == 0) continue;",
                  f"    if ({name}_left(a, row, offset, i * chunk, chunk / {_SEARCH}, q) != 1) return 0;",
                  "    start[i] = q[0];", "}", f"struct {name}_args own = *a;"]

@@ -11,6 +11,7 @@ __all__ = ["Device", "choose_newton", "choose_shape"]
 _MIN_CHUNK = 4096  # tokens that a chunk of time must have to pay for its summary
 _PASSES = 2  # over the inputs in the split shape on a CPU
 _SPECULATED = 1 << 19  # tokens that a sequence must have to pay for the start of its chunks
+_FEW_THREADS = 4  # for a sequence: two take as long as one does, which overlaps look-ups in chunks as well (measured)
 _TOGETHER = 64  # lanes that a thread of a CPU takes together
 _START = 4000  # operations after each other, in the time that an iteration takes to start and to be looked at
 
@@ -34,7 +35,7 @@ def choose_shape(shapes: tuple[Shape, ...], device: Device, rows: int, tokens: i
     """
     streams = rows * lanes
     if "table" in shapes:
-        if "speculative" in shapes and 2 * rows <= device.threads and tokens >= _SPECULATED:
+        if "speculative" in shapes and _FEW_THREADS * rows <= device.threads and tokens >= _SPECULATED:
             return "speculative", f"{rows} sequences of {tokens} tokens for {device.threads} threads"
         return "table", "one look-up in a table of (state, letter) a token"
     if device.kind == "cpu":

@@ -24,7 +24,7 @@ OPTIONS = Options(resets=True, packed=True)
 Which = tuple[str, int, int]
 
 
-@pytest.fixture(params=[1, 2], autouse=True)
+@pytest.fixture(params=[1, 4], autouse=True)
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
@@ -106,7 +106,8 @@ def test_resets_and_packed_sequences(which: Which) -> None:
 
 
 @EVERY
-@pytest.mark.parametrize("cuts", [[0, 4095], [0, 4096], [0, 4097], [0, 20_003], [0, 18_000, 18_001, 40_000]])
+@pytest.mark.parametrize("cuts", [[0, 4095], [0, 4096], [0, 4097], [0, 20_003], [0, 300_001],
+                                  [0, 18_000, 18_001, 40_000]])
 def test_few_rows_are_run_in_chunks_by_one_thread_too(which: Which, cuts: list[int]) -> None:
     """The table shape, of rows that are too few to run side by side."""
     k, table = kernel(which), machine(*which)
@@ -133,7 +134,7 @@ def test_what_converges_is_cut_and_what_does_not_is_run_whole(threads: int) -> N
     """Pairs of states are two for ever, for which one thread is too few; a permutation leaves all of them."""
     for which in MACHINES:
         k = CKernel(parts_of(*which), OPTIONS)
-        run(k, letters(which, 1, 200_003), [0])
+        run(k, letters(which, 1, 800_003), [0])
         assert (k._speculation.cut, k._speculation.whole) == \
             ((0, 1) if which[0] == "permutation" or which[0] == "pairs" and threads == 1 else (1, 0))
 
@@ -243,7 +244,7 @@ def test_modules_take_it_for_few_long_sequences_and_steps_are_the_scan(threads: 
     assert isinstance(k, CKernel)
     x = letters(which, 1, 1 << 19)
     y, _ = found(x)
-    assert (k._speculation.cut, k._speculation.whole) == (int(threads == 2), 0)
+    assert (k._speculation.cut, k._speculation.whole) == (int(threads == 4), 0)
     assert y[0].tolist() == walk(machine(*which), x[0].tolist(), 0)
     found = lsrl.compile(program, target="c", shape="speculative")
     x = letters(which, 1, 3000)
