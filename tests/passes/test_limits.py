@@ -20,7 +20,7 @@ from lsrl.passes import PASSES, run_pipeline
 from lsrl.passes.partition import coarsest_partition
 from lsrl.types import Value
 
-DEPTH = 10_000
+DEPTH = 5_000
 SECONDS = 60.0  # one pass over a deep graph; a quadratic one would take minutes
 
 

@@ -19,6 +19,8 @@ from lsrl.backends.kernels.module import KernelModule
 from lsrl.frontend.modules import load_module
 from tests.backends.kernels.cell_references import REFERENCES, unrolled
 
+pytestmark = pytest.mark.usefixtures("quick_kernels")
+
 FOLDER = Path(__file__).resolve().parents[3] / "examples" / "cells"
 CELLS = sorted(p.stem for p in FOLDER.glob("*.lsrl"))
 SIZES = {"n": 3, "d": 2, "k": 2, "m": 2, "e": 2, "r": 2}  # where a cell's name for a size is one of these
@@ -83,7 +85,6 @@ def test_each_cell_has_a_reference_and_at_most_fifteen_lines() -> None:
 
 
 @cells
-@pytest.mark.usefixtures("quick_kernels")
 def test_double(name: str) -> None:
     """Within 4 units in the last place a token, of the largest element."""
     model = compiled(name, torch.float64)
@@ -134,7 +135,6 @@ def drawn_cell(seed: int) -> str:
 """
 
 
-@pytest.mark.usefixtures("quick_kernels")
 @pytest.mark.parametrize("seed", range(3))
 def test_a_cell_that_nobody_has_seen(seed: int, tmp_path: Path) -> None:
     """One file of at most fifteen lines is all that a new cell takes; its gradients are those of finite differences."""
