@@ -69,7 +69,7 @@ def c_text(parts: Parts, options: Options, plan_text: str = "") -> CText:
              "their initial\n   values; arrays that are not given (0) are not written. */")
     blocks = [header, _INCLUDES, *[_STREAMS] * ("put" in values.functions), *functions(values.functions, carry),
               *values.tables, about + "\n" + "\n".join(struct), *loops]
-    # tables and tiles of products gain from unrolled loops; other steps run as fast without, and compile twice as fast
+    # tables and tiles of products gain from unrolled loops; other steps run as fast without, and compile sooner
     effort: Effort = "little" if sequential.large else "most" if table is not None or parts.lanes.mixes else "enough"
     scratch = sequential.scratch_bytes if isinstance(sequential, DenseLoops) else 0
     return CText("\n\n".join(blocks) + "\n", name, tuple(arguments.fields), shapes, table, effort, scratch)
