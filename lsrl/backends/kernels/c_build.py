@@ -31,20 +31,21 @@ Effort: TypeAlias = Literal["most", "enough", "little"]
 _NATIVE = ("-march=native",)
 _WIDE = ("-mprefer-vector-width=512",)
 _FUSED = ("-ffp-contract=fast",)
-_EFFORTS: dict[Effort, tuple[str, ...]] = {
-    "most": (), "enough": ("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic"), "little": ("-O1",)}
+_VECTORS = ("-fvect-cost-model=dynamic",)  # gcc's at -O2 leaves loops alone whose number of turns it does not know
+_EFFORTS: dict[Effort, tuple[str, ...]] = {"most": (), "enough": ("-O2", "-ftree-vectorize"), "little": ("-O1",)}
 _MOST_MESSAGE = 12  # lines of a compiler's message
 
 
 @dataclass(frozen=True)
 class Compiler:
     """command: what runs it. version: what it says about itself. native: flags for this processor, wide: for its
-    widest vectors, if it has them."""
+    widest vectors, vectors: for more loops to use them, if it has them."""
 
     command: tuple[str, ...]
     version: str
     native: tuple[str, ...]
     wide: tuple[str, ...] = ()
+    vectors: tuple[str, ...] = ()
 
 
 def find_compiler() -> Compiler:
@@ -63,9 +64,9 @@ def _find(wished: str, path: str) -> Compiler:
             continue
         said = _run([*command, "--version"])
         if said.returncode == 0:
-            native, wide = (flags if _run([*command, *flags, "-E", "-x", "c", os.devnull]).returncode == 0 else ()
-                            for flags in (_NATIVE, _WIDE))
-            return Compiler(command, said.stdout, native, wide)
+            known = [flags if _run([*command, *flags, "-E", "-x", "c", os.devnull]).returncode == 0 else ()
+                     for flags in (_NATIVE, _WIDE, _VECTORS)]
+            return Compiler(command, said.stdout, *known)
     raise LsrlError.of("L412", "no C compiler was found: $CC, cc, gcc, clang",
                        help="install one, such as the package gcc of the system, or `pip install ziglang`")
 
@@ -77,8 +78,8 @@ def build(text: str, effort: Effort = "most", fused: bool = False) -> ctypes.CDL
     it. What $LSRL_CFLAGS holds comes last.
     """
     compiler = find_compiler()
-    more = (*_EFFORTS[effort], *((*_FUSED, *compiler.wide) if fused else ()),
-            *shlex.split(os.environ.get("LSRL_CFLAGS", "")))
+    more = (*_EFFORTS[effort], *(compiler.vectors if effort == "enough" else ()),
+            *((*_FUSED, *compiler.wide) if fused else ()), *shlex.split(os.environ.get("LSRL_CFLAGS", "")))
     if more:
         compiler = replace(compiler, native=(*compiler.native, *more))
     return _loaded(text, compiler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import stat
 import subprocess
 import sys
@@ -69,6 +70,21 @@ def test_options_of_the_environment_come_last(folder: CacheFolder, monkeypatch: 
     monkeypatch.setenv("LSRL_CFLAGS", "--no-such-option")
     with pytest.raises(LsrlError, match="no-such-option"):
         again(text)
+
+
+def test_a_compiler_that_lacks_an_option_goes_without(folder: CacheFolder, monkeypatch: pytest.MonkeyPatch,
+                                                      tmp_path: Path) -> None:
+    """As clang, which knows no model of what vectors cost."""
+    script = tmp_path / "other-cc"
+    script.write_text('#!/bin/sh\ncase "$*" in *-fvect-cost-model*) echo unknown option >&2; exit 1;; esac\n'
+                      f'exec {shlex.join(c_build.find_compiler().command)} "$@"\n')
+    script.chmod(0o755)
+    assert c_build.find_compiler().vectors or "clang" in c_build.find_compiler().version
+    monkeypatch.setenv("CC", str(script))
+    assert c_build.find_compiler().vectors == ()
+    for effort in ("most", "enough", "little"):
+        assert c_build.build(TEXT, effort).answer() == 42
+    assert len(folder.files()) == 3
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a library", None])
