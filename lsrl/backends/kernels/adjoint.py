@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from lsrl.backends.kernels.differentiate import Reverse
-from lsrl.backends.kernels.lanes import Lanes, Mix, Port, tidied
+from lsrl.backends.kernels.lanes import Lanes, Mix, Port, port_names, tidied
 from lsrl.backends.kernels.lowering import read_element
 from lsrl.diagnostics import NOWHERE
 from lsrl.ir.graph import Graph, State, reachable
@@ -30,8 +30,9 @@ from lsrl.ir.nodes import (
 from lsrl.passes.rewrite import with_operands
 from lsrl.types import BOOL, REAL, Real, Type, Vector, scalar_of, shape, with_shape
 
-__all__ = ["RESET", "Adjoint", "cotangent", "make_adjoint", "record_of", "recorded"]
+__all__ = ["RECORD", "RESET", "Adjoint", "cotangent", "make_adjoint", "record_of", "recorded"]
 
+RECORD = "~before."  # how the names of recorded outputs begin
 RESET = "~reset"  # the input of an adjoint that tells where the states started anew
 
 
@@ -47,20 +48,20 @@ def recorded(lanes: Lanes, wanted: Collection[str] | None = None) -> Lanes:
         if wanted is not None and port.name not in wanted:
             continue
         parts: list[Node] = [reads.get(name) or Read(name, graph.state[name].type, NOWHERE) for name in port.parts]
-        outputs.append((f"~before.{port.name}", parts[0] if port.lane or not port.dims else
+        outputs.append((f"{RECORD}{port.name}", parts[0] if port.lane or not port.dims else
                         _packed(parts, port.dims, scalar_of(port.type))))
-        ports.append(Port(f"~before.{port.name}", port.type, port.lane, wide=True))
+        ports.append(Port(f"{RECORD}{port.name}", port.type, port.lane, wide=True))
     streams = {n.name: n for n in graph.inputs}
     for m in lanes.products:
         for name, node in ((m.name, streams[m.name]), *(((m.source, graph.output[m.source]),) if m in lanes.mixes
                                                         else ())):
             if wanted is None or name in wanted:
-                outputs.append((f"~before.{name}", node))
-                ports.append(Port(f"~before.{name}", Vector(REAL, lanes.width), True, wide=True))
+                outputs.append((f"{RECORD}{name}", node))
+                ports.append(Port(f"{RECORD}{name}", Vector(REAL, lanes.width), True, wide=True))
     for name, node in kept_values(lanes).items():
         if wanted is None or name in wanted:
-            outputs.append((f"~before.{name}", node))
-            ports.append(Port(f"~before.{name}", Vector(REAL, lanes.width), True, wide=True))
+            outputs.append((f"{RECORD}{name}", node))
+            ports.append(Port(f"{RECORD}{name}", Vector(REAL, lanes.width), True, wide=True))
     return replace(lanes, graph=replace(graph, outputs=tuple(outputs)), outputs=tuple(ports), floats=True)
 
 
@@ -110,7 +111,7 @@ def make_adjoint(lanes: Lanes, resets: bool, outputs: Collection[str] | None = N
     """
     names = [*(p.name for p in lanes.states), *(x for m in lanes.mixes for x in (m.name, m.source)),
              *(m.name for m in lanes.projections), *kept_values(lanes)]
-    recording = recorded(lanes, [n for n in names if f"~before.{n}" not in lanes.graph.output])
+    recording = recorded(lanes, [n for n in names if f"{RECORD}{n}" not in lanes.graph.output])
     return _Maker(lanes, recording, resets, outputs).made()
 
 
@@ -171,7 +172,7 @@ class _Maker(Reverse):
         outputs = (*((f"~d.{p.name}", self._shown(p)) for p in ins),
                    *((f"~d.{m.name}", self._cotangent(streams[m.name]))
                      for m in self.lanes.products))
-        before = [q for q in self.recording.outputs if q.name.startswith("~before.")]
+        before = [q for q in self.recording.outputs if q.name.startswith(RECORD)]
         in_ports = [*self.lanes.inputs, *before, *(self._own(cotangent(self.lanes, p.name), p, ()) for p in outs)]
         inputs += [self._input(q.name, q) for q in before if q.name not in {n.name for n in inputs}]
         inputs += [self._back(m) for m in self.lanes.mixes]
@@ -196,10 +197,10 @@ class _Maker(Reverse):
         made = Lanes(graph, graph, self.lanes.width, tuple(p for p in in_ports if p.name in used), tuple(shown),
                      (*(self._own(f"~d.{p.name}", p, tuple(f"~d.{n}" for n in p.parts)) for p in states),
                       *param_ports), kept, True, mixes)
-        needs = [q.name.removeprefix("~before.") for q in before if q.name in used]
+        needs = [q.name.removeprefix(RECORD) for q in before if q.name in used]
         needs += [record_of(self.lanes, m) for m in self.lanes.mixes]
-        return Adjoint(made, _names(ins), _names(outs), _names(states), _names(params), tuple(dict.fromkeys(needs)),
-                       products)
+        return Adjoint(made, port_names(ins), port_names(outs), port_names(states), port_names(params),
+                       tuple(dict.fromkeys(needs)), products)
 
     def _own(self, name: str, port: Port, parts: tuple[str, ...]) -> Port:
         """The port of a cotangent: one for each lane, also of what all lanes share."""
@@ -211,7 +212,7 @@ class _Maker(Reverse):
     # Leaves of the adjoint.
 
     def _stream(self, port: Port) -> Input:
-        return self._input(f"~before.{port.name}", port)
+        return self._input(f"{RECORD}{port.name}", port)
 
     def _reads(self, port: Port) -> list[Node | None]:
         known = {n.state: n for n in self.graph.nodes if isinstance(n, Read)}
@@ -288,13 +289,9 @@ class _Maker(Reverse):
                 if n.state in port.parts:
                     return self._element(self._stream(port), port.parts.index(n.state))
         if isinstance(n, Input) and any(n.name == m.name for m in self.lanes.products):
-            return self._leaf(Input(f"~before.{n.name}", REAL, NOWHERE))
+            return self._leaf(Input(f"{RECORD}{n.name}", REAL, NOWHERE))
         if n in self._kept:
-            return self._leaf(Input(f"~before.{self._kept[n]}", REAL, NOWHERE))
+            return self._leaf(Input(f"{RECORD}{self._kept[n]}", REAL, NOWHERE))
         if not operands(n):
             return self._add(n)
         return self._add(with_operands(n, [self._moved[x] for x in operands(n)], n.type))
-
-
-def _names(ports: tuple[Port, ...]) -> tuple[str, ...]:
-    return tuple(p.name for p in ports)

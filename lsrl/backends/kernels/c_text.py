@@ -15,7 +15,6 @@ from lsrl.backends.kernels.c_sequential import Loops
 from lsrl.backends.kernels.c_table import TableText
 from lsrl.backends.kernels.c_values import CValues
 from lsrl.backends.kernels.call import Options, Shape
-from lsrl.backends.kernels.pieces import Piece
 from lsrl.backends.kernels.state_table import StateTable, find_table
 from lsrl.backends.kernels.text import commented, identifier
 
@@ -53,8 +52,7 @@ def c_text(parts: Parts, options: Options, plan_text: str = "") -> CText:
     carry = "double" if options.carry == torch.float64 else "float"
     values = CValues(carry, name)
     ports = CPorts(parts, options, values)
-    whole = not parts.lanes.mixes and not isinstance(parts, Piece)
-    table = find_table(parts, options.checks) if whole else None
+    table = find_table(parts, options.checks)
     arguments = Arguments(parts, options, table is not None)
     sequential = DenseLoops(name, arguments, ports) if parts.lanes.mixes else \
         Loops(name, arguments, ports, table is not None)

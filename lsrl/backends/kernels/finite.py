@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from lsrl.backends.kernels.adjoint import RECORD
 from lsrl.backends.kernels.operator import Operator
-from lsrl.backends.kernels.packs import RECORD
 from lsrl.diagnostics import LsrlError
 from lsrl.types import Real, scalar_of
 

@@ -8,7 +8,7 @@ program has one lane, in which vectors are their scalars.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from lsrl.ir.graph import Graph, GraphBuilder, State
@@ -17,7 +17,7 @@ from lsrl.passes import PIPELINE
 from lsrl.passes.rewrite import with_operands
 from lsrl.types import Int, Real, Type, Value, Vector, scalar_of, shape
 
-__all__ = ["Lanes", "Mix", "Port", "Ports", "is_even", "make_lanes", "tidied"]
+__all__ = ["Lanes", "Mix", "Port", "Ports", "is_even", "make_lanes", "port_names", "tidied"]
 
 # States are kept even where nothing needs them: a run gives all of them back.
 _LEFT_OUT = ("merge_states", "drop_dead")
@@ -121,6 +121,10 @@ class Lanes:
 def is_even(graph: Graph) -> bool:
     """Whether all vectors have one length and all that happens to them is element by element."""
     return _common_width(graph) is not None
+
+
+def port_names(ports: Sequence[Port]) -> tuple[str, ...]:
+    return tuple(p.name for p in ports)
 
 
 def make_lanes(graph: Graph, floats: bool = False) -> Lanes:

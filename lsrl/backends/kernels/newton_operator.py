@@ -20,7 +20,7 @@ from torch import Tensor
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.call import Options, Shape, state_dtype
 from lsrl.backends.kernels.cost import choose_newton
-from lsrl.backends.kernels.lanes import Lanes, Port
+from lsrl.backends.kernels.lanes import Lanes, port_names
 from lsrl.backends.kernels.newton import GUESS, evaluated, guessed, linearised, unsuitable
 from lsrl.backends.kernels.operator import MakeKernel, OfDevice, Operator
 from lsrl.backends.kernels.plan import make_plan
@@ -189,16 +189,12 @@ class NewtonOperator(Operator):
         return out
 
     def _streams(self, operator: Operator, inputs: Sequence[Tensor], guesses: Sequence[Tensor]) -> list[Tensor]:
-        known = dict(zip(_names(self.lanes.inputs), inputs, strict=True))
+        known = dict(zip(port_names(self.lanes.inputs), inputs, strict=True))
         known.update({f"{GUESS}{p.name}": x for p, x in zip(guessed(self.parts), guesses, strict=True)})
-        return [known[n] for n in _names(operator.lanes.inputs)]
+        return [known[n] for n in port_names(operator.lanes.inputs)]
 
     def _like(self, lanes: Lanes) -> Operator:
         """Programs that record states are solved as this one is; adjoints are scans."""
         if unsuitable(Parts.of(lanes)):
             return super()._like(lanes)
         return NewtonOperator(lanes, self.options, self._make, self._of_device, self.shape, self.newton)
-
-
-def _names(ports: Sequence[Port]) -> list[str]:
-    return [p.name for p in ports]

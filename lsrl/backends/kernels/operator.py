@@ -18,7 +18,7 @@ from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.call import Call, CompiledKernel, Options, Shape, UnknownStateError, state_dtype
 from lsrl.backends.kernels.cost import Device, choose_shape
 from lsrl.backends.kernels.functional import run_scan
-from lsrl.backends.kernels.lanes import Lanes, Port
+from lsrl.backends.kernels.lanes import Lanes, Port, port_names
 from lsrl.backends.kernels.packs import Pack, Packs
 from lsrl.backends.kernels.pages import ask_for_huge_pages
 from lsrl.backends.kernels.product_gradients import Joined, matrix_gradients, through_projections
@@ -258,9 +258,9 @@ def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
         g = finals.get(name) if port is not None else None
         start.append(like.new_zeros((count, *p.dims), dtype=dtype) if g is None or port is None
                      else _for_each_lane(g, port, own, backward.options).to(dtype))
-    weights = dict(zip(_names(lanes.params), params, strict=True))
-    made = run_scan([known[p.name] for p in own.inputs], start, [weights[n] for n in _names(own.params)], None, offsets,
-                    backward.number, rows, tokens, not reverse)
+    weights = dict(zip(port_names(lanes.params), params, strict=True))
+    made = run_scan([known[p.name] for p in own.inputs], start, [weights[n] for n in port_names(own.params)], None,
+                    offsets, backward.number, rows, tokens, not reverse)
     tensors = made[:len(backward.packs)]
     shown = backward.packs.apart(tensors)
     after = {p.name: x for p, x in zip(own.states, made[len(tensors):], strict=True)}
@@ -274,10 +274,6 @@ def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
     d_params = [d_matrices[p.name] if p.name in d_matrices else _summed(after[f"~d.{p.name}"].sum(0), p, x.shape)
                 for p, x in zip(lanes.params, params, strict=True)]
     return d_inputs, d_before, d_params, None, None, None, None, None, None
-
-
-def _names(ports: Sequence[Port]) -> list[str]:
-    return [p.name for p in ports]
 
 
 def _for_each_lane(g: Tensor, port: Port, lanes: Lanes, options: Options) -> Tensor:

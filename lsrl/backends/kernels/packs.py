@@ -14,13 +14,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from lsrl.backends.kernels.adjoint import record_of
+from lsrl.backends.kernels.adjoint import RECORD, record_of
 from lsrl.backends.kernels.call import Options, edge_dtype
 from lsrl.backends.kernels.lanes import Lanes
 
-__all__ = ["RECORD", "Pack", "Packs"]
+__all__ = ["Pack", "Packs"]
 
-RECORD = "~before."  # how the names of recorded outputs begin
 _T = TypeVar("_T", Tensor, Tensor | None)
 
 

@@ -14,7 +14,6 @@ from lsrl.backends.kernels.call import Options, Shape, edge_dtype, state_kind
 from lsrl.backends.kernels.choose_scan import combine_cost
 from lsrl.backends.kernels.code import Kind, Value, schedule
 from lsrl.backends.kernels.lanes import Lanes, Mix, Port
-from lsrl.backends.kernels.pieces import Piece
 from lsrl.backends.kernels.scans import Scan
 from lsrl.backends.kernels.speculate import convergence, may_converge
 from lsrl.backends.kernels.state_table import StateTable, find_table
@@ -119,7 +118,7 @@ def make_plan(parts: Parts, options: Options | None = None) -> Plan:
     cells = tuple(_cell(parts, cell.states, cell.kind, scans.get(cell.states[0])) for cell in parts.cells)
     size = {**_SIZE, "float": chosen.carry.itemsize}
     scanned = None if parallel is None else sum(size[k] for s in parallel.scans for k in s.kinds)
-    table = find_table(parts, chosen.checks) if not isinstance(parts, Piece) and not parts.lanes.mixes else None
+    table = find_table(parts, chosen.checks)
     shapes: tuple[Shape, ...] = ("sequential",)
     if parallel is not None and parallel.scans:
         shapes = ("sequential", "block", "split")

@@ -13,8 +13,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from lsrl.backends.kernels.adjoint import record_of
-from lsrl.backends.kernels.lanes import Lanes, Mix, Port
+from lsrl.backends.kernels.adjoint import RECORD, record_of
+from lsrl.backends.kernels.lanes import Lanes, Mix, port_names
 from lsrl.backends.kernels.packs import Pack
 
 __all__ = ["Joined", "matrix_gradients", "through_projections"]
@@ -59,7 +59,7 @@ def matrix_gradients(lanes: Lanes, products: Mapping[str, str], cotangents: Join
     whole: list[_Product] = []
     for m in lanes.products:
         count, n, _ = blocks[m.matrix]
-        vector = m.source if m in lanes.projections else f"~before.{record_of(lanes, m)}"
+        vector = m.source if m in lanes.projections else RECORD + record_of(lanes, m)
         if count == 1:
             whole.append((m, vector, products[m.name]))
         else:
@@ -90,8 +90,8 @@ def _grouped(pairs: list[_Product]) -> list[list[_Product]]:
 def through_projections(d_inputs: Sequence[Tensor | None], lanes: Lanes, products: Mapping[str, str],
                         cotangents: Joined, params: Sequence[Tensor]) -> list[Tensor | None]:
     """The cotangents of inputs, with what comes back through projections of them."""
-    out = dict(zip(_names(lanes.inputs), d_inputs, strict=True))
-    weights = dict(zip(_names(lanes.params), params, strict=True))
+    out = dict(zip(port_names(lanes.inputs), d_inputs, strict=True))
+    weights = dict(zip(port_names(lanes.params), params, strict=True))
     for source in dict.fromkeys(m.source for m in lanes.projections):
         own: dict[str, Tensor] = {}
         for m in lanes.projections:
@@ -103,7 +103,3 @@ def through_projections(d_inputs: Sequence[Tensor | None], lanes: Lanes, product
         flat = rows @ matrix if d is None else torch.addmm(d.flatten(0, -2), rows, matrix)
         out[source] = flat.reshape(*cotangents.streams[next(iter(own))].shape[:-1], matrix.shape[1])
     return list(out.values())
-
-
-def _names(ports: Sequence[Port]) -> list[str]:
-    return [p.name for p in ports]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.code import Value, schedule
+from lsrl.backends.kernels.pieces import Piece
 from lsrl.backends.kernels.text import leaves
 from lsrl.types import Real
 
@@ -70,10 +71,12 @@ class StateTable:
 
 @lru_cache(maxsize=8)
 def find_table(parts: Parts, checks: bool = True) -> StateTable | None:
-    """The table of a program with one lane; None if it has too many states or letters, or floats.
+    """The table of a whole program with one lane; None if it has too many states or letters, or floats.
 
     checks: whether a check that fails ends a sequence.
     """
+    if isinstance(parts, Piece) or parts.lanes.mixes:
+        return None
     step = parts.step
     conditions = [v for _, v in step.checks] if checks else []
     roots = [*step.nexts, *(o.value for o in step.outputs), *conditions]

@@ -58,7 +58,7 @@ class TritonKernel:
         self._variants: dict[Options, _Variant] = {}
         self.source = self._variant(options).made.text
         written = self._variant(options).made.shapes
-        self._table = find_table(parts, options.checks) if "block" not in written and not parts.lanes.mixes else None
+        self._table = find_table(parts, options.checks) if "block" not in written else None
         speculative: tuple[Shape, ...] = ("speculative",)
         self.shapes: tuple[Shape, ...] = (
             *written, *speculative * (self._table is not None and may_converge(self._table)))
