@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from lsrl.frontend.parser import parse
 from lsrl.frontend.tables import build_grammar, load_grammar
 from lsrl.frontend.walk import children, deepest, same_tree
 from tests.frontend.shown import shown
+from tests.work import growth
 
 HEADING = "program f(x: bool) -> bool:\n"
 
@@ -235,15 +235,10 @@ def test_nesting_up_to_the_limit(opening: str, closing: str) -> None:
 def test_the_cost_of_parsing_grows_with_the_length_of_the_text() -> None:
     body = "".join(f"    x{i} = f({i}, a + b * c) if a < b else match t: 1 => 2, _ => 3\n" for i in range(40))
 
-    def seconds(copies: int) -> float:
-        text = "".join(f"def f{i}():\n{body}" for i in range(copies))
-        start = time.process_time()
-        tree(text)
-        return time.process_time() - start
+    def texts(copies: int) -> str:
+        return "".join(f"def f{i}():\n{body}" for i in range(copies))
 
-    seconds(1)
-    small, large = min(seconds(3) for _ in range(3)), seconds(30)
-    assert large < 30 * small  # ten times the text
+    assert growth(lambda: tree(texts(2)), lambda: tree(texts(8))) < 5  # four times the text
 
 
 def test_the_tables_in_the_package_are_those_of_the_grammar() -> None:
