@@ -164,7 +164,9 @@ class Tiles:
         leave_out: scans of which only the elements are made.
         """
         s, lines = self.s, ["left = length - start", "count = tl.maximum(tl.minimum(left, BT), 0).to(tl.int32)"]
-        self.named = {leaf: s.param_name(leaf) for leaf in leaves(roots, "param")}
+        laned = {p.name for p in s.parts.lanes.params if p.lane}
+        self.named = {leaf: s.param_name(leaf) + "[None, :]" * (leaf.attribute[0] in laned)
+                      for leaf in leaves(roots, "param")}
         lines += [f"inside = place < {'left' if s.wide or not s.options.packed else 'left[None, :]'}",
                   "on = inside & live[None, :]"]
         for leaf in leaves(roots, "input"):

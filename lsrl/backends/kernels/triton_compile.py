@@ -16,7 +16,7 @@ from lsrl.backends.kernels.triton_dense import tile_lanes
 from lsrl.backends.kernels.triton_kernel import STAGES, Configuration, configurations, imported
 from lsrl.backends.kernels.triton_text import KernelText, triton_text
 
-__all__ = ["ARCHITECTURES", "Usage", "compiled", "default_kernels"]
+__all__ = ["ARCHITECTURES", "Usage", "compiled", "default_kernels", "typed"]
 
 ARCHITECTURES: Mapping[str, tuple[str, int | str, int]] = {
     "sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
@@ -62,22 +62,45 @@ def _constants(kernel: KernelText, c: Configuration, shape: Shape, lanes: int) -
     return {name: values[name] for name, t in kernel.types.items() if t == "constexpr"}
 
 
+def typed(text: str, kernel: KernelText, constants: Mapping[str, Any], architecture: str) -> str:
+    """A kernel as Triton's intermediate language, for which it infers all types and shapes: a small part of the time
+    that machine code takes. Raises triton.CompilationError. Not in a process with TRITON_INTERPRET."""
+    from triton._C.libtriton import ir
+    from triton.compiler.compiler import make_backend
+
+    source, target = _source(text, kernel, constants, architecture)
+    backend = make_backend(target)
+    options = backend.parse_options({})
+    context = ir.context()
+    ir.load_dialects(context)
+    backend.load_dialects(context)
+    return str(source.make_ir(target, options, backend.get_codegen_implementation(options), backend.get_module_map(),
+                              context))
+
+
 def compiled(text: str, kernel: KernelText, constants: Mapping[str, Any], warps: int, architecture: str) -> Usage:
     """What a kernel takes on an architecture of `ARCHITECTURES`. Not in a process with TRITON_INTERPRET."""
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
     from triton.compiler import compile as compile_source
 
-    types = kernel.types
-    aligned = {(i,): [["tt.divisibility", 16]] for i, t in enumerate(types.values()) if t.startswith("*")}
-    source = ASTSource(fn=getattr(imported(text), kernel.name), signature=dict(types), constexprs=dict(constants),
-                       attrs=aligned)
-    out = compile_source(source, target=GPUTarget(*ARCHITECTURES[architecture]), options={"num_warps": warps})
+    source, target = _source(text, kernel, constants, architecture)
+    out = compile_source(source, target=target, options={"num_warps": warps})
     if "cubin" in out.asm:
         return _nvidia(out.asm["cubin"], out.metadata.shared)
     text = out.asm["amdgcn"]
     spilled = _number(r"\.vgpr_spill_count:\s*(\d+)", text) + _number(r"\.private_segment_fixed_size:\s*(\d+)", text)
     return Usage(_number(r"\.vgpr_count:\s*(\d+)", text), spilled, out.metadata.shared)
+
+
+def _source(text: str, kernel: KernelText, constants: Mapping[str, Any], architecture: str) -> tuple[Any, Any]:
+    """What Triton compiles, and for what."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    types = kernel.types
+    aligned = {(i,): [["tt.divisibility", 16]] for i, t in enumerate(types.values()) if t.startswith("*")}
+    source = ASTSource(fn=getattr(imported(text), kernel.name), signature=dict(types), constexprs=dict(constants),
+                       attrs=aligned)
+    return source, GPUTarget(*ARCHITECTURES[architecture])
 
 
 def _nvidia(cubin: bytes, shared: int) -> Usage:

@@ -138,6 +138,11 @@ def test_products_spill_nothing(units: int, architecture: str, compiler: Process
     assert compiler.submit(triton_compiles.check_products_spill_nothing, units, architecture).result() == 2
 
 
+@pytest.mark.parametrize("name", ["gated", "gated_shared", "latch", "tropical", "ema", "lru", "indrnn"])
+def test_types_of_kernels_and_their_gradients(name: str, compiler: ProcessPoolExecutor) -> None:
+    assert compiler.submit(triton_compiles.check_types, name).result() >= 2
+
+
 def test_texts_stand_alone_and_do_not_depend_on_the_number_of_lanes() -> None:
     three, five = (TritonKernel(lanes_of(n), Options(), "plan of lanes") for n in (3, 5))
     assert three.source == five.source

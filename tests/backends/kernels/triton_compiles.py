@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 import lsrl
@@ -9,7 +11,9 @@ from lsrl.backends.kernels.adjoint import make_adjoint
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.call import Options, Shape
 from lsrl.backends.kernels.lanes import make_lanes
-from lsrl.backends.kernels.triton_compile import compiled, default_kernels
+from lsrl.backends.kernels.triton_compile import compiled, default_kernels, typed
+from tests.backends.kernels.cells import CELLS
+from tests.backends.kernels.test_dense import FOLDER
 from tests.backends.kernels.triton_runs import program_of
 
 GATED = """program gated(a: real[64], u: real[64]) -> real[64]:
@@ -17,6 +21,23 @@ GATED = """program gated(a: real[64], u: real[64]) -> real[64]:
     s := a * s + u
     return s
 """
+
+
+def check_types(name: str) -> int:
+    """Infers all types of a cell's kernels, forwards and backwards, with resets and packed sequences; how many.
+
+    Triton's interpreter takes more than its compiler does."""
+    sizes: dict[str, Any] = {"n": 3} if name not in CELLS or "[n]" in CELLS[name] else {}
+    program = lsrl.parse(CELLS[name], None, **sizes) if name in CELLS else \
+        lsrl.load(FOLDER / f"{name}.lsrl", None, **sizes)
+    lanes = make_lanes(program.graph)
+    count = 0
+    for some in (lanes, make_adjoint(lanes, False, {p.name for p in lanes.outputs}).lanes):
+        parts = Parts.of(some)
+        for text, kernel, constants, _ in default_kernels(parts, Options(resets=True, packed=True), 64, 999, 64):
+            assert f"@{kernel.name}" in typed(text, kernel, constants, "sm_90"), kernel.name
+            count += 1
+    return count
 
 
 def check_no_spills(name: str, architecture: str, shapes: tuple[Shape, ...]) -> int:
