@@ -7,9 +7,10 @@ Every error that a user can cause is a `Diagnostic` (code, span, one sentence, h
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 __all__ = ["Diagnostic", "LsrlError", "Source", "Span", "NOWHERE", "did_you_mean"]
 
@@ -70,17 +71,37 @@ class Span:
     def __repr__(self) -> str:
         return f"<{self}>"
 
+    def __reduce__(self) -> Any:
+        return "NOWHERE" if self is NOWHERE else (Span, (self.source, self.start, self.end))
+
 
 NOWHERE = Span(Source("<built in>", ""), 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
+class _Text:
+    """A field whose value is a text, or a function that makes one: it is called when the text is first read."""
+
+    def __get__(self, diagnostic: Diagnostic | None, owner: type[Diagnostic]) -> str:
+        if diagnostic is None:
+            return ""
+        value = diagnostic.__dict__["help"]
+        if not isinstance(value, str):
+            value = diagnostic.__dict__["help"] = value()
+        assert isinstance(value, str)
+        return value
+
+    def __set__(self, diagnostic: Diagnostic, value: str | Callable[[], str]) -> None:
+        diagnostic.__dict__["help"] = value
+
+
+@dataclass(frozen=True)
 class Diagnostic:
     """One thing that is wrong.
 
     code: L0xx lexis and syntax, L1xx names and definitions, L2xx types and ranges, L3xx state and
     causality, L4xx targets, L5xx verification, L6xx input data.
-    message: one sentence. label: what stands beside the caret. help: what to write instead.
+    message: one sentence. label: what stands beside the caret. help: what to write instead, or a function that finds
+    it out when it is read.
     notes: further places that explain it, such as the call through which it was reached.
     """
 
@@ -88,9 +109,12 @@ class Diagnostic:
     message: str
     span: Span = NOWHERE
     label: str = ""
-    help: str = ""
+    help: _Text = _Text()
     notes: tuple[tuple[str, Span], ...] = ()
     severity: str = "error"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "help": self.help}
 
     def __str__(self) -> str:
         return self.render()
@@ -135,7 +159,16 @@ class LsrlError(Exception):
 
     def __init__(self, diagnostics: Diagnostic | Iterable[Diagnostic]) -> None:
         self.diagnostics = (diagnostics,) if isinstance(diagnostics, Diagnostic) else tuple(diagnostics)
-        super().__init__("\n\n".join(d.render() for d in self.diagnostics))
+        super().__init__()
+
+    def __str__(self) -> str:
+        return "\n\n".join(d.render() for d in self.diagnostics)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.diagnostics,)
 
     @classmethod
     def of(cls, code: str, message: str, span: Span = NOWHERE, *, label: str = "", help: str = "") -> LsrlError:

@@ -35,12 +35,6 @@ def quick_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LSRL_CFLAGS", "-O0")
 
 
-@pytest.fixture
-def no_other_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refusals do not say which other targets host the program: to find out, all of them try it."""
-    monkeypatch.setattr("lsrl.backends.registry._hosts", lambda row, scalar, dtype: [])
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write what tests produce into their golden files")
 

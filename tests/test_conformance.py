@@ -38,8 +38,6 @@ from lsrl.verify.testing import run_model
 from tests.corpus import CORPUS, DEFAULTS, OTHER, Case, decoded
 from tests.gated_outcomes import OUTCOMES
 
-pytestmark = pytest.mark.usefixtures("no_other_hosts")
-
 LENGTHS = (1, 2, 3, 5, 8, 13, 40, 40, 120, 120)
 GATED_DEPTH = 6  # of the search where it has no end: there are many gated targets
 HOSTED = ("PROVED", "EXHAUSTED", "TESTED")

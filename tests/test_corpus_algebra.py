@@ -17,8 +17,6 @@ from lsrl.types import is_finite, size, values
 from tests.algebra_oracle import RULES, Facts, Machine, allowed, facts_of, reduced
 from tests.corpus import CORPUS, Case
 
-pytestmark = pytest.mark.usefixtures("no_other_hosts")
-
 MOST_STATES, MOST_LETTERS = 600, 40
 TOO_LARGE = {"text/json_structure"}  # more than 50,000 elements in its monoid, and too many states for tuples of them
 

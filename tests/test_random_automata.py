@@ -11,8 +11,6 @@ from benchmarks.random_automata import Outcome, outcomes
 from lsrl.backends.registry import TARGETS
 from tests.algebra_oracle import RULES
 
-pytestmark = pytest.mark.usefixtures("no_other_hosts")
-
 MACHINES = 25
 
 

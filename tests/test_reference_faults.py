@@ -36,8 +36,6 @@ from lsrl.verify.machines import as_tensor
 from lsrl.verify.testing import run_model
 from tests.corpus import ROOT
 
-pytestmark = pytest.mark.usefixtures("no_other_hosts")
-
 Row = dict[str, Any]
 BOTH = frozenset({"lstm", "rnn_relu"})
 RELU = frozenset({"rnn_relu"})

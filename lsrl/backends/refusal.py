@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from lsrl.analysis.cells import find_cells
 from lsrl.diagnostics import Diagnostic, LsrlError
@@ -35,12 +36,20 @@ class RefusalError(LsrlError):
         """The same for another target that refuses the program for the same reason."""
         return self if self._again is None else self._again(target)
 
-    def hosted_by(self, targets: Sequence[str]) -> RefusalError:
-        """The same with the targets that would take the program in its last help line."""
-        *most, end = [f"`{t}`" for t in targets] or ["no target"]
-        help = f"{', '.join(most)} and {end} can host it" if most else f"{end} can host it"
+    def hosted_by(self, targets: Callable[[], Sequence[str]]) -> RefusalError:
+        """The same with the targets that would take the program in its last help line.
+
+        targets: finds them out, which takes as long as to compile the program for each; called when the line is read.
+        """
+        def help() -> str:
+            *most, end = [f"`{t}`" for t in targets()] or ["no target"]
+            return f"{', '.join(most)} and {end} can host it" if most else f"{end} can host it"
+
         *others, last = self.diagnostics
         return RefusalError([*others, replace(last, help=help)], self.reason)
+
+    def __reduce__(self) -> Any:
+        return RefusalError, (self.diagnostics, self.reason)
 
 
 def refuse(graph: Graph, target: str, code: str, node: Node, reason: str, cell: str = "") -> RefusalError:

@@ -111,7 +111,7 @@ def compile_with_circuit(graph: Graph, target: str, dtype: torch.dtype = torch.f
         return assemble(graph, scalar, circuit, emission, target, dtype, uniform), circuit
     if isinstance(result, RefusalError):
         every = all_reasons(lambda part: row.lower(part, row.name, dtype), scalar, result)
-        raise every.hosted_by(_hosts(row, scalar, dtype))
+        raise every.hosted_by(lambda: _hosts(row, scalar, dtype))
     if isinstance(result, LsrlError):
         raise _with_least_dtype(result, row, scalar, dtype) if result.diagnostics[0].code == "L407" else result
     circuit, emission = result

@@ -16,8 +16,6 @@ from lsrl.backends.model import CompiledModel
 from tests.backends.identical import PROGRAMS, inputs_of, models
 from tests.corpus import ROOT
 
-pytestmark = pytest.mark.usefixtures("no_other_hosts")
-
 
 def all_models() -> list[tuple[str, str, CompiledModel]]:
     return [(name, target, model) for name in PROGRAMS for target, model in models(name).items()]

@@ -146,7 +146,6 @@ def test_units_are_gone_through_once_for_all_forms(default: int) -> None:
 
 @pytest.mark.parametrize("target", sorted(TARGETS))
 @pytest.mark.parametrize("name", ODD)
-@pytest.mark.usefixtures("no_other_hosts")
 def test_a_program_is_hosted_or_refused(name: str, target: str) -> None:
     codes: list[str] = []
     try:

@@ -24,8 +24,6 @@ from lsrl.types import Bool
 from lsrl.verify.testing import random_inputs
 from tests.corpus import ROOT
 
-pytestmark = pytest.mark.usefixtures("no_other_hosts")
-
 CASES = [("memory/edges", "linear"), ("counting/position", "linear"), ("tables/histogram", "linear"),
          ("regular/mod_5", "bilinear"), ("text/c_comments", "bilinear"), ("counting/dyck_1", "bilinear"),
          ("memory/key_value", "bilinear"), ("regular/word_problem_s3", "delta"), ("regular/parity", "delta")]

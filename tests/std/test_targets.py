@@ -14,8 +14,6 @@ from lsrl.types import Type, Vector, values
 from lsrl.verify.testing import run_model
 from tests.std.support import ABC, graph_of, program
 
-pytestmark = pytest.mark.usefixtures("no_other_hosts")
-
 # What refuses alike.
 GROUPS = {"bits": ("gru", "rnn_tanh", "slstm"), "shared": ("mingru", "minlstm", "hgrn", "rglru"),
           "free": ("gla", "mlstm", "rwkv", "mamba"), "fixed": ("linear", "retnet", "lru"),

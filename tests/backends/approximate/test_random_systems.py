@@ -12,8 +12,6 @@ from lsrl.backends.registry import TARGETS, compile_graph
 from lsrl.diagnostics import LsrlError
 from tests.backends.approximate.programs import streams, worst
 
-pytestmark = pytest.mark.usefixtures("no_other_hosts")
-
 
 def random_program(seed: int) -> str:
     """Up to three states, in a chain or not, with leaks, sums, resets, holds, ReLUs and delays."""
