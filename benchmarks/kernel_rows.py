@@ -266,6 +266,7 @@ def _text(name: str, what: str, source: str, last: bool) -> Work:
 
     def ours() -> object:
         assert folder  # lives as long as this does
+        Path(out).unlink(missing_ok=True)  # some file systems write a file that replaces another to disk at once
         with open_input(graph, data, "text") as given, open_output(graph, out) as sink:
             return run_stream(graph, given, sink, last=last)
 

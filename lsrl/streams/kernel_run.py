@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,11 @@ from numpy.typing import NDArray
 from lsrl.diagnostics import LsrlError
 from lsrl.interpreter import param_values
 from lsrl.ir.graph import Graph
+from lsrl.ir.nodes import Table
 from lsrl.streams.readers import Reader
 from lsrl.streams.row_readers import RowReader
 from lsrl.streams.text_readers import ByteReader, TextReader
-from lsrl.types import Real, Symbols, Value, scalar_of, shape
+from lsrl.types import BYTE, Real, Symbols, Value, scalar_of, shape
 from lsrl.values import flattened
 
 if TYPE_CHECKING:
@@ -42,8 +44,12 @@ class StopInBlockError(Exception):
     """A token of the block stops the run, or has to be looked at one by one."""
 
 
-def make_kernel_run(graph: Graph, source: Reader, params: Mapping[str, object] | None) -> KernelRun | None:
-    """A kernel for a text, bytes or rows; None where there can be none. Warns once if the machine has no compiler."""
+def make_kernel_run(graph: Graph, source: Reader, params: Mapping[str, object] | None,
+                    byte_of: bytes | None = None) -> KernelRun | None:
+    """A kernel for a text, bytes or rows; None where there can be none. Warns once if the machine has no compiler.
+
+    byte_of: the byte to give out for each code of the one output, instead of the code.
+    """
     if not isinstance(source, TextReader | ByteReader | RowReader):
         return None
     t = graph.inputs[0].type if graph.inputs else None
@@ -54,10 +60,10 @@ def make_kernel_run(graph: Graph, source: Reader, params: Mapping[str, object] |
                                                   (*graph.inputs, *(n for _, n in graph.outputs)))):
         return None  # only Python holds such rationals exactly
     try:
-        operator = _operator(graph)
+        operator = _operator(graph, byte_of)
         if not graph.numeric and not operator.parts.storage.exact:
             return None
-        run = KernelRun(graph, operator, param_values(graph, params))
+        run = KernelRun(graph, operator, param_values(graph, params), byte_of is not None)
         run.warm_up()
     except LsrlError as refused:
         if refused.diagnostics[0].code == "L412" and "L412" not in _warned:
@@ -69,7 +75,7 @@ def make_kernel_run(graph: Graph, source: Reader, params: Mapping[str, object] |
 
 
 @lru_cache(maxsize=8)
-def _operator(graph: Graph) -> Operator:
+def _operator(graph: Graph, byte_of: bytes | None) -> Operator:
     """The program's kernel, which inputs that come later use again. Raises LsrlError where there can be none."""
     import torch
 
@@ -78,6 +84,10 @@ def _operator(graph: Graph) -> Operator:
     from lsrl.backends.kernels.operator import Operator
     from lsrl.backends.kernels.targets import device_of, make_kernel
 
+    if byte_of is not None:
+        ((name, shown),) = graph.outputs
+        table = Table((shown,), (0,), (len(byte_of),), tuple(byte_of), BYTE, shown.span)
+        graph = replace(graph, outputs=((name, table),))
     operator = Operator(make_lanes(graph), Options(torch.float64, torch.float64),
                         lambda device, parts, options: make_kernel("c", device, parts, options), device_of)
     if graph.numeric or operator.parts.storage.exact:
@@ -88,7 +98,7 @@ def _operator(graph: Graph) -> Operator:
 class KernelRun:
     """Runs blocks of an input, the state kept in the kernel's numbers between them."""
 
-    def __init__(self, graph: Graph, operator: Operator, params: Mapping[str, Value]) -> None:
+    def __init__(self, graph: Graph, operator: Operator, params: Mapping[str, Value], in_bytes: bool) -> None:
         import torch
 
         from lsrl.backends.kernels.call import edge_dtype
@@ -100,6 +110,7 @@ class KernelRun:
                         for p in operator.lanes.inputs]
         self._state: list[Tensor] = []
         self.ran = False  # whether a block was run
+        self.in_bytes = in_bytes  # whether outputs are bytes to be written
         t = graph.inputs[0].type
         self._table: bytes | None = None
         self._points: NDArray[np.uint32] = np.zeros(0, np.uint32)
@@ -146,7 +157,7 @@ class KernelRun:
                 for p, x in zip(self._operator.lanes.states, self._state, strict=True)}
 
     def run(self, block: Any) -> list[NDArray[Any]]:
-        """The outputs of the tokens of a block (tokens, …), symbols as codes.
+        """The outputs of the tokens of a block (tokens, …), symbols as codes or as bytes to be written.
 
         Raises StopInBlockError, and keeps the state from before the block then."""
         import torch

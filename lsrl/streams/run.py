@@ -136,7 +136,7 @@ def run_stream(graph: Graph, source: Reader, target: Writer, *, last: bool = Fal
         for block in source.blocks():
             if (tokens >= AFTER_TOKENS or source.source.size >= AT_ONCE) and not tried:
                 tried = True
-                kernel = make_kernel_run(graph, source, params)
+                kernel = make_kernel_run(graph, source, params, None if last else target.byte_of)
                 if kernel is not None:
                     kernel = _loaded(kernel, step.unpack_state(runner.state))
             if kernel is not None and block:
@@ -149,6 +149,8 @@ def run_stream(graph: Graph, source: Reader, target: Writer, *, last: bool = Fal
                 else:
                     if last:
                         final = [c[-1:] for c in columns]
+                    elif kernel.in_bytes:
+                        target.write_bytes(columns[0])
                     else:
                         target.write_columns(columns)
                     tokens += len(block)

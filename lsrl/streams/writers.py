@@ -51,6 +51,15 @@ class Writer(ABC):
         render = self.render
         self.write([render(row) for row in zip(*(map(as_tuples, c.tolist()) for c in columns), strict=True)])
 
+    @property
+    def byte_of(self) -> bytes | None:
+        """The byte that stands for each value of the program's one output; None if not one byte does."""
+        return None
+
+    def write_bytes(self, column: NDArray[np.uint8]) -> None:
+        """Writes the outputs of some tokens, each the byte (see `byte_of`) that stands for it."""
+        self.sink.write(column.tobytes())
+
     def finish(self) -> None:  # noqa: B027 - most formats have nothing there
         """Writes what comes after the last token."""
 
@@ -87,7 +96,9 @@ class _TextWriter(Writer):
             super().write_columns(columns)
             return
         if self._pieces is not None and columns[0].dtype.itemsize == 1:
-            self._write_codes(columns[0].view(np.uint8), self._pieces)
+            self.write(())
+            whole = self._pieces.view(f"V{self._pieces.shape[1]}")[:, 0]
+            self.sink.write(whole.take(columns[0].view(np.uint8)).tobytes())
             return
         joint = columns[0].astype(np.int64)
         for c in columns[1:]:
@@ -117,12 +128,9 @@ class _TextWriter(Writer):
             return None
         return np.frombuffer(b"".join(pieces), np.uint8).reshape(len(pieces), -1)
 
-    def _write_codes(self, codes: NDArray[Any], pieces: NDArray[Any]) -> None:
-        self.write(())
-        if pieces.shape[1] == 1:
-            self.sink.write(codes.tobytes().translate(pieces.tobytes().ljust(256, b"\0")))
-        else:
-            self.sink.write(pieces.view(f"V{pieces.shape[1]}")[:, 0].take(codes).tobytes())
+    @property
+    def byte_of(self) -> bytes | None:
+        return self._pieces.tobytes() if self._pieces is not None and self._pieces.shape[1] == 1 else None
 
 
 class JsonLinesWriter(_TextWriter):

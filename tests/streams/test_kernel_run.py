@@ -66,6 +66,30 @@ def test_every_form_of_output_is_the_same(case: Case, monkeypatch: pytest.Monkey
     assert slow == fast
 
 
+ECHO = """
+type T = {"a", "b", "é", *}
+type Told = {"x", "y", "-"}
+program told(t: T) -> %s:
+    n = count(t == "b")
+    said: Told = "x" if n %% 3 == 1 else "y" if t == "a" else "-"
+    return %s
+"""
+
+
+@pytest.mark.parametrize(("output", "value", "in_bytes"), [("Told", "said", True), ("T", "t", False),
+                                                           ("bool", 'said == "x"', False)])
+def test_outputs_of_one_byte_come_from_the_kernel(output: str, value: str, in_bytes: bool,
+                                                  monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = lsrl.parse(ECHO % (output, value))
+    text = ("abéabbab" * 90).encode()
+    for form in ("text", "jsonl", "csv"):
+        slow, fast = (ran(program, text, form, kernel=k, monkeypatch=monkeypatch, path=tmp_path) for k in (False, True))
+        assert slow == fast
+        with open_output(program.graph, tmp_path / "o", form) as sink:
+            assert (sink.byte_of is not None) == (in_bytes and form == "text")
+        assert not (in_bytes and form == "text") or fast[0].startswith(b"yxxx-")
+
+
 @pytest.mark.parametrize("place", [90, 101, 333])
 def test_a_letter_outside_the_alphabet_is_the_same_error(place: int, monkeypatch: pytest.MonkeyPatch,
                                                          tmp_path: Path) -> None:
