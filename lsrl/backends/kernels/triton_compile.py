@@ -24,7 +24,8 @@ ARCHITECTURES: Mapping[str, tuple[str, int | str, int]] = {
 
 @dataclass(frozen=True)
 class Usage:
-    """registers: of 32 bits, of a thread. spilled: bytes of local memory on NVIDIA, registers on AMD. shared: bytes."""
+    """registers: of 32 bits, of a thread. spilled: bytes of spill stores and loads and local memory on NVIDIA, of
+    registers and private memory on AMD. shared: bytes."""
 
     registers: int
     spilled: int
@@ -85,7 +86,7 @@ def compiled(text: str, kernel: KernelText, constants: Mapping[str, Any], warps:
     source, target = _source(text, kernel, constants, architecture)
     out = compile_source(source, target=target, options={"num_warps": warps})
     if "cubin" in out.asm:
-        return _nvidia(out.asm["cubin"], out.metadata.shared)
+        return _nvidia(out.asm["cubin"], out.asm["ptx"], out.metadata.shared)
     text = out.asm["amdgcn"]
     spilled = _number(r"\.vgpr_spill_count:\s*(\d+)", text) + _number(r"\.private_segment_fixed_size:\s*(\d+)", text)
     return Usage(_number(r"\.vgpr_count:\s*(\d+)", text), spilled, out.metadata.shared)
@@ -103,15 +104,25 @@ def _source(text: str, kernel: KernelText, constants: Mapping[str, Any], archite
     return source, GPUTarget(*ARCHITECTURES[architecture])
 
 
-def _nvidia(cubin: bytes, shared: int) -> Usage:
+def _nvidia(cubin: bytes, ptx: str, shared: int) -> Usage:
+    """What ptxas made. A stack is not always spilled registers: `sin` and `cos` of large numbers have an array there."""
     import triton
+    from triton import knobs
 
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        text = subprocess.run([str(tool), "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
-    return Usage(_number(r"REG:(\d+)", text), _number(r"STACK:(\d+)", text) + _number(r"LOCAL:(\d+)", text), shared)
+    with tempfile.TemporaryDirectory() as folder:
+        code, text = Path(folder, "kernel.cubin"), Path(folder, "kernel.ptx")
+        code.write_bytes(cubin)
+        found = subprocess.run([str(tool), "-res-usage", code], capture_output=True, text=True, check=True).stdout
+        spilled = _number(r"LOCAL:(\d+)", found)
+        if _number(r"STACK:(\d+)", found):
+            text.write_text(ptx)
+            target = re.search(r"^\.target (\w+)", ptx, re.MULTILINE)
+            assert target is not None
+            said = subprocess.run([knobs.nvidia.ptxas.path, "-v", "--regAllocOptLevel=2", f"--gpu-name={target[1]}",
+                                   text, "-o", code], capture_output=True, text=True, check=True)
+            spilled += sum(int(x) for x in re.findall(r"(\d+) bytes spill", said.stdout + said.stderr))
+    return Usage(_number(r"REG:(\d+)", found), spilled, shared)
 
 
 def _number(pattern: str, text: str) -> int:
