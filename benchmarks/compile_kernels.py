@@ -45,10 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
     for file in files:
         parts = example_parts(file)
         chosen = Options(resets=options.resets, packed=options.resets)
-        for text, kernel, constants, warps in default_kernels(parts, chosen, *SIZES, 1):
+        for text, kernel, constants, c in default_kernels(parts, chosen, *SIZES, 1):
             for architecture in options.arch:
                 start = time.perf_counter()
-                usage = compiled(text, kernel, constants, warps, architecture)
+                usage = compiled(text, kernel, constants, c, architecture)
                 seconds = time.perf_counter() - start
                 sizes = " ".join(f"{k}={v}" for k, v in constants.items() if k in ("BL", "BT", "GROUP"))
                 print(f"{file.stem:20} {kernel.name:18} {sizes:18} {architecture:7} {seconds:5.2f} s  "

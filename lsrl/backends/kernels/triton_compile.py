@@ -34,8 +34,8 @@ class Usage:
 
 def default_kernels(parts: Parts, options: Options, rows: int, tokens: int, lanes: int,
                     shapes: tuple[Shape, ...] = ("sequential", "block", "split")
-                    ) -> Iterator[tuple[str, KernelText, dict[str, Any], int]]:
-    """The kernels of a program for calls of some size: text, kernel, compile-time constants, warps.
+                    ) -> Iterator[tuple[str, KernelText, dict[str, Any], Configuration]]:
+    """The kernels of a program for calls of some size: text, kernel, compile-time constants, configuration.
 
     Of those that the shapes use, each once, in the first configuration.
     """
@@ -50,10 +50,10 @@ def default_kernels(parts: Parts, options: Options, rows: int, tokens: int, lane
             if sequential == (shape == "sequential") and (shape == "split" or not kernel.name.startswith(
                     ("summary", "carry"))):
                 constants = _constants(kernel, c, shape, tile_lanes(parts) if parts.lanes.mixes else 0)
-                key = (kernel.name, tuple(constants.items()), c.warps)
+                key = (kernel.name, tuple(constants.items()), c)
                 if key not in done:
                     done.add(key)
-                    yield made.text, kernel, constants, c.warps
+                    yield made.text, kernel, constants, c
 
 
 def _constants(kernel: KernelText, c: Configuration, shape: Shape, lanes: int) -> dict[str, Any]:
@@ -79,12 +79,13 @@ def typed(text: str, kernel: KernelText, constants: Mapping[str, Any], architect
                               context))
 
 
-def compiled(text: str, kernel: KernelText, constants: Mapping[str, Any], warps: int, architecture: str) -> Usage:
+def compiled(text: str, kernel: KernelText, constants: Mapping[str, Any], c: Configuration,
+             architecture: str) -> Usage:
     """What a kernel takes on an architecture of `ARCHITECTURES`. Not in a process with TRITON_INTERPRET."""
     from triton.compiler import compile as compile_source
 
     source, target = _source(text, kernel, constants, architecture)
-    out = compile_source(source, target=target, options={"num_warps": warps})
+    out = compile_source(source, target=target, options=c.options(target.backend == "hip"))
     if "cubin" in out.asm:
         return _nvidia(out.asm["cubin"], out.asm["ptx"], out.metadata.shared)
     text = out.asm["amdgcn"]
@@ -105,7 +106,8 @@ def _source(text: str, kernel: KernelText, constants: Mapping[str, Any], archite
 
 
 def _nvidia(cubin: bytes, ptx: str, shared: int) -> Usage:
-    """What ptxas made. A stack is not always spilled registers: `sin` and `cos` of large numbers have an array there."""
+    """What ptxas made. A stack need not be of spilled registers: `sin` and `cos` of large numbers have an array there.
+    """
     import triton
     from triton import knobs
 

@@ -28,6 +28,7 @@ from lsrl.diagnostics import NOWHERE, LsrlError
 __all__ = ["Configuration", "TritonKernel", "configurations"]
 
 _REGISTERS = 64  # 32-bit ones of a thread that states and a tile's values may take
+_MOST_REGISTERS = 255  # of a thread, on every device
 STAGES = 3  # tiles of time that are asked for before the first of them is used
 _OPERATIONS = 256  # of combining a thread's elements of a tile, one after another
 _CHUNKS, _CHUNK = 1024, 1024  # of a sequence that is cut into chunks: how many at most, and tokens of each
@@ -37,12 +38,20 @@ _GROUPS = ((30, 8), (80, 4), (200, 2))  # operations of a token up to which so m
 
 @dataclass(frozen=True)
 class Configuration:
-    """The compile-time sizes of a launch: streams of a program, tokens of a tile, tokens of a group, warps."""
+    """The compile-time sizes of a launch: streams of a program, tokens of a tile, tokens of a group, warps.
+
+    registers: of a thread, where NVIDIA's compiler is to take more before it spills than it thinks best; 0 elsewhere.
+    """
 
     streams: int
     tile: int
     group: int
     warps: int
+    registers: int = 0
+
+    def options(self, hip: bool) -> dict[str, int]:
+        """Triton's options, for AMD's compiler or NVIDIA's."""
+        return {"num_warps": self.warps} | ({} if hip or not self.registers else {"maxnreg": self.registers})
 
 
 class TritonKernel:
@@ -128,7 +137,7 @@ class _Variant:
                         shape, call.rows, call.tokens, call.inputs, call.outputs, call.before, call.after,
                         {**call.params, **call.mixes},
                         call.resets, call.offsets, call.reverse, call.failed, BL=c.streams, BT=c.tile, GROUP=c.group,
-                        STAGES=STAGES, num_warps=c.warps)
+                        STAGES=STAGES, **c.options(torch.version.hip is not None))
             except Exception as found:
                 if type(found).__name__ != "OutOfResources":
                     raise
@@ -167,7 +176,7 @@ def configurations(parts: Parts, shape: Shape, rows: int, tokens: int, lanes: in
         tile = min(elements, max(32, _power(tokens)))
         streams = min(elements // tile, _power(rows))
     while True:
-        yield Configuration(streams, tile, 1, warps)
+        yield Configuration(streams, tile, 1, warps, _MOST_REGISTERS)
         if tile <= 16 and streams == 1:
             return
         tile, streams = (tile // 2, streams) if tile > 16 else (tile, streams // 2)
@@ -189,19 +198,26 @@ def _power(n: int) -> int:
 
 
 def _alive(parts: Parts) -> int:
-    """The most registers of 32 bits that a token's values in a tile take at once, scans' elements twice."""
+    """The most registers of 32 bits that a token's values in a tile take at once, scans' elements twice.
+
+    In the order of `triton_block`: what each scan needs, then its results, which stay until the last use."""
     body = parts.parallel
     assert body is not None
-    roots = [*(o.value for o in body.outputs), *(v for s in body.scans for v in s.leaf)]
-    order = [v for v in schedule(roots) if v.op != "const"]
-    last: dict[Value, int] = {a: i for i, v in enumerate(order) for a in v.args}
-    last.update({r: len(order) for o in body.outputs for r in (o.value,)})
+    outputs = [o.value for o in body.outputs]
+    results = [v for v in schedule([*outputs, *(v for s in body.scans for v in s.leaf)]) if v.op in ("new", "prev")]
+    order: dict[Value, None] = {}
+    for k, scan in enumerate(body.scans):
+        order |= dict.fromkeys((*schedule(scan.leaf), *(v for v in results if v.attribute[0] == k)))
+    order |= dict.fromkeys(schedule(outputs))
+    places = [v for v in order if v.op != "const"]
+    last: dict[Value, int] = {a: i for i, v in enumerate(places) for a in v.args}
+    last.update(dict.fromkeys(outputs, len(places)))
 
     def words(v: Value) -> int:
         return 2 if v.kind == "int64" else 1
 
     alive, most = 0, 1
-    for i, v in enumerate(order):
+    for i, v in enumerate(places):
         alive += words(v)
         most = max(most, alive)
         alive -= sum(words(a) for a in set(v.args) if last.get(a) == i and a.op != "const")

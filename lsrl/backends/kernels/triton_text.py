@@ -147,7 +147,7 @@ class File:
         s, lanes = self.s, self.parts.lanes
         lines = ["def launch(shape, rows, tokens, inputs, outputs, before, after, params, resets=None, offsets=None, "
                  "reverse=False,", "           failed=None, *, BL, BT=64, GROUP=4, STAGES=3, chunk_tiles=None,",
-                 "           num_warps=4):",
+                 "           **options):",
                  *(f"    {x}" for x in _LAUNCH_DOC)]
         body = [f"lanes = {self._lanes()}", "streams = rows * lanes", "if not streams:", "    return",
                 "arguments = []"]
@@ -181,7 +181,7 @@ class File:
         body += ["arguments += [rows, tokens, lanes]"]
         aligned = "[lanes, *units, *rests]" if s.wide else "[tokens, *rests]"
         body += [f"constants = dict(GIVEN={given}, KEPT={kept}, REVERSE=reverse,",
-                 f"                 ALIGNED=all(x % 16 == 0 for x in {aligned}), BL=BL, num_warps=num_warps)"]
+                 f"                 ALIGNED=all(x % 16 == 0 for x in {aligned}), BL=BL, **options)"]
         if not s.wide:
             body.append("constants[\"UNIT\"] = all(x == 1 for x in units)")
         return [*lines, *(f"    {x}" for x in (*body, *self.launches()))]
@@ -208,7 +208,7 @@ class File:
                "    chunks = max(1, -(-tokens // (chunk_tiles * BT)))",
                "    scratch = [torch.empty((chunks, streams), dtype=kind, device=device) for kind in ("]
         out += [f"        {self._dtype(kind)},  # {name.removesuffix('_ptr')}" for name, kind in tiles.scratch()]
-        out += ["    )]", "    small = {k: v for k, v in constants.items() if k in (\"GIVEN\", \"BL\", \"num_warps\")}",
+        out += ["    )]", "    small = {k: v for k, v in constants.items() if k in (\"GIVEN\", \"BL\", *options)}",
                 "    whole = {k: v for k, v in constants.items() if k != \"KEPT\"}"]
         for level in range(len(tiles.levels)):
             out += [f"    summary_{level}_kernel[(grid * chunks,)](*arguments, chunks, chunk_tiles, *scratch, BT=BT, "
@@ -241,7 +241,7 @@ _LAUNCH_DOC = (
     "all of `before`, initial states; without all of `after`, nothing is kept. resets: bools by token. failed: (rows,)",
     "int64, the first token at which a check fails. BL: streams of a program; BT: tokens of a tile; GROUP: tokens that",
     "the sequential kernel asks for at once; STAGES: tiles that the others ask for at once; chunk_tiles: tiles of a",
-    'chunk of time."""',
+    'chunk of time; options: of Triton, such as num_warps."""',
 )
 
 

@@ -45,9 +45,9 @@ def check_no_spills(name: str, architecture: str, shapes: tuple[Shape, ...]) -> 
     program = lsrl.parse(GATED) if name == "gated" else program_of(name)
     parts = Parts.of(make_lanes(program.graph))
     count = 0
-    for text, kernel, constants, warps in default_kernels(
+    for text, kernel, constants, c in default_kernels(
             parts, Options(resets=True, packed=True), 64, 65536, 256 if name == "gated" else 1, shapes):
-        usage = compiled(text, kernel, constants, warps, architecture)
+        usage = compiled(text, kernel, constants, c, architecture)
         assert usage.spilled == 0, (name, kernel.name, constants, usage)
         assert 0 < usage.registers <= 512 and usage.shared <= 48 << 10, (name, kernel.name, usage)
         count += 1
@@ -64,9 +64,9 @@ def check_products_spill_nothing(units: int, architecture: str) -> int:
     found = 0
     for lanes in (model.lanes, adjoint.lanes):
         parts = Parts.of(lanes)
-        for text, kernel, constants, warps in default_kernels(parts, Options(checks=False), 64, 1000, 1):
+        for text, kernel, constants, c in default_kernels(parts, Options(checks=False), 64, 1000, 1):
             assert constants["BD"] == tile_lanes(parts) == units
-            used = compiled(text, kernel, constants, warps, architecture)
+            used = compiled(text, kernel, constants, c, architecture)
             assert used.spilled == 0, (kernel.name, used)
             found += 1
     return found
