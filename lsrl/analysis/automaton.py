@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice, product
@@ -19,6 +19,7 @@ from lsrl.analysis.ranges import analyse
 from lsrl.analysis.structure import Region, output_nodes
 from lsrl.ir.graph import Graph, State
 from lsrl.ir.nodes import Const, Node, Read, operands
+from lsrl.ir.remembered import remembered
 from lsrl.types import Bool, Int, Real, Type, Value, Vector
 
 __all__ = ["Automaton", "NotFinite", "endless", "explore", "extract", "minimise"]
@@ -91,8 +92,50 @@ def explore(graph: Graph, region: Region, ranges: Mapping[Node, Range] | None = 
     """The automaton of a cell, or why it has none. States in the order of a breadth-first search from the start.
 
     checks: whether the conditions of checks count as observations; without, only what outputs and other cells see.
+    What was found is kept for the next who asks the same of the graph, or with another limit.
     """
-    ranges = analyse(graph) if ranges is None else ranges
+    known = analyse(graph)
+    if ranges is not None and ranges != known:
+        found = _searched(graph, region, ranges, limit)
+        return found if isinstance(found, NotFinite) else found.automaton(checks)
+    return _explorations(graph).automaton(region, limit, checks and bool(graph.checks))
+
+
+class _Explorations:
+    """What was found out about the cells of a graph so far."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._automata: dict[tuple[Hashable, bool], Automaton] = {}  # by cell and `checks`
+        self._searched: dict[Hashable, _Explorer] = {}  # those whose automaton with the other `checks` may be asked for
+        self._refused: dict[tuple[Hashable, int], NotFinite] = {}  # by cell and limit
+
+    def automaton(self, region: Region, limit: int, checks: bool) -> Automaton | NotFinite:
+        cell = region.states, region.reads, region.inside, region.boundary
+        known = next((a for c in (False, True) if (a := self._automata.get((cell, c))) is not None), None)
+        if known is None or len(known.states) > limit:
+            if (cell, limit) in self._refused:
+                return self._refused[cell, limit]
+            found = _searched(self._graph, region, analyse(self._graph), limit)
+            if isinstance(found, NotFinite):
+                self._refused[cell, limit] = found
+                return found
+            self._searched[cell] = found
+        if (cell, checks) not in self._automata:
+            explorer = self._searched[cell]
+            self._automata[cell, checks] = explorer.automaton(checks)
+            if not self._graph.checks or (cell, not checks) in self._automata:
+                del self._searched[cell]
+        return self._automata[cell, checks]
+
+
+@remembered(64)
+def _explorations(graph: Graph) -> _Explorations:
+    return _Explorations(graph)
+
+
+def _searched(graph: Graph, region: Region, ranges: Mapping[Node, Range], limit: int) -> _Explorer | NotFinite:
+    """The explorer of a cell that has visited every state, or why the cell has no automaton."""
     own: list[Node] = [*region.boundary, *region.reads, *region.inside, *region.nexts]
     if any(isinstance(n.type, Vector) for n in own):
         return NotFinite("it holds a whole vector")
@@ -103,13 +146,13 @@ def explore(graph: Graph, region: Region, ranges: Mapping[Node, Range] | None = 
     letters = find_letters(region.boundary, ranges, _LETTERS)
     if isinstance(letters, NotFinite):
         return letters
-    explorer = _Explorer(graph, region, ranges, letters, checks)
+    explorer = _Explorer(graph, region, ranges, letters)
     unbounded = [r for r in region.reads if ranges[r].count is None]
     few = max(8, min(_UNBOUNDED_STATES, 4000 // max(1, len(region.inside)), _UNBOUNDED_PAIRS // len(letters)))
     reason = explorer.search(min(limit, few) if unbounded else limit)
     if reason is not None and unbounded:
         return endless(unbounded[0], ranges[unbounded[0]])
-    return explorer.automaton() if reason is None else reason
+    return explorer if reason is None else reason
 
 
 def endless(read: Read, r: Range) -> NotFinite:
@@ -120,11 +163,11 @@ def endless(read: Read, r: Range) -> NotFinite:
 class _Explorer:
     """Breadth-first search over the joint values of the cell's states, all letters at once."""
 
-    def __init__(self, graph: Graph, region: Region, ranges: Mapping[Node, Range], letters: list[Letter],
-                 checks: bool) -> None:
+    def __init__(self, graph: Graph, region: Region, ranges: Mapping[Node, Range], letters: list[Letter]) -> None:
         self.region, self.ranges, self.letters = region, ranges, letters
         absorbed = _absorbed(graph, region)
-        self.observed = _observed(graph, region, absorbed, checks)
+        self.observed = _observed(graph, region, absorbed, True)
+        self.without_checks = set(_observed(graph, region, absorbed, False) if graph.checks else self.observed)
         stops = [c.condition for c in graph.checks if c.condition in absorbed]
         self.stops = list(dict.fromkeys(stops))
         wanted = {*self.observed, *self.stops, *(s.next for s in region.members)}
@@ -200,15 +243,18 @@ class _Explorer:
     def _get(self, full: dict[Node, Column], node: Node, rows: int) -> Column:
         return full[node] if node in full else evaluate_columns([node], {}, rows, self.ranges)[node]
 
-    def automaton(self) -> Automaton:
-        """What was found, states that are not reached left out and the others in breadth-first order."""
+    def automaton(self, checks: bool) -> Automaton:
+        """What was found, states that are not reached left out and the others in breadth-first order.
+
+        checks: whether the conditions of checks are observed.
+        """
         order, rename = _breadth_first(np.concatenate(self.next), 0)
-        codes = [np.concatenate(c)[order] for c in self.codes]
+        seen = [i for i, n in enumerate(self.observed) if checks or n in self.without_checks]
+        codes = [np.concatenate(self.codes[i])[order] for i in seen]
         states = list(self.index)
-        parts = [_decode(c, list(v)) for c, v in zip(codes, self.values, strict=True)]
+        parts = {self.observed[i]: _decode(c, list(self.values[i])) for i, c in zip(seen, codes, strict=True)}
         whole = Automaton(self.region.states, self.region.boundary, tuple(states[q] for q in order), 0,
-                          tuple((x,) for x in self.letters), rename[np.concatenate(self.next)[order]],
-                          dict(zip(self.observed, parts, strict=True)),
+                          tuple((x,) for x in self.letters), rename[np.concatenate(self.next)[order]], parts,
                           {x: i for i, x in enumerate(self.letters)})
         return _merge_letters(whole, codes)
 

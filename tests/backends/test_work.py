@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lsrl.analysis import automaton
 from lsrl.analysis.arrays import evaluate_columns
 from lsrl.analysis.ranges import analyse
-from lsrl.analysis.structure import whole_region
+from lsrl.analysis.structure import find_regions, whole_region
 from lsrl.arithmetic import operation
 from lsrl.backends import alike, numbers
 from lsrl.backends.finite import Cover, Leaf, Machine
@@ -38,6 +40,14 @@ TABLES = f"""program p(x: int[0..29], y: bool) -> int:
     square = match x:
         {SQUARES.replace(chr(10) + "    ", chr(10) + "        ")}
     return count(y) + square
+"""
+CHECKED = """program p(a: bool, b: bool) -> bool:
+    state n: int[0..10] = 0
+    state m: int[0..12] = 0
+    n := n + 1 if a and n < 10 else n
+    m := m + 1 if b else (0 if n == 3 else m)
+    assert n != 5
+    return m == 2
 """
 # Each was an error of another kind than a refusal once: a state that nothing shows, and a bit in two steps of a grid.
 ODD = {
@@ -74,6 +84,42 @@ def test_a_cell_without_a_bound_is_not_searched_far(monkeypatch: pytest.MonkeyPa
     graph = run_pipeline(graph_of(UNBOUNDED))
     assert isinstance(automaton.explore(graph, whole_region(graph)), automaton.NotFinite)
     assert 0 < sum(rows) < 30_000
+
+
+@pytest.mark.parametrize("target", ["mamba", "delta"])
+def test_a_cell_is_searched_once(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for its automaton: what classifies it, what factors it into latches, and what lowers it. The cells
+    of a graph that latches took the place of are others."""
+    searched: list[tuple[Graph, tuple[str, ...], int]] = []
+    original = automaton._Explorer.__init__
+
+    def counted(self: Any, graph: Graph, region: Any, *args: Any) -> None:
+        searched.append((graph, region.states, len(region.boundary)))
+        original(self, graph, region, *args)
+
+    monkeypatch.setattr(automaton._Explorer, "__init__", counted)
+    graph = run_pipeline(graph_of(CHECKED))
+    compile_graph(graph, target)
+    keys = [(id(g), *rest) for g, *rest in searched]
+    assert {names for _, names, _ in searched} >= {("n",), ("m",)}
+    assert len(keys) == len(set(keys))
+
+
+def test_what_is_kept_of_a_cell_answers_as_a_new_search_does() -> None:
+    """With and without what checks observe, and with limits above and below the number of its states."""
+    for text in (CHECKED, CHECKED.replace("    assert n != 5\n", "")):
+        graph = run_pipeline(graph_of(text))
+        for region in find_regions(graph):
+            for limit, checks in [(4096, False), (512, True), (11, False), (10, True), (11, True), (600, False)]:
+                fresh = replace(graph)
+                kept, new = (automaton.explore(g, region, None, limit, checks) for g in (graph, fresh))
+                assert type(kept) is type(new)
+                if isinstance(kept, automaton.NotFinite) or isinstance(new, automaton.NotFinite):
+                    assert kept == new
+                    continue
+                assert kept.states == new.states and kept.members == new.members
+                assert np.array_equal(kept.next, new.next) and list(kept.observations) == list(new.observations)
+                assert all(np.array_equal(table, new.observations[n]) for n, table in kept.observations.items())
 
 
 def test_what_a_node_applies_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
