@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lsrl.backends.library import LibraryLayer, no_layers
+from lsrl.backends.memoryless import run_layer
 
 __all__ = ["KINDS", "Layer", "LayerKind", "LayerWeights", "ModuleStack", "Stack", "State", "TorchStack",
            "full_precision", "pad_to_one_width"]
@@ -196,31 +197,11 @@ class TorchStack(Stack):
             out: list[Tensor] = []
             for i, layer in enumerate(self.layers):
                 assert isinstance(layer, nn.RNNBase)
-                if _is_map(layer, x):
-                    x = _mapped(layer, x)
-                    out.append(x[:, -1])
-                else:
-                    own = tuple(t.unsqueeze(0).contiguous() for t in state[n * i : n * i + n])
-                    x, after = layer(x, own if n > 1 else own[0])
-                    out.extend(t.squeeze(0) for t in (after if n > 1 else (after,)))
+                x, after = run_layer(layer, x, state[n * i : n * i + n])
+                out.extend(after)
                 if watch:
                     peaks.append(float(x.max()))
         return x, tuple(out), peaks
-
-
-def _is_map(layer: nn.RNNBase, x: Tensor) -> bool:
-    """Whether a layer on the CPU has no memory, and no gradient is wanted that would tell it from one that has."""
-    if not isinstance(layer, nn.RNN) or x.device.type != "cpu":
-        return False
-    own = layer.get_parameter("weight_hh_l0")
-    return not own.requires_grad and not bool(own.any())
-
-
-def _mapped(layer: nn.RNNBase, x: Tensor) -> Tensor:
-    """What an `nn.RNN` without memory shows, for all tokens at once: the sums that torch makes, without the loop."""
-    weight, bias, own = (layer.get_parameter(f"{n}_l0") for n in ("weight_ih", "bias_ih", "bias_hh"))
-    total = nn.functional.linear(x, weight, bias) + own
-    return total.relu() if layer.mode == "RNN_RELU" else total.tanh()
 
 
 class Layer(nn.Module):
