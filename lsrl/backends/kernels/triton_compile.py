@@ -16,7 +16,7 @@ from lsrl.backends.kernels.triton_dense import tile_lanes
 from lsrl.backends.kernels.triton_kernel import STAGES, Configuration, configurations, imported
 from lsrl.backends.kernels.triton_text import KernelText, triton_text
 
-__all__ = ["ARCHITECTURES", "Usage", "compiled", "default_kernels", "typed"]
+__all__ = ["ARCHITECTURES", "Usage", "compiled", "default_kernels", "lower", "typed"]
 
 ARCHITECTURES: Mapping[str, tuple[str, int | str, int]] = {
     "sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
@@ -66,10 +66,14 @@ def _constants(kernel: KernelText, c: Configuration, shape: Shape, lanes: int) -
 def typed(text: str, kernel: KernelText, constants: Mapping[str, Any], architecture: str) -> str:
     """A kernel as Triton's intermediate language, for which it infers all types and shapes: a small part of the time
     that machine code takes. Raises triton.CompilationError. Not in a process with TRITON_INTERPRET."""
+    return lower(*_source(text, kernel, constants, architecture))
+
+
+def lower(source: Any, target: Any) -> str:
+    """A triton.compiler.ASTSource as Triton's intermediate language."""
     from triton._C.libtriton import ir
     from triton.compiler.compiler import make_backend
 
-    source, target = _source(text, kernel, constants, architecture)
     backend = make_backend(target)
     options = backend.parse_options({})
     context = ir.context()

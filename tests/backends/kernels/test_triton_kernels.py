@@ -143,6 +143,12 @@ def test_types_of_kernels_and_their_gradients(name: str, compiler: ProcessPoolEx
     assert compiler.submit(triton_compiles.check_types, name).result() >= 2
 
 
+@pytest.mark.parametrize(("shape", "packed", "kernels"), [("sequential", False, 2), ("split", True, 8)])
+def test_launches_pass_what_kernels_take(shape: Shape, packed: bool, kernels: int,
+                                         compiler: ProcessPoolExecutor) -> None:
+    assert compiler.submit(triton_compiles.check_launches, shape, packed).result() == kernels
+
+
 def test_texts_stand_alone_and_do_not_depend_on_the_number_of_lanes() -> None:
     three, five = (TritonKernel(lanes_of(n), Options(), "plan of lanes") for n in (3, 5))
     assert three.source == five.source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -11,7 +12,7 @@ from lsrl.backends.kernels.adjoint import make_adjoint
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.call import Options, Shape
 from lsrl.backends.kernels.lanes import make_lanes
-from lsrl.backends.kernels.triton_compile import compiled, default_kernels, typed
+from lsrl.backends.kernels.triton_compile import ARCHITECTURES, compiled, default_kernels, lower, typed
 from tests.backends.kernels.cells import CELLS
 from tests.backends.kernels.test_dense import FOLDER
 from tests.backends.kernels.triton_runs import program_of
@@ -38,6 +39,53 @@ def check_types(name: str) -> int:
             assert f"@{kernel.name}" in typed(text, kernel, constants, "sm_90"), kernel.name
             count += 1
     return count
+
+
+class _Device:
+    """A device of Triton's that code can be made for."""
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+    def get_current_target(self) -> Any:
+        from triton.backends.compiler import GPUTarget
+
+        return GPUTarget(*ARCHITECTURES["sm_90"])
+
+
+def check_launches(shape: Shape, packed: bool) -> int:
+    """Calls a module as on a GPU, up to the launches themselves: what is passed is what the kernels take.
+
+    How many kernels were made. Triton's interpreter takes arguments in a way of its own."""
+    import triton
+    from triton.runtime.driver import driver
+    from triton.runtime.jit import KernelInterface
+
+    from lsrl.backends.kernels import triton_kernel
+
+    made: list[str] = []
+
+    def lowered(source: Any, target: Any, options: Any) -> str:
+        made.append(lower(source, target))
+        return made[-1]
+
+    def launcher(kernel: Any, grid: tuple[int, ...]) -> Any:
+        assert all(type(n) is int and n > 0 for n in grid)
+        return lambda *arguments, **constants: kernel.run(*arguments, grid=grid, warmup=True, **constants)
+
+    driver.set_active(_Device())
+    model = lsrl.compile(lsrl.load(FOLDER / "ema.lsrl", None, n=3), "triton", shape=shape)
+    x = torch.randn(*((7,) if packed else (2, 7)), 3, requires_grad=True)
+    how = {"cu_seqlens": torch.tensor([0, 4, 7])} if packed else {"resets": torch.zeros(2, 7, dtype=torch.bool)}
+    with patch.object(triton.compiler, "compile", lowered), patch.object(KernelInterface, "__getitem__", launcher), \
+            patch.object(triton_kernel, "_refuse_without_device", lambda call: None):
+        y, _ = model(x, **how)
+        y.sum().backward()
+    assert all("tt.store" in text for text in made)
+    return len(made)
 
 
 def check_no_spills(name: str, architecture: str, shapes: tuple[Shape, ...]) -> int:
