@@ -6,7 +6,7 @@ import os
 import random
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +137,16 @@ def gated_backward(device: str, rows: int = 8, tokens: int = 512) -> Work:
         return torch.autograd.grad(torch.stack(made, 1), (g, u), out)
 
     elements = rows * tokens * LANES
-    others: dict[str, Rival] = {"torch loop": ("", lambda: loop)}
+    others: dict[str, Rival] = {} if tokens > 512 else {"torch loop": ("", lambda: loop)}  # its cost is quadratic
+    others["only torch g * u with gradients"] = "", lambda: lambda: torch.autograd.grad(g * u, (g, u), out)
     if device == "cpu":
         others |= rivals.gated_backward_on_cpu(g.detach(), u.detach(), out)
     return Work("gated_backward", f"the same with gradients of g and u, {sizes}", elements, 32 * elements, ours_both,
-                others)
+                others, measures=("only torch g * u with gradients",))
+
+
+def gated_backward_long(device: str) -> Work:
+    return replace(gated_backward(device, 8, 4096), name="gated_backward_long")
 
 
 def summed(device: str, rows: int = 8, tokens: int = 4096) -> Work:
@@ -275,8 +280,8 @@ def _text(name: str, what: str, source: str, last: bool) -> Work:
 
 
 ROWS: tuple[Callable[[str], Work], ...] = (
-    gated, gated_backward, summed, greatest, smooth, newton, automaton, one_sequence, parity, *DENSE_ROWS, text_last,
-    text_bytes)
+    gated, gated_backward, gated_backward_long, summed, greatest, smooth, newton, automaton, one_sequence, parity,
+    *DENSE_ROWS, text_last, text_bytes)
 SERIES: tuple[Series, ...] = (
     Series("gated", "gated, float32, 256 lanes", gated),
     Series("smooth", "diagonal LSTM, float32, 256 lanes", smooth),

@@ -31,7 +31,8 @@ class Work:
     """name and description of a row. elements: tokens times lanes. bytes: what the kernel must move.
 
     ours and what rivals make are called without arguments and give the outputs, or the first of them; those of a rival
-    are compared. patience: seconds after which a contender runs no further round.
+    are compared, unless it is one of `measures`, which calculate something else. patience: seconds after which a
+    contender runs no further round.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Work:
     rivals: dict[str, Rival] = field(default_factory=dict)
     goal: Goal | None = None
     patience: float = 4.0
+    measures: tuple[str, ...] = ()
 
 
 def quiet(run: Callable[[], object]) -> Callable[[], object]:
