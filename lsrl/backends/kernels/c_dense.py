@@ -8,7 +8,8 @@ operations. A product keeps tiles of rows and lanes in vector registers.
 
 from __future__ import annotations
 
-from lsrl.backends.kernels.c_sequential import Loops, function_text, indented, loop
+from lsrl.backends.kernels.c_sequential import Loops
+from lsrl.backends.kernels.c_streams import function_text, indented, loop
 from lsrl.backends.kernels.code import FLOAT_FUNCTIONS, Value
 from lsrl.backends.kernels.text import leaves
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lsrl.backends.kernels.bodies import Output
 from lsrl.backends.kernels.c_ports import Arguments, CPorts
-from lsrl.backends.kernels.c_sequential import function_text, indented
+from lsrl.backends.kernels.c_streams import function_text, indented
 from lsrl.backends.kernels.c_values import narrowest, table_text
 from lsrl.backends.kernels.call import edge_dtype
 from lsrl.backends.kernels.lanes import Port

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from lsrl.backends.kernels.call import EDGES, Options, Shape, edge_dtype, state_dtype
+from lsrl.backends.kernels.call import EDGES, Options, Shape, edge_dtype
 from lsrl.backends.kernels.cost import Device
 from lsrl.backends.kernels.dense import Arranged, arrange
 from lsrl.backends.kernels.edges import check_offsets, named, read_stream
@@ -22,6 +22,7 @@ from lsrl.backends.kernels.lanes import Lanes, Port, Ports
 from lsrl.backends.kernels.newton_operator import Convergence, Newton, operator_for
 from lsrl.backends.kernels.operator import FailedError, Operator, operator_of
 from lsrl.backends.kernels.plan import Plan, make_plan
+from lsrl.backends.kernels.states import State, given_state, initial_state, shown_state
 from lsrl.backends.kernels.targets import device_of, find_backend, make_kernel
 from lsrl.diagnostics import NOWHERE, LsrlError
 from lsrl.interpreter import param_values
@@ -31,7 +32,6 @@ from lsrl.types import shape as dims_of
 
 __all__ = ["KernelModule", "load_kernel"]
 
-State = dict[str, Tensor]
 _COMPILED = ("_operators",)  # attributes that hold compiled kernels
 _SHARED = ("graph", "arranged", "plan", "_newton")  # and that never change
 _MOST_ELEMENTS = 10_000_000  # of an array at the edge: what a file may claim
@@ -112,15 +112,7 @@ class KernelModule(nn.Module):
 
     def initial_state(self, batch: int, device: str | torch.device = "cpu") -> State:
         """The state before the first token in each of `batch` rows."""
-        operator = self._operator(self.dtype)
-        registers = {r.name: r for r in operator.parts.registers}
-        out: State = {}
-        for p, port in zip(self.lanes.states, self.ports.states, strict=True):
-            flat = [float(Fraction(registers[n].init) / registers[n].scale) for n in p.parts]
-            one = torch.tensor(flat, dtype=torch.float64)
-            one = one.expand(port.dims) if p.lane else one.reshape(port.dims)
-            out[p.name] = one.to(self._shown_dtype(p, operator)).to(device).expand(batch, *port.dims).contiguous()
-        return out
+        return initial_state(self.ports.states, self._operator(self.dtype), batch, device)
 
     def forward(self, inputs: Mapping[str, Any] | Any, state: Mapping[str, Tensor] | None = None, *,
                 resets: Any = None, cu_seqlens: Any = None, layout: str = "BT") -> tuple[Any, State]:
@@ -147,7 +139,7 @@ class KernelModule(nn.Module):
         number: int = self._prepared(edge, gradients, resets is not None)
         operator, used = self._operator(edge), operator_of(number)
         count = rows if offsets is None else offsets.shape[0] - 1
-        before = [] if state is None else self._before(state, operator, count, device)
+        before = [] if state is None else given_state(state, self.ports.states, operator, count, device)
         started = None if resets is None else self._resets(resets, rows, tokens, offsets is not None, layout, device)
         wide = operator.options.carry
         params = [getattr(self, _attribute(p.name)).to(device, wide) for p in self.ports.params]
@@ -344,53 +336,6 @@ class KernelModule(nn.Module):
                                f"{wanted} are wanted")
         return given.contiguous()
 
-    def _shown_dtype(self, port: Port, operator: Operator) -> torch.dtype:
-        dtype = state_dtype(port, operator.parts, operator.options)
-        if isinstance(scalar_of(port.type), Real) and not dtype.is_floating_point:
-            return torch.float64
-        return torch.int64 if dtype == torch.int32 else dtype
-
-    def _scales(self, port: Port, operator: Operator, like: Tensor) -> Tensor:
-        registers = {r.name: r for r in operator.parts.registers}
-        flat = torch.tensor([float(registers[n].scale) for n in port.parts], dtype=torch.float64, device=like.device)
-        return flat if port.lane else flat.reshape(port.dims)
-
-    def _before(self, state: Mapping[str, Tensor], operator: Operator, count: int,
-                device: torch.device) -> list[Tensor]:
-        given = named("state", self.ports.states, state)
-        out: list[Tensor] = []
-        for p, port in zip(self.lanes.states, self.ports.states, strict=True):
-            x = torch.as_tensor(given[p.name])
-            if tuple(x.shape) != (count, *port.dims):
-                raise LsrlError.of("L602", f"state `{p.name}` has shape {tuple(x.shape)}; {(count, *port.dims)} is "
-                                   "wanted")
-            x = x.reshape(count, *p.dims)
-            dtype = state_dtype(p, operator.parts, operator.options)
-            if isinstance(scalar_of(p.type), Real) and not dtype.is_floating_point:
-                x = (x.double() * self._scales(p, operator, x)).round()
-            x = x.to(device, dtype)
-            self._check_state(x, p, operator)
-            out.append(x)
-        return out
-
-    def _check_state(self, x: Tensor, port: Port, operator: Operator) -> None:
-        """That a state, in counts, has values that the code was proved for. Raises LsrlError (L603)."""
-        if x.is_floating_point() or torch.compiler.is_compiling() or not x.numel():
-            return
-        ranges = operator.parts.state_ranges
-        for i, name in enumerate(port.parts):
-            column = (x if port.lane else x.reshape(len(x), -1)[:, i]).to(torch.int64)
-            proved = ranges[name]
-            least, most = (int(v) for v in torch.aminmax(column))
-            shown = least if least < proved.lo else most
-            what = f"outside the {proved.lo} to {proved.hi}"
-            if proved.lo <= least and most <= proved.hi:
-                off = column[column % proved.step != 0] if proved.step else column[column != 0]
-                if not off.numel():
-                    continue
-                shown, what = int(off[0]), f"not among the multiples of {proved.step}"
-            raise LsrlError.of("L603", f"state `{name}` is {shown}, {what} that the program can reach")
-
     def _shown(self, made: list[Tensor], used: Operator, operator: Operator, layout: str, flattened: bool,
                given: tuple[Tensor, ...]) -> tuple[Any, State]:
         """Outputs and states as they are given back. given: the program's own streams and params."""
@@ -402,12 +347,7 @@ class KernelModule(nn.Module):
         out: dict[str, Tensor] = {}
         for p, x in zip(self.ports.outputs, results, strict=True):
             out[p.name] = x.unsqueeze(0) if flattened else x.transpose(0, 1) if layout == "TB" else x
-        after: State = {}
-        for p, port, x in zip(used.lanes.states, self.ports.states, made[len(used.packs):], strict=True):
-            dtype = self._shown_dtype(p, operator)
-            if dtype.is_floating_point and not x.is_floating_point():
-                x = x.double() / self._scales(p, operator, x)
-            after[p.name] = x.to(dtype).reshape(x.shape[0], *port.dims)
+        after = shown_state(made[len(used.packs):], self.ports.states, operator)
         return (next(iter(out.values())) if len(out) == 1 else out), after
 
     def _explained(self, failed: FailedError, operator: Operator, streams: list[Tensor], before: list[Tensor],
