@@ -113,13 +113,12 @@ class Choice:
         if len(places) == len(self.domain):
             return constant(1)
         others = frozenset(range(len(self.domain))) - places
-        if (others, layer) in self._forms:
-            return constant(1) - self._forms[others, layer]
-        found = self._forms.get((places, layer))
         at = layer
-        while found is None and at > self.layer:
+        while at > self.layer and (places, at) not in self._forms and (others, at) not in self._forms:
             at -= 1
-            found = self._forms.get((places, at))
+        if (places, at) not in self._forms and (others, at) in self._forms:
+            return constant(1) - self.member(others, layer)
+        found = self._forms.get((places, at))
         if found is None:
             found = self._forms[places, self.layer] = self.home(places)
         while at < layer:

@@ -10,6 +10,7 @@ import torch
 from lsrl.arithmetic import apply, convert
 from lsrl.backends.circuit import Circuit, Derived, Gated, Lag
 from lsrl.backends.cubes import TooLargeError
+from lsrl.backends.gated.compaction import compacted
 from lsrl.backends.gated.gates import Gates
 from lsrl.backends.gated.lowering import GatedLowering
 from lsrl.backends.refusal import NotHostedError, refuse, refuse_numeric
@@ -57,7 +58,7 @@ def _lowered(graph: Graph, dtype: torch.dtype, gates: Gates,
         except (NotHostedError, TooLargeError) as error:
             refusal = error.with_traceback(None)
             continue
-        whole = _maps_first(circuit if fine else whole_weights(circuit))
+        whole = _maps_first(circuit if fine else compacted(whole_weights(circuit)))
         return replace(whole, derived=_derived(whole, factored))
     assert refusal is not None
     return refusal

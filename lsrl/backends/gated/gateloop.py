@@ -66,5 +66,5 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> GateL
 
 
 TARGET = gated_target("gateloop", "GateLoop (Katsch 2023): latches, counters, bits that are swapped", GateLoop, make,
-                      Gates(keeps="free", lag="rough", signs=True),
+                      Gates(keeps="free", lag="bits", signs=True),
                       "every factor is −1, 0 or 1 exactly")

@@ -18,8 +18,8 @@ class Gates:
     signs: the factor may be −1. mixing: "none": each channel keeps itself; "constant": a parameter matrix A;
     "permutation": a permutation of one-hot states or a constant map, chosen by the input; "matrix": any matrix, chosen
     by the input.
-    lag: how a value of the token before is seen: "exact" (numbers too), "bits": a bit, exactly; "rough": a bit, with an
-    error that a threshold removes; "before": every unit shows its value before the token.
+    lag: how a value of the token before is seen: "exact" (numbers too), "bits": a bit, exactly; "before":
+    every unit shows its value before the token.
     apart: a unit is either added to or set, never both, and to what is not negative; a number that needs more is the
     sum and difference of such units.
 
@@ -29,7 +29,7 @@ class Gates:
     """
 
     keeps: Literal["constant", "shared", "free"]
-    lag: Literal["exact", "bits", "rough", "before"]
+    lag: Literal["exact", "bits", "before"]
     signs: bool = False
     mixing: Literal["none", "constant", "permutation", "matrix"] = "none"
     apart: bool = False

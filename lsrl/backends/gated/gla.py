@@ -66,4 +66,4 @@ def _level(keep: Fraction) -> float:
 
 
 TARGET = gated_target("gla", "gated linear attention (Yang et al. 2023): latches, counters", GatedLinearAttention, make,
-                      Gates(keeps="free", lag="rough"))
+                      Gates(keeps="free", lag="bits"))

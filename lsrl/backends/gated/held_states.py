@@ -59,8 +59,9 @@ class HeldStates(NumberLowering):
             unit = Gated((), self._among(c, domain, places), symbol, start, before=True)
             return signal(self.wiring.add(layer, unit))
 
-        self.keep(s, Choice(self.wiring, symbol, domain, layer, old))
-        self.place(s, domain, layer, old)
+        held = Choice(self.wiring, symbol, domain, layer, old)
+        self.keep(s, held)
+        self.place(s, domain, layer, lambda places: held.member(places, layer))
 
     def place(self, s: State, domain: Sequence[Value], layer: int, unit: Callable[[frozenset[int]], Form]) -> None:
         """Says where a state of few values is: in the contents of units, one a value; none if it has many."""
@@ -105,19 +106,9 @@ class HeldStates(NumberLowering):
             start = int(any(domain[p] == s.init for p in places))
             return signal(self.wiring.add(layer, Lag(self._among(c, domain, places), symbol, start)))
 
+        held_late = self.maps.held[read] = Choice(self.wiring, symbol, domain, layer, lag)
         if not any(s.name in (*p.states, *(name for name, _ in p.numbers)) for p in self.placements):
-            self.place(s, domain, layer, lag)
-
-        def clean(places: frozenset[int]) -> Form:
-            """ReLU(4x − 1) − ReLU(4x − 3) is 0 or 2 for x up to a quarter away from 0 or 1."""
-            x = lag(places).scale(4)
-            two = self.wiring.relu(layer + 1, x - 1, 3, symbol) - self.wiring.relu(layer + 1, x - 3, 1, symbol)
-            return self.wiring.bit(layer + 2, two - 1, symbol)
-
-        if self.gates.lag in ("exact", "bits"):
-            self.maps.held[read] = Choice(self.wiring, symbol, domain, layer, lag)
-        else:
-            self.maps.held[read] = Choice(self.wiring, symbol, domain, layer + 2, clean)
+            self.place(s, domain, layer, lambda places: held_late.member(places, layer))
 
     def _late_number(self, q: Quantum, s: State, symbol: Symbol) -> Quantum:
         r = self.range_of(s)

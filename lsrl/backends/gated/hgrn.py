@@ -10,7 +10,7 @@ The published block makes γ of a cumulative softmax over its layers, and normal
 parameter itself, and the norm is left out. SiLU(z) is z or 0 exactly from |z| = 256 on in float32 (2048 in float64), so
 values enter in steps of that size and W_o takes it back; the positive part of a number is in the real channel and the
 negative part in the imaginary one. θ = 0, g = 1. As λ and 1 − λ share one gate, latches are hosted and counters are
-not. γ is 0, but ε for a lag's channel, which has μ = 0: the factor is then ε exactly, though (1 − ε) c rounds.
+not. γ is 0, but ε for a lag's channel, which has μ = 0: the factor is then ε exactly.
 """
 
 from __future__ import annotations
@@ -93,5 +93,5 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> HGRU:
 
 
 TARGET = gated_target("hgrn", "HGRN (Qin et al. 2023): latches and what is made of them", HGRU, make,
-                      Gates(keeps="shared", lag="rough", slips=Fraction(1, 2**23), slips_always=False),
+                      Gates(keeps="shared", lag="bits", slips=Fraction(1, 2**23), slips_always=False),
                       accuracy=Accuracy(by_gap=True, stored=True, floor=2.0**-31))

@@ -8,8 +8,8 @@ B and C complex. B has a bias, which stands for that of the norm in front of the
 |Λ| = exp(−exp(ν)) is 1 exactly at ν = −64 and 0 at ν = 8 (exp(8) = 2980, and exp(−746) is 0 even in float64); the
 published initial value γ_log = log √(1 − |Λ|²) is −∞ there, but γ_log is a parameter of its own, here 0. A half turn
 (θ = π) is a factor of −1, as angles are reduced by their quarter turns first (`polar.turned`). The factor of a lag is
-its ε only up to rounding, which the threshold after it removes. Whether a value is kept cannot depend on the input: so
-accumulators, clocks and delays are hosted, and latches are not.
+its ε only up to rounding, which the sum with the newest digit rounds away. Whether a value is kept cannot depend on the
+input: so accumulators, clocks and delays are hosted, and latches are not.
 """
 
 from __future__ import annotations
@@ -69,5 +69,5 @@ def _nu(size: Fraction) -> float:
 
 
 TARGET = gated_target("lru", "the linear recurrent unit (Orvieto et al. 2023): accumulators, delays of bits", LRU, make,
-                      Gates(keeps="constant", lag="rough", signs=True),
-                      "every factor is −1, 0 or 1 exactly, but those of lags, whose error a threshold removes")
+                      Gates(keeps="constant", lag="bits", signs=True),
+                      "every factor is −1, 0 or 1 exactly, but those of lags, whose error is rounded away")

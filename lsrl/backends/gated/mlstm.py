@@ -87,4 +87,4 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> MLSTM
 
 
 TARGET = gated_target("mlstm", "xLSTM's mLSTM (Beck et al. 2024): latches, counters", MLSTM, make,
-                      Gates(keeps="free", lag="rough"))
+                      Gates(keeps="free", lag="bits"))

@@ -58,7 +58,8 @@ class Plan:
 
 def digit(dtype: torch.dtype) -> Fraction:
     """By what a lag's channel shrinks the past, so that a float holds the two newest of its ±1 digits and drops the
-    third: 1 ± ε ± ε² rounds to 1 ± ε, as ε² is less than a quarter of a unit in the last place."""
+    third: 1 ± ε ± ε² rounds to 1 ± ε, as ε² is less than a quarter of a unit in the last place. So does 1 ± ε (1 + δ)
+    for |δ| < 2⁻¹²: a gate need not be ε exactly."""
     return Fraction(1, 2 ** (PRECISION[str(dtype).removeprefix("torch.")] // 2 + 2))
 
 
@@ -66,7 +67,9 @@ def make_plan(units: Units, dtype: torch.dtype, shared: bool) -> Plan:
     """The channels of units that keep themselves only.
 
     A lag of a bit u is h := ε h + (2u − 1) beside p := 2u − 1; what is left of h when p is taken off is ε times the
-    digit before. shared: the module adds (1 − keep) · add. Raises LsrlError (L402) for a lag of more than a bit.
+    digit before, exactly. shared: the module adds (1 − keep) · add. There h := ε h + (1 − ε) (2u − 1) is ±1 or
+    ±(1 − 2ε), and (1 − ε) p is taken off; the gate is 1 − ε exactly, as it rounds to that from ε² away and less.
+    Raises LsrlError (L402) for a lag of more than a bit.
     """
     epsilon = digit(dtype)
     channels: list[Channel] = []
@@ -86,7 +89,7 @@ def make_plan(units: Units, dtype: torch.dtype, shared: bool) -> Plan:
         sign = unit.below.scale(2) - 1
         channels.append(Channel(constant(epsilon), sign))
         kept = 1 - epsilon if shared else Fraction(1)
-        by = float(1 / (2 * epsilon * kept))
+        by = float(1 / (2 * epsilon))
         weight[k, k], weight[k, len(units) + len(extra)] = by, -by * float(kept)
         bias[k] = 0.5
         extra.append(Channel(ZERO, sign))

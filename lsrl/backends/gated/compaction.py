@@ -1,0 +1,308 @@
+"""Smaller circuits of ReLU maps and gated units that compute the same: what is passed on, as sums; linear layers gone.
+
+A unit that is never below 0 before its ReLU is linear. What a layer's linear units pass on is read only in certain
+sums, so as many units do as those sums have dimensions, each a sum by itself. A layer of linear units alone is no
+layer: what reads it can read the layer below.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from lsrl.backends.circuit import Bit, Circuit, Column, Gated, Lag, Number, Symbol, Unit
+from lsrl.backends.linear_form import ZERO, Form, Rational
+from lsrl.backends.wiring import pruned
+
+__all__ = ["compacted"]
+
+_SHOWN = 4  # parts of a sum that are named
+_Bounds = tuple[Rational | None, Rational | None]
+_Vector = dict[int, Rational]
+
+
+def compacted(circuit: Circuit) -> Circuit:
+    """The same function of the same states in fewer units and layers; weights stay whole. For circuits whose units are
+    bits, numbers without feedback, gated units and lags."""
+    while True:
+        smaller = pruned(_summed(_without_linear_layers(circuit)))
+        if (smaller.width, len(smaller.layers)) == (circuit.width, len(circuit.layers)):
+            return circuit
+        less = circuit.width - smaller.width
+        circuit = smaller if smaller.baseline is None else replace(smaller, baseline=smaller.baseline - less)
+
+
+# Bounds
+
+
+def _bounds(u: Unit | Column) -> _Bounds:
+    match u:
+        case Column():
+            return (0, 1) if u.values is not None else (None if u.hi is None else -u.hi, u.hi)
+        case Bit():
+            return 0, 1
+        case Number() | Lag():
+            return 0, u.hi
+        case Gated():
+            return u.lo, u.hi
+        case _:
+            return None, None
+
+
+def _least(form: Form, below: Sequence[_Bounds]) -> Rational | None:
+    """What a form over a layer is never below, by the bounds of its units one by one; None if that is not known."""
+    total = form.bias
+    for w, i in form.terms:
+        end = below[i][0 if w > 0 else 1]
+        if end is None:
+            return None
+        total += w * end
+    return total
+
+
+def _most(form: Form, below: Sequence[_Bounds]) -> Rational | None:
+    least = _least(form.scale(-1), below)
+    return None if least is None else -least
+
+
+def _is_linear(u: Unit, below: Sequence[_Bounds], units: Sequence[Unit], under: Sequence[_Bounds]) -> bool:
+    """Whether a map's sum is never below 0. units: those of the layer below, which read a layer with bounds `under`."""
+    if not isinstance(u, Bit | Number) or u.own != ZERO or (isinstance(u, Number) and u.hi is None):
+        return False
+    least = _least(u.below, below)
+    if least is None or least >= 0:
+        return least is not None
+    # Of bits that are never on together one counts.
+    taken: list[list[tuple[Rational, Form]]] = []
+    for w, i in u.below.terms:
+        unit = units[i] if i < len(units) else None
+        if w > 0 or not isinstance(unit, Bit):
+            continue
+        for group in taken:
+            if all((most := _most(unit.below + f, under)) is not None and most <= 1 for _, f in group):
+                least -= max(w, *(v for v, _ in group))
+                group.append((w, unit.below))
+                break
+        else:
+            taken.append([(w, unit.below)])
+    return least >= 0
+
+
+# Layers that are linear
+
+
+def _without_linear_layers(circuit: Circuit) -> Circuit:
+    at = 0
+    while at < len(circuit.layers) and len(circuit.layers) > 1:
+        linear = _linear(circuit, at)
+        if len(linear) < len(circuit.layers[at]) or any(p.layer == at + 1 for p in circuit.placements):
+            at += 1
+            continue
+        units = circuit.layers[at]
+
+        def through(form: Form, units: Sequence[Unit] = units) -> Form:
+            return Form.total((_below(units[i]).scale(w) for w, i in form.terms), form.bias)
+
+        layers = [*circuit.layers[:at], *circuit.layers[at + 1 :]]
+        outputs = circuit.outputs
+        if at < len(layers):
+            layers[at] = tuple(_reading(u, through) for u in layers[at])
+        else:
+            outputs = tuple(replace(o, forms=tuple(map(through, o.forms))) for o in outputs)
+
+        def moved(layer: int, at: int = at) -> int:
+            return layer - (layer > at + 1)
+
+        circuit = replace(circuit, layers=tuple(layers), outputs=outputs,
+                          placements=tuple(replace(p, layer=moved(p.layer)) for p in circuit.placements),
+                          cells=tuple(replace(c, layer=moved(c.layer)) for c in circuit.cells))
+    return circuit
+
+
+def _linear(circuit: Circuit, at: int) -> list[int]:
+    """The units of a layer that are linear."""
+    units: Sequence[Unit] = circuit.layers[at - 1] if at else ()
+    below = [_bounds(u) for u in (units if at else circuit.columns)]
+    under = [_bounds(u) for u in (circuit.layers[at - 2] if at > 1 else circuit.columns)]
+    return [i for i, u in enumerate(circuit.layers[at]) if _is_linear(u, below, units, under)]
+
+
+def _below(u: Unit) -> Form:
+    assert isinstance(u, Bit | Number)
+    return u.below
+
+
+def _reading(u: Unit, through: Callable[[Form], Form]) -> Unit:
+    """The unit with other forms over the layer below."""
+    match u:
+        case Bit() | Number() | Lag():
+            return replace(u, below=through(u.below))
+        case Gated():
+            return replace(u, keeps=tuple((through(k), i) for k, i in u.keeps), add=through(u.add),
+                           flip=through(u.flip))
+        case _:
+            raise ValueError("a gated circuit has no registers")
+
+
+# What is passed on
+
+
+def _summed(circuit: Circuit) -> Circuit:
+    """Upwards what is the same in a layer becomes so in those that read it; downwards sums become sums of fewer."""
+    dead: list[set[int]] = [set() for _ in circuit.layers]  # units that nothing reads any longer
+    every = range(len(circuit.layers))
+    for at in (*every, *reversed(every)):
+        circuit = _summed_at(circuit, at, dead)
+    return circuit
+
+
+def _summed_at(circuit: Circuit, at: int, dead: Sequence[set[int]]) -> Circuit:
+    """The circuit with the linear units of a layer, or as many sums of what they read as what reads them needs."""
+    units = circuit.layers[at]
+    last = at + 1 == len(circuit.layers)
+    readers = () if last else [u for i, u in enumerate(circuit.layers[at + 1]) if i not in dead[at + 1]]
+    forms = [f for o in circuit.outputs for f in o.forms] if last else [f for u in readers for f in _forms(u)]
+    fixed = {i for u in readers for f in _alone(u) for _, i in f.terms}
+    fixed |= {i for p in circuit.placements if p.layer == at + 1
+              for i in (*p.units, *(j for f in (*p.forms, *(c.form for _, c in p.numbers)) for _, j in f.terms))}
+    passing = set(_linear(circuit, at)) & {i for f in forms for _, i in f.terms} - fixed
+    if not passing:
+        return circuit
+    basis = _Basis()
+    sums = {f: Form.total(_below(units[i]).scale(w) for w, i in f.terms if i in passing) for f in dict.fromkeys(forms)}
+    for f in sorted(sums.values(), key=lambda f: (len(f.terms), max((abs(w) for w, _ in f.terms), default=0))):
+        if f.terms:
+            basis.add(_primitive(f))
+        if len(basis.rows) >= len(passing):
+            return circuit
+    below = [_bounds(u) for u in (circuit.layers[at - 1] if at else circuit.columns)]
+    known = {tuple(_below(units[i]).terms): i for i in sorted(passing, reverse=True)}
+    new: list[Unit] = list(units)
+    shown: list[Form] = []  # the sum that each row of the basis is, over the new layer
+    for row in basis.rows:
+        form = Form.of((w, i) for i, w in row.items())
+        for sign in (1, -1):
+            same = known.get(form.scale(sign).terms)
+            if same is not None:
+                shown.append((Form(((1, same),)) - _below(units[same]).bias).scale(sign))
+                break
+        else:
+            least, most = _least(form, below), _most(form, below)
+            if least is None or most is None:
+                return circuit
+            parts = [units[i].symbol for i in sorted(passing) if _overlap(_below(units[i]), row)]
+            new.append(_sum_unit(form - least, most - least, parts))
+            shown.append(Form(((1, len(new) - 1),), least))
+    change: dict[Form, Form] = {}
+    for f, total in sums.items():
+        found = basis.coordinates(dict((i, w) for w, i in total.terms))
+        if not last and any(c.denominator != 1 for c in found.values()):
+            return circuit
+        rest = Form(tuple((w, i) for w, i in f.terms if i not in passing), f.bias + total.bias)
+        change[f] = Form.total((shown[k].scale(c) for k, c in found.items()), rest.bias) + Form(rest.terms)
+    dead[at] |= passing - {i for f in shown for _, i in f.terms}
+    layers = list(circuit.layers)
+    layers[at] = tuple(new)
+    outputs = circuit.outputs
+    if not last:
+        layers[at + 1] = tuple(_reading(u, lambda f: change.get(f, f)) for u in layers[at + 1])
+    else:
+        outputs = tuple(replace(o, forms=tuple(change[f] for f in o.forms)) for o in outputs)
+    return replace(circuit, layers=tuple(layers), outputs=outputs)
+
+
+def _forms(u: Unit) -> list[Form]:
+    """The forms over the layer below that may read any sums."""
+    if isinstance(u, Gated):
+        return [] if _in_machine(u) else [u.add, *(k for k, _ in u.keeps)]
+    assert isinstance(u, Bit | Number | Lag)
+    return [u.below]
+
+
+def _alone(u: Unit) -> list[Form]:
+    """Those that read units as they are: bits that turn a unit, and the letters of units that take each other's
+    values."""
+    if not isinstance(u, Gated):
+        return []
+    return [u.flip, *((u.add, *(k for k, _ in u.keeps)) if _in_machine(u) else ())]
+
+
+def _in_machine(u: Gated) -> bool:
+    return u.fine or len(u.keeps) > 1 or u.split is not None
+
+
+def _primitive(form: Form) -> _Vector:
+    """The weights as whole numbers without a common factor."""
+    by = math.lcm(*(w.denominator for w, _ in form.terms))
+    whole = {i: int(w * by) for w, i in form.terms}
+    common = math.gcd(*whole.values())
+    return {i: w // common for i, w in whole.items()}
+
+
+def _overlap(form: Form, row: Mapping[int, Rational]) -> bool:
+    return any(i in row for _, i in form.terms)
+
+
+def _sum_unit(below: Form, hi: Rational, parts: Sequence[Symbol]) -> Unit:
+    texts = list(dict.fromkeys(p.text for p in parts))
+    more = f" + {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    symbol = Symbol(" + ".join(texts[:_SHOWN]) + more, parts[0].span)
+    return Bit(below, ZERO, symbol) if hi == 1 else Number(below, ZERO, symbol, 0, hi)
+
+
+@dataclass(eq=False)
+class _Basis:
+    """Independent vectors, and any vector of their span by them."""
+
+    rows: list[_Vector] = field(default_factory=list)
+    _reduced: list[tuple[int, _Vector, _Vector]] = field(default_factory=list)  # pivot, vector, by the rows
+
+    def _rest(self, vector: Mapping[int, Rational]) -> tuple[_Vector, _Vector]:
+        """What is left of a vector without the pivots, and what was taken off, by the rows."""
+        left, taken = dict(vector), {}
+        for pivot, reduced, by in self._reduced:
+            c = vector.get(pivot, 0)
+            if c:
+                _take(left, reduced, c)
+                _take(taken, by, -c)
+        return left, taken
+
+    def add(self, vector: _Vector) -> None:
+        left, taken = self._rest(vector)
+        if not left:
+            return
+        pivot = min(left, key=lambda i: (abs(left[i]) != 1, i))
+        by: _Vector = {len(self.rows): 1}
+        _take(by, taken, 1)
+        scale = left[pivot]
+        reduced, by = ({i: _over(x, scale) for i, x in v.items()} for v in (left, by))
+        for _, other, other_by in self._reduced:
+            c = other.get(pivot, 0)
+            if c:
+                _take(other, reduced, c)
+                _take(other_by, by, c)
+        self.rows.append(vector)
+        self._reduced.append((pivot, reduced, by))
+
+    def coordinates(self, vector: Mapping[int, Rational]) -> _Vector:
+        """The vector as a sum of rows, by their numbers."""
+        left, taken = self._rest(vector)
+        assert not left, "not in the span"
+        return taken
+
+
+def _take(target: _Vector, other: Mapping[int, Rational], c: Rational) -> None:
+    """target −= c · other."""
+    for i, x in other.items():
+        rest = target.get(i, 0) - c * x
+        if rest:
+            target[i] = rest if rest.denominator > 1 else int(rest)
+        else:
+            target.pop(i, None)
+
+
+def _over(x: Rational, y: Rational) -> Rational:
+    q = Fraction(x) / y
+    return int(q) if q.denominator == 1 else q
