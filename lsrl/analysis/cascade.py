@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsrl.analysis.cascade_partitions import Blocks, Rows, congruence, congruence_chain, quotient
+from lsrl.analysis.cascade_products import Part, join_parts, separating_congruences
 from lsrl.analysis.cascade_sets import Action, Component, GroupFound, Sets
 from lsrl.analysis.cascade_tiles import TooLargeError
 from lsrl.analysis.groups import Group, closure, describe_group
 
-__all__ = ["Action", "Cascade", "Component", "GroupLeft", "TooLargeError", "cascades", "check", "decompose"]
+__all__ = ["Action", "Cascade", "Component", "GroupLeft", "TooLargeError", "cascades", "check", "decompose",
+           "side_by_side"]
 
 _STATES = 256
 _COMPONENTS = 512
@@ -167,13 +169,9 @@ def cascades(table: NDArray[np.int64], start: int = 0, groups: str = "none",
     """The cascades by several chains of congruences, and by none, as `decompose`."""
     if groups not in ("delay", "none", "two", "any"):
         raise ValueError(f"groups: {groups}")
-    reached = _reachable(table, start)
+    reached, rows, which = _reduced(table, start)
     if len(reached) > _STATES:
         raise TooLargeError(f"{len(reached)} states, more than {_STATES}")
-    place = {q: i for i, q in enumerate(reached)}
-    columns = list(dict.fromkeys(tuple(place.get(int(to), -1) for to in column) for column in table[reached].T))
-    which = [columns.index(tuple(place.get(int(to), -1) for to in column)) for column in table[reached].T]
-    rows = [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in reached]
     for most_nodes in (max(_FEW_NODES, _NODES_A_STATE * len(rows)), _NODES):
         small = _by_chains(rows, groups, clock, most_nodes)
         if isinstance(small, GroupLeft):
@@ -182,17 +180,46 @@ def cascades(table: NDArray[np.int64], start: int = 0, groups: str = "none",
             break
     else:
         raise TooLargeError(f"more than {_NODES} sets of states at one level of a cascade")
-    found = []
-    for c in small:
-        components = tuple(Component(p.size, p.start, tuple(tuple(row[x] for x in which) for row in p.action), p.child)
-                           for p in c.components)
-        whole = Cascade(table.shape[1], clock, c.first, components, tuple(reached[q] for q in c.state_of))
-        check(whole, table, start)
-        found.append(whole)
-    return tuple(found)
+    return tuple(_whole(c, table, start, reached, which) for c in small)
 
 
-def _by_chains(rows: list[list[int]], groups: str, clock: int, most_nodes: int) -> list[Cascade] | GroupLeft:
+def side_by_side(table: NDArray[np.int64], start: int = 0, groups: str = "none") -> Cascade | None:
+    """The cascade of a product of quotients, each as small as is found, as `decompose`; None if there is no such."""
+    reached, rows, which = _reduced(table, start)
+    parts: list[Part] = []
+    for blocks in separating_congruences(rows):
+        found = _by_chains(quotient(rows, blocks), groups, 1, max(_FEW_NODES, _NODES_A_STATE * len(rows)), blocks[0])
+        if isinstance(found, GroupLeft) or not found:
+            return None
+        c = min(found, key=lambda c: c.bits)
+        parts.append(Part(blocks, c.first[0], c.components, c.state_of))
+    if not parts:
+        return None
+    components, state_of = join_parts(rows, 0, parts)
+    return _whole(Cascade(len(rows[0]), 1, (0,), components, state_of), table, start, reached, which)
+
+
+def _whole(small: Cascade, table: NDArray[np.int64], start: int, reached: Sequence[int],
+           which: Sequence[int]) -> Cascade:
+    """The cascade with the states and letters of the whole automaton; proved equal to it."""
+    components = tuple(Component(p.size, p.start, tuple(tuple(row[x] for x in which) for row in p.action), p.child)
+                       for p in small.components)
+    whole = Cascade(table.shape[1], small.clock, small.first, components, tuple(reached[q] for q in small.state_of))
+    check(whole, table, start)
+    return whole
+
+
+def _reduced(table: NDArray[np.int64], start: int) -> tuple[list[int], list[list[int]], list[int]]:
+    """The states that are reached, the table of those and of the letters that differ, and which each letter is."""
+    reached = _reachable(table, start)
+    place = {q: i for i, q in enumerate(reached)}
+    columns = list(dict.fromkeys(tuple(place.get(int(to), -1) for to in column) for column in table[reached].T))
+    which = [columns.index(tuple(place.get(int(to), -1) for to in column)) for column in table[reached].T]
+    return reached, [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in reached], which
+
+
+def _by_chains(rows: list[list[int]], groups: str, clock: int, most_nodes: int,
+               start: int = 0) -> list[Cascade] | GroupLeft:
     """The cascades by each choice of congruences that stays within the limits and is not larger than those before."""
     found: list[Cascade] = []
     seen: list[list[Blocks]] = []
@@ -207,7 +234,7 @@ def _by_chains(rows: list[list[int]], groups: str, clock: int, most_nodes: int) 
             continue
         seen.append(chain)
         try:
-            small = _by_chain(rows, chain, groups, Sets(clock, len(rows[0]), most_nodes, best))
+            small = _by_chain(rows, chain, groups, Sets(clock, len(rows[0]), most_nodes, best), start)
         except TooLargeError:
             continue
         if isinstance(small, Cascade):
@@ -230,10 +257,11 @@ def _reachable(table: NDArray[np.int64], start: int) -> list[int]:
     return order
 
 
-def _by_chain(rows: list[list[int]], chain: Sequence[Blocks], groups: str, sets: Sets) -> Cascade | GroupLeft:
+def _by_chain(rows: list[list[int]], chain: Sequence[Blocks], groups: str, sets: Sets,
+              start: int) -> Cascade | GroupLeft:
     for blocks in chain:
         small = quotient(rows, blocks)
-        sets.follow(small, blocks[0])
+        sets.follow(small, blocks[start])
         try:
             while sets.refine(groups):
                 pass

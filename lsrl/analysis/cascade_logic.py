@@ -214,12 +214,12 @@ def _kind(action: Action | None) -> str:
 
 
 def find_latches(cascade: Cascade, wanted: Mapping[Hashable, Sequence[Sequence[Hashable]]],
-                 extra: Mapping[Hashable, Sequence[Sequence[Hashable]]] | None = None) -> Latches:
+                 extra: Mapping[Hashable, Sequence[Sequence[Hashable]]] | None = None, keyed: bool = False) -> Latches:
     """The latches that the wanted functions need.
 
     cascade: of components of two values. wanted[name][q][x]: the value in state q under letter x, None where the pair
     cannot occur; a table may have letters of its own. extra: functions that are shown too, if they need no more
-    latches. Raises TooLargeError.
+    latches. keyed: a function that needs several products is one of a key, if there is a key. Raises TooLargeError.
     """
     assert all(c.size == 2 for c in cascade.components)
     reader = _Reader(cascade)
@@ -235,7 +235,8 @@ def find_latches(cascade: Cascade, wanted: Mapping[Hashable, Sequence[Sequence[H
         depth[at] = max((depth[b] + 1 for b in latch.reads), default=0)
         latches.append(replace(latch, depth=depth[at]))
     key = _find_key(cascade)
-    shows = {name: _show(reader, table, depth, key) for name, table in wanted.items()}
+    most = 1 if keyed else None
+    shows = {name: _show(reader, table, depth, key, most) for name, table in wanted.items()}
     spare: dict[Hashable, Cases | Keyed] = {}
     for name, table in (extra or {}).items():
         try:
@@ -246,7 +247,8 @@ def find_latches(cascade: Cascade, wanted: Mapping[Hashable, Sequence[Sequence[H
 
 
 def _show(reader: _Reader, table: Sequence[Sequence[Hashable]], depth: Mapping[int, int],
-          key: _Key | None) -> Cases | Keyed:
+          key: _Key | None, most: int | None = None) -> Cases | Keyed:
+    """A function by cases, or by its key if the cases have more than `most` products."""
     try:
         found = _cases(reader, table, depth)
     except TooLargeError:
@@ -254,7 +256,9 @@ def _show(reader: _Reader, table: Sequence[Sequence[Hashable]], depth: Mapping[i
             raise
         return _keyed(key, table)
     terms = sum(len(cover) for _, cover in found.cases)
-    return _keyed(key, table) if key is not None and terms > 2 * len(key.of) + 4 else found
+    if key is None:
+        return found
+    return _keyed(key, table) if terms > (2 * len(key.of) + 4 if most is None else most) else found
 
 
 def _cases(reader: _Reader, table: Sequence[Sequence[Hashable]], depth: Mapping[int, int]) -> Cases:

@@ -30,7 +30,8 @@ class Plan:
 
     full, automaton: the reachable and the least automaton. args, domains, rows: what decides a letter, the lowest code
     and the number of codes of each, and their joint codes with the letter of each. needs: the places in `args` of what
-    each observed node is computed from. ring: the states of the clock.
+    each observed node is computed from. ring: the states of the clock. after: the observed nodes that are shown by the
+    new values of the latches.
     """
 
     cell: Cell
@@ -43,6 +44,7 @@ class Plan:
     latches: Latches = field(default_factory=lambda: Latches((), {}))
     names: tuple[str, ...] = ()
     ring: tuple[str, ...] = ()
+    after: frozenset[Node] = frozenset()
 
     def codes(self, places: Sequence[int]) -> tuple[dict[tuple[int, ...], int], list[list[int]]]:
         """The joint codes of some arguments, numbered, and the letters that have each."""
@@ -69,6 +71,23 @@ class Plan:
             out.append(row)
         return out
 
+    def observed_after(self, node: Node) -> list[list[Value | None]] | None:
+        """The same by the state after the token; None if that does not decide it."""
+        _, letters = self.codes(self.needs[node])
+        seen, rows = self.automaton.observations[node], self.automaton.next.tolist()
+        out: list[list[Value | None]] = [[None] * len(letters) for _ in rows]
+        for q, row in enumerate(rows):
+            for code, group in enumerate(letters):
+                for x in group:
+                    value = seen[q, x]
+                    if value is None or row[x] < 0:
+                        continue
+                    known = out[row[x]][code]
+                    if known is not None and known != value:
+                        return None
+                    out[row[x]][code] = value
+        return out
+
 
 class Replacer:
     """Puts the latches of all plans into a graph."""
@@ -78,18 +97,14 @@ class Replacer:
         self.plans = plans
         self.builder = GraphBuilder()
         self.made: dict[Node, Node] = {}
+        self.made_states: dict[Plan, list[State]] = {}
         self.owner = {name: plan for plan in plans for name in plan.cell.states}
         self.observed = {n: plan for plan in plans for n in plan.automaton.observations}
 
     def graph_after(self) -> Graph:
-        for node in all_nodes(self.graph):
-            if isinstance(node, Input):
-                self.made[node] = node
-            elif node in self.observed:
-                self.made[node] = self._observation(node, self.observed[node])
-            gone = isinstance(node, Read) and node.state in self.owner
-            if node not in self.made and not gone and all(x in self.made for x in operands(node)):
-                self.made[node] = self.builder.add(map_operands(node, self.made.__getitem__))
+        nodes = all_nodes(self.graph)
+        while self._make(nodes):  # again while what new values depend on comes after what they show
+            pass
         states: list[State] = []
         for s in self.graph.states:
             if s.name not in self.owner:
@@ -101,6 +116,25 @@ class Replacer:
         outputs = tuple((k, self.made[n]) for k, n in self.graph.outputs)
         return replace(self.graph, states=tuple(states), outputs=outputs, checks=tuple(self._checks()),
                        names=tuple((k, n) for k, n in names if n is not None))
+
+    def _make(self, nodes: Sequence[Node]) -> bool:
+        """Makes what can be made; whether some observed node could not be."""
+        late = False
+        for node in nodes:
+            if node in self.made:
+                continue
+            if isinstance(node, Input):
+                self.made[node] = node
+            elif node in self.observed:
+                plan = self.observed[node]
+                if node in plan.after and not all(a in self.made for a in plan.args):
+                    late = True
+                else:
+                    self.made[node] = self._observation(node, plan)
+            elif not (isinstance(node, Read) and node.state in self.owner) and \
+                    all(x in self.made for x in operands(node)):
+                self.made[node] = self.builder.add(map_operands(node, self.made.__getitem__))
+        return late
 
     def _checks(self) -> Iterable[Check]:
         """The checks over the new states; those that a cell shows to hold always go."""
@@ -145,6 +179,11 @@ class Replacer:
         return read if on else self._logic("not", [read], plan)
 
     def _states(self, plan: Plan) -> list[State]:
+        if plan not in self.made_states:
+            self.made_states[plan] = self._new_states(plan)
+        return self.made_states[plan]
+
+    def _new_states(self, plan: Plan) -> list[State]:
         span = plan.cell.span
         every = range(len(plan.args))
         number = dict(plan.rows)
@@ -168,18 +207,19 @@ class Replacer:
     def _observation(self, node: Node, plan: Plan) -> Node:
         places = plan.needs[node]
         number, _ = plan.codes(places)
-        return self._shown(plan, plan.latches.shows[node], places, number, node.type)
+        return self._shown(plan, plan.latches.shows[node], places, number, node.type, node in plan.after)
 
     def _shown(self, plan: Plan, show: Cases | Keyed, places: Sequence[int], number: Mapping[tuple[int, ...], int],
-               t: Type) -> Node:
-        """The node of a function of the latches and of some arguments; number: the letter of each joint code."""
+               t: Type, after: bool = False) -> Node:
+        """The node of a function of the latches and of some arguments; number: the letter of each joint code. after: of
+        the latches' new values, not of the old ones."""
         if isinstance(show, Keyed):
-            return self._keyed(plan, show, places, number, t)
+            return self._keyed(plan, show, places, number, t, after)
         if isinstance(t, Bool) and show.rest is False and len(show.cases) == 1:
-            return self._cover(plan, show.cases[0][1], places, number)
+            return self._cover(plan, show.cases[0][1], places, number, after)
         node = self._value(show.rest, t, plan)
         for value, cover in show.cases:
-            node = self._emit(Mux(self._cover(plan, cover, places, number), self._value(value, t, plan), node,
+            node = self._emit(Mux(self._cover(plan, cover, places, number, after), self._value(value, t, plan), node,
                                   kind_of(t), plan.cell.span))
         return node
 
@@ -188,7 +228,7 @@ class Replacer:
         return self.builder.add(Const(convert(value, t), kind_of(t), plan.cell.span))  # type: ignore[arg-type]
 
     def _keyed(self, plan: Plan, show: Keyed, places: Sequence[int], number: Mapping[tuple[int, ...], int],
-               t: Type) -> Node:
+               t: Type, after: bool) -> Node:
         """A function of a weighted sum of bits, with a case for each set of letters where it is another function."""
         columns: list[list[Hashable]] = []
         groups: list[set[int]] = []
@@ -204,7 +244,7 @@ class Replacer:
                 groups.append({x})
         node: Node | None = None
         for column, group in zip(columns, groups, strict=True):
-            part = self._column(plan, show, column, t)
+            part = self._column(plan, show, column, t, after)
             if node is None:
                 node = part
             else:
@@ -213,14 +253,14 @@ class Replacer:
         assert node is not None
         return node
 
-    def _column(self, plan: Plan, show: Keyed, column: Sequence[Hashable], t: Type) -> Node:
+    def _column(self, plan: Plan, show: Keyed, column: Sequence[Hashable], t: Type, after: bool) -> Node:
         span = plan.cell.span
         values: list[Value] = []
         known = next(v for v in column if v is not None)
         for v in column:
             known = known if v is None else v
             values.append(convert(known, t))  # type: ignore[arg-type]
-        bits = tuple((w, self._bit(plan.names[b], plan)) for b, w in show.weights)
+        bits = tuple((w, self._literal(b, plan, True, after)) for b, w in show.weights)
         if isinstance(t, Int) and len(values) > 1 and None not in column:
             first, second = values[0], values[1]
             assert isinstance(first, int) and isinstance(second, int)
@@ -232,10 +272,18 @@ class Replacer:
         key = self._emit(Affine(bits, 0, between, span))
         return self._emit(Table((key,), (show.low,), (len(values),), tuple(values), kind_of(t), span))
 
-    def _cover(self, plan: Plan, cover: Cover, places: Sequence[int], number: Mapping[tuple[int, ...], int]) -> Node:
+    def _literal(self, b: int, plan: Plan, on: bool, after: bool) -> Node:
+        """Whether latch b of a plan is on, or off: its old value, or its new one."""
+        if not after:
+            return self._bit(plan.names[b], plan, on)
+        new = self._states(plan)[len(plan.ring) + b].next
+        return new if on else self._logic("not", [new], plan)
+
+    def _cover(self, plan: Plan, cover: Cover, places: Sequence[int], number: Mapping[tuple[int, ...], int],
+               after: bool = False) -> Node:
         terms = []
         for term in cover:
-            literals = [self._bit(plan.names[b], plan, on) for b, on in term.literals]
+            literals = [self._literal(b, plan, on, after) for b, on in term.literals]
             terms.append(self._logic("and", [self._timed(plan, term.letters, places, number), *literals], plan))
         return self._logic("or", terms, plan)
 

@@ -11,7 +11,7 @@ from collections.abc import Container, Hashable, Sequence
 from dataclasses import dataclass
 
 from lsrl.analysis.automaton import Automaton, NotFinite, explore, minimise
-from lsrl.analysis.cascade import Cascade, GroupLeft, TooLargeError, cascades
+from lsrl.analysis.cascade import Cascade, GroupLeft, TooLargeError, cascades, side_by_side
 from lsrl.analysis.cascade_definite import NotDefinite, definite_or_clock
 from lsrl.analysis.cascade_logic import Latches, find_latches
 from lsrl.analysis.cells import Cell, find_cells
@@ -23,11 +23,24 @@ from lsrl.passes.cascade_nodes import Plan, Replacer
 from lsrl.passes.rewrite import keep_numeric
 from lsrl.types import Symbols, Type, Value
 
-__all__ = ["Factored", "Refused", "Report", "factor_cascades", "factor_definite"]
+__all__ = ["Factored", "Refused", "Report", "Way", "factor_cascades", "factor_definite"]
 
 _STATES = 512
 _KEPT = ("delay", "latch")
 _NUMERIC = ("accumulator", "gated")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A choice among cascades that do the same; which is smaller, the circuits that they become tell.
+
+    after: what the state after the token decides is shown by the latches' new values, not by the old ones and the
+    letter. keyed: as `find_latches`. beside: an automaton that is a product of smaller ones has cascades side by side.
+    """
+
+    after: bool = False
+    keyed: bool = False
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,24 +73,27 @@ class Refused:
 class Factored:
     """graph: with the new states. recovered: for each state that is gone the value it would have before the token, as
     an expression over the new graph's reads; left out where the new states do not tell it, as nothing needs it.
+    chosen: for each replaced cell the latches, and what is shown by their new values.
     """
 
     graph: Graph
     recovered: dict[str, Node]
     reports: tuple[Report, ...]
     refused: tuple[Refused, ...]
+    chosen: tuple[tuple[Latches, frozenset[Node]], ...] = ()
 
 
-def factor_cascades(graph: Graph, groups: str = "none", numeric: bool = False) -> Factored:
+def factor_cascades(graph: Graph, groups: str = "none", numeric: bool = False, way: Way | None = None) -> Factored:
     """Replaces every finite cell that has a cascade of latches.
 
     graph: scalarised, as `run_pipeline` gives it. groups: "none" for latches that are set or kept, "two" for ones that
     are also flipped. numeric: whether finite cells that add to a number, or scale it, are replaced too. A check that
     looks into a cell looks at the new states afterwards; of several that fail at one token, another may be reported.
+    way: which of several cascades.
     """
     if groups not in ("none", "two"):
         raise ValueError(f"groups: {groups}")
-    return _factor(graph, groups, numeric)
+    return _factor(graph, groups, numeric, way or Way())
 
 
 def factor_definite(graph: Graph, numeric: bool = False) -> Factored:
@@ -86,10 +102,10 @@ def factor_definite(graph: Graph, numeric: bool = False) -> Factored:
     The clock is a ring of bools, one of them on, each of which takes the old value of the one before it. numeric: as
     above.
     """
-    return _factor(graph, "delay", numeric)
+    return _factor(graph, "delay", numeric, Way())
 
 
-def _factor(graph: Graph, groups: str, numeric: bool) -> Factored:
+def _factor(graph: Graph, groups: str, numeric: bool, way: Way) -> Factored:
     ranges = analyse(graph)
     taken = {s.name for s in graph.states}
     plans: list[Plan] = []
@@ -122,7 +138,10 @@ def _factor(graph: Graph, groups: str, numeric: bool) -> Factored:
             if isinstance(options, GroupLeft):
                 refused.append(Refused(cell, _group_reason(options, least), least, left=options))
                 continue
-            plan.latches = _best(options, plan, {c.condition for c in graph.checks})
+            if way.beside and groups != "delay":
+                beside = side_by_side(least.next, least.start, groups)
+                options = options if beside is None else (beside,)
+            plan.latches = _best(options, plan, {c.condition for c in graph.checks}, way)
         except TooLargeError as error:
             refused.append(Refused(cell, f"its cascade is too large: {error}", least))
             continue
@@ -136,16 +155,21 @@ def _factor(graph: Graph, groups: str, numeric: bool) -> Factored:
     if not plans:
         return Factored(graph, {}, (), tuple(refused))
     replacer = Replacer(graph, plans)
-    after = replacer.graph_after()
-    if not keep_numeric(graph, after):
+    changed = replacer.graph_after()
+    if not keep_numeric(graph, changed):
         return Factored(graph, {}, (), tuple(refused))
-    return Factored(after, replacer.recovered(), tuple(reports), tuple(refused))
+    return Factored(changed, replacer.recovered(), tuple(reports), tuple(refused),
+                    tuple((p.latches, p.after) for p in plans))
 
 
-def _best(options: Sequence[Cascade], plan: Plan, checked: Container[Node]) -> Latches:
+def _best(options: Sequence[Cascade], plan: Plan, checked: Container[Node], way: Way) -> Latches:
     """Of several cascades the latches that are fewest, then the least deep; larger ones only if those fail."""
     wanted: dict[Hashable, list[list[Value | None]]] = {node: plan.observed_by(node, checked)
               for node in plan.automaton.observations}
+    if way.after and not plan.ring:
+        new = {node: plan.observed_after(node) for node in plan.automaton.observations if node not in checked}
+        plan.after = frozenset(node for node, table in new.items() if table is not None)
+        wanted.update((node, table) for node, table in new.items() if table is not None)
     held = held_values(plan.full, plan.automaton)
     extra: dict[Hashable, list[list[Value | None]]] = {}
     for i, name in enumerate(plan.cell.states):
@@ -156,7 +180,7 @@ def _best(options: Sequence[Cascade], plan: Plan, checked: Container[Node]) -> L
     options = sorted(options, key=lambda c: c.bits)
     for cascade in (c for c in options if c.bits <= options[0].bits + 1 or not found):
         try:
-            found.append(find_latches(cascade, wanted, extra))
+            found.append(find_latches(cascade, wanted, extra, way.keyed))
         except TooLargeError as error:
             failed = error
     if not found:

@@ -20,12 +20,15 @@ from lsrl.backends.wiring import reordered
 from lsrl.ir.graph import Graph, reachable
 from lsrl.ir.nodes import Const, Node, Read, operands
 from lsrl.ir.remembered import remembered
-from lsrl.passes.factor_cascades import Factored, factor_cascades, factor_definite
+from lsrl.passes.factor_cascades import Factored, Way, factor_cascades, factor_definite
 from lsrl.types import Value
 
 __all__ = ["gated_circuit"]
 
 _BITS = 10  # of a state that is read back from several
+_SHOWN_BEFORE = Way(), Way(after=True), Way(after=True, keyed=True, beside=True)
+_SHOWN_AFTER = (Way(after=True), Way(after=True, keyed=True), Way(after=True, beside=True),
+                Way(after=True, keyed=True, beside=True))
 
 
 def gated_circuit(graph: Graph, target: str, dtype: torch.dtype, gates: Gates, fine: bool = False) -> Circuit:
@@ -52,14 +55,22 @@ def _lowered(graph: Graph, dtype: torch.dtype, gates: Gates,
     """The circuit, or why there is none; the same for all targets with the same gates."""
     refusal: NotHostedError | TooLargeError | None = None
     for groups in _groups(gates):
-        factored = _cascades(graph, groups, gates.keeps == "shared")
-        try:
-            circuit = GatedLowering(factored, dtype, gates, fine).circuit()
-        except (NotHostedError, TooLargeError) as error:
-            refusal = error.with_traceback(None)
-            continue
-        whole = _maps_first(circuit if fine else compacted(whole_weights(circuit)))
-        return replace(whole, derived=_derived(whole, factored))
+        options: list[Circuit] = []
+        tried: list[Factored] = []
+        for way in _SHOWN_BEFORE if gates.lag == "before" else _SHOWN_AFTER:
+            factored = _cascades(graph, groups, gates.keeps == "shared", way)
+            if any(factored.chosen == other.chosen for other in tried):
+                continue
+            tried.append(factored)
+            try:
+                circuit = GatedLowering(factored, dtype, gates, fine).circuit()
+            except (NotHostedError, TooLargeError) as error:
+                refusal = error.with_traceback(None)
+                break
+            whole = _maps_first(circuit if fine else compacted(whole_weights(circuit)))
+            options.append(replace(whole, derived=_derived(whole, factored)))
+        if options:
+            return min(options, key=lambda c: (c.width, len(c.layers)))
     assert refusal is not None
     return refusal
 
@@ -76,11 +87,13 @@ def _groups(gates: Gates) -> tuple[str, ...]:
 
 
 @remembered(64)
-def _cascades(graph: Graph, groups: str, numeric: bool) -> Factored:
+def _cascades(graph: Graph, groups: str, numeric: bool, way: Way) -> Factored:
     """The graph with its automata as what the gates host: latches, or delays."""
     if groups == "whole":
         return Factored(graph, {}, (), ())
-    return factor_definite(graph) if groups == "delay" else factor_cascades(graph, groups, numeric)
+    if groups == "delay":
+        return factor_definite(graph)
+    return factor_cascades(graph, groups, numeric, way)
 
 
 def _derived(circuit: Circuit, factored: Factored) -> tuple[Derived, ...]:

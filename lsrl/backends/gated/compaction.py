@@ -96,8 +96,9 @@ def _is_linear(u: Unit, below: Sequence[_Bounds], units: Sequence[Unit], under: 
 def _without_linear_layers(circuit: Circuit) -> Circuit:
     at = 0
     while at < len(circuit.layers) and len(circuit.layers) > 1:
-        linear = _linear(circuit, at)
-        if len(linear) < len(circuit.layers[at]) or any(p.layer == at + 1 for p in circuit.placements):
+        above = circuit.layers[at + 1] if at + 1 < len(circuit.layers) else ()
+        if len(_linear(circuit, at)) < len(circuit.layers[at]) or any(p.layer == at + 1 for p in circuit.placements) \
+                or any(f.terms for u in above for f in _alone(u)):
             at += 1
             continue
         units = circuit.layers[at]
@@ -172,9 +173,8 @@ def _summed_at(circuit: Circuit, at: int, dead: Sequence[set[int]]) -> Circuit:
         return circuit
     basis = _Basis()
     sums = {f: Form.total(_below(units[i]).scale(w) for w, i in f.terms if i in passing) for f in dict.fromkeys(forms)}
-    for f in sorted(sums.values(), key=lambda f: (len(f.terms), max((abs(w) for w, _ in f.terms), default=0))):
-        if f.terms:
-            basis.add(_primitive(f))
+    for row in sorted((_primitive(f) for f in sums.values() if f.terms), key=lambda v: (len(v), _size(v))):
+        basis.add(row)
         if len(basis.rows) >= len(passing):
             return circuit
     below = [_bounds(u) for u in (circuit.layers[at - 1] if at else circuit.columns)]
@@ -197,7 +197,7 @@ def _summed_at(circuit: Circuit, at: int, dead: Sequence[set[int]]) -> Circuit:
             shown.append(Form(((1, len(new) - 1),), least))
     change: dict[Form, Form] = {}
     for f, total in sums.items():
-        found = basis.coordinates(dict((i, w) for w, i in total.terms))
+        found = basis.coordinates({i: w for w, i in total.terms})
         if not last and any(c.denominator != 1 for c in found.values()):
             return circuit
         rest = Form(tuple((w, i) for w, i in f.terms if i not in passing), f.bias + total.bias)
@@ -241,6 +241,10 @@ def _primitive(form: Form) -> _Vector:
     return {i: w // common for i, w in whole.items()}
 
 
+def _size(vector: _Vector) -> Fraction:
+    return max(abs(Fraction(w)) for w in vector.values())
+
+
 def _overlap(form: Form, row: Mapping[int, Rational]) -> bool:
     return any(i in row for _, i in form.terms)
 
@@ -261,7 +265,8 @@ class _Basis:
 
     def _rest(self, vector: Mapping[int, Rational]) -> tuple[_Vector, _Vector]:
         """What is left of a vector without the pivots, and what was taken off, by the rows."""
-        left, taken = dict(vector), {}
+        left: _Vector = dict(vector)
+        taken: _Vector = {}
         for pivot, reduced, by in self._reduced:
             c = vector.get(pivot, 0)
             if c:
