@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lsrl.analysis.cascade import Cascade, Component, GroupLeft, TooLargeError, cascades, check, decompose
+from lsrl.analysis.cascade import (
+    Cascade,
+    Component,
+    GroupLeft,
+    TooLargeError,
+    cascades,
+    check,
+    decompose,
+    side_by_side,
+)
 from lsrl.analysis.cascade_logic import cover_of, find_latches
 
 Table = NDArray[np.int64]
@@ -329,3 +338,33 @@ def test_all_permutations_of_three_points_need_more_than_swaps() -> None:
     assert sorted(c.size for c in found.components) == [2, 3]
     assert all(len(set(a)) == c.size for c in found.components for row in c.action for a in row if a is not None)
     assert len({found.state(v) for v in product(*(range(c.size) for c in found.components))}) == 6
+
+
+@given(st.data())
+@settings(max_examples=100, deadline=None)
+def test_products_have_cascades_side_by_side(data: st.DataObject) -> None:
+    """Of two automata that run together, under letters of both."""
+    first, second = data.draw(tables(False)), data.draw(tables(False))
+    n, k = len(second), min(first.shape[1], second.shape[1])
+    joint = table_of([[int(first[p, x]) * n + int(second[q, x]) for x in range(k)]
+                      for p in range(len(first)) for q in range(n)])
+    found = side_by_side(joint)
+    if found is not None:
+        assert found.aperiodic
+        follows(found, joint)
+        latches_follow(found, joint)
+
+
+@pytest.mark.parametrize("n", [3, 4, 9, 16])
+def test_a_running_maximum_is_thresholds_side_by_side(n: int) -> None:
+    """One latch for each threshold, none of which reads another."""
+    found = side_by_side(table_of([[max(q, x) for x in range(n)] for q in range(n)]))
+    assert found is not None
+    latches = find_latches(found, {"state": [[q] * n for q in range(n)]})
+    assert (len(latches.latches), latches.depth) == (n - 1, 1)
+    assert latches.latches[0].reads == ()
+
+
+def test_an_automaton_that_is_no_product_has_none() -> None:
+    """A counter that stays between two ends has no congruence but the trivial ones."""
+    assert side_by_side(table_of([[max(q - 1, 0), min(q + 1, 4)] for q in range(5)])) is None

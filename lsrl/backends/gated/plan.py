@@ -59,7 +59,7 @@ class Plan:
 def digit(dtype: torch.dtype) -> Fraction:
     """By what a lag's channel shrinks the past, so that a float holds the two newest of its ±1 digits and drops the
     third: 1 ± ε ± ε² rounds to 1 ± ε, as ε² is less than a quarter of a unit in the last place. So does 1 ± ε (1 + δ)
-    for |δ| < 2⁻¹²: a gate need not be ε exactly."""
+    for |δ| < 2 ε: a gate need not be ε exactly."""
     return Fraction(1, 2 ** (PRECISION[str(dtype).removeprefix("torch.")] // 2 + 2))
 
 
