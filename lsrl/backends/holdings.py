@@ -14,6 +14,7 @@ from lsrl.backends.cubes import Diagrams, merge_cubes
 from lsrl.backends.linear_form import Form, Rational, constant
 from lsrl.backends.refusal import NotHostedError
 from lsrl.backends.structure import InputScalar, input_scalar
+from lsrl.backends.tallies import Tally, find_tally
 from lsrl.backends.wiring import Choice, Quantum, Staircase, Wiring, gate_above
 from lsrl.ir.nodes import Const, Node
 from lsrl.types import Bool, Int, Real, Type, Value
@@ -22,6 +23,7 @@ __all__ = ["JOINT", "Fold", "Held", "Holdings", "common", "domain_of", "rational
 
 JOINT = 1024  # joint values of the variables of one table
 _ONE_HOT = 256  # values of a variable that is held one-hot
+_PRODUCTS = 2  # of a table for which nothing smaller is looked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +184,56 @@ class Holdings:
                 return constant(1) - home(frozenset(range(len(domain))) - places)
             return Form.total(unit(c.literals) for c in cubes if c.leaf in places)
 
-        return Choice(self.wiring, name, domain, layer, home)
+        def cost(places: frozenset[int]) -> int:
+            asked = frozenset(range(len(domain))) - places if default in places else places
+            return sum(c.leaf in asked for c in cubes)
+
+        products = Choice(self.wiring, name, domain, layer, home, cost)
+        tally = find_tally(sizes, [place[v] for v in fold.table]) if len(cubes) > _PRODUCTS else None
+        return products if tally is None else self._tallied(fold, tally, products)
+
+    def _tallied(self, fold: Fold, tally: Tally, products: Choice) -> Choice:
+        """A table that counts bits: by a staircase of their sum where that takes fewer units than products do."""
+        layer, name, domain = products.layer, products.name, products.domain
+        most = Fraction(len(tally.values) - 1)
+
+        def stairs(weights: Sequence[Rational]) -> Staircase:
+            return samples([(Fraction(i), Fraction(weights[v])) for i, v in enumerate(tally.values)])
+
+        def steps(weights: Sequence[Rational]) -> int:
+            return len(stairs(weights).terms(Fraction(0), most)[1])
+
+        def shown(weights: Sequence[Rational]) -> Form:
+            below = Form.total(fold.roots[r].member(places, layer - 1).scale(w) for r, places, w in tally.bits)
+            return gate_above(Quantum(self.wiring, name, layer - 1, below, Fraction(0), most, Fraction(1)),
+                              stairs(weights), name)
+
+        def among(places: frozenset[int]) -> list[int]:
+            return [int(v in places) for v in range(len(domain))]
+
+        def home(places: frozenset[int]) -> Form:
+            return shown(among(places)) if steps(among(places)) < products.cost(places) else products.home(places)
+
+        def cost(places: frozenset[int]) -> int:
+            return min(steps(among(places)), products.cost(places))
+
+        numbers: dict[tuple[Rational, ...], Quantum] = {}
+
+        def number(weights: Sequence[Rational]) -> Quantum | None:
+            key = tuple(weights)
+            if key not in numbers:
+                values = [Fraction(w) for w in weights]
+                groups = {w: frozenset(i for i, v in enumerate(weights) if v == w) for w in weights}
+                if steps(weights) >= sum(map(cost, groups.values())) - max(map(cost, groups.values())):
+                    return None
+                grid = Fraction(0)
+                for v in values:
+                    grid = common(grid, v)
+                numbers[key] = Quantum(self.wiring, name, layer, shown(weights), min(values), max(values),
+                                       grid or Fraction(1))
+            return numbers[key]
+
+        return Choice(self.wiring, name, domain, layer, home, cost, number)
 
     def _input(self, scalar: InputScalar, node: Node) -> Choice | Quantum:
         found = self._inputs.get(scalar)

@@ -94,7 +94,8 @@ class Wiring:
 class Choice:
     """A variable with finitely many values: `place(k)` for a set of places in `domain` is a 0/1 form at `layer`.
 
-    `ask(set, None)` makes the form at the variable's own layer; relays are made here.
+    `home(set)` makes the form at the variable's own layer; relays are made here. cost: of the units that it takes.
+    number: Σ weight of place · [place] in fewer units than the places would take one by one; None where it cannot.
     """
 
     wiring: Wiring
@@ -102,6 +103,8 @@ class Choice:
     domain: tuple[Value, ...]
     layer: int
     home: Callable[[frozenset[int]], Form]
+    cost: Callable[[frozenset[int]], int] = lambda places: 0
+    number: Callable[[Sequence[Rational]], Quantum | None] = lambda weights: None
 
     def __post_init__(self) -> None:
         self._forms: dict[tuple[frozenset[int], int], Form] = {}
@@ -128,6 +131,9 @@ class Choice:
 
     def total(self, weights: Sequence[Rational], layer: int) -> Form:
         """Σ weight of place · [place], as a form over `layer`; places of one weight are read together."""
+        known = self.number(weights)
+        if known is not None:
+            return known.at(layer)
         groups: dict[Rational, set[int]] = {}
         for place, w in enumerate(weights):
             groups.setdefault(w, set()).add(place)

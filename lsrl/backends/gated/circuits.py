@@ -26,9 +26,11 @@ from lsrl.types import Value
 __all__ = ["gated_circuit"]
 
 _BITS = 10  # of a state that is read back from several
+_LARGE = 700  # units of a circuit beside which no other is tried
+_FAR = 4  # by what a circuit is below n·k beside which no other is tried
 _SHOWN_BEFORE = Way(), Way(after=True), Way(after=True, keyed=True, beside=True)
-_SHOWN_AFTER = (Way(after=True), Way(after=True, keyed=True), Way(after=True, beside=True),
-                Way(after=True, keyed=True, beside=True))
+_SHOWN_AFTER = (Way(after=True), Way(after=True, keyed=True, beside=True), Way(after=True, keyed=True),
+                Way(after=True, beside=True), Way())
 
 
 def gated_circuit(graph: Graph, target: str, dtype: torch.dtype, gates: Gates, fine: bool = False) -> Circuit:
@@ -69,6 +71,8 @@ def _lowered(graph: Graph, dtype: torch.dtype, gates: Gates,
                 break
             whole = _maps_first(circuit if fine else compacted(whole_weights(circuit)))
             options.append(replace(whole, derived=_derived(whole, factored)))
+            if circuit.width > _LARGE or (whole.baseline is not None and _FAR * whole.width <= whole.baseline):
+                break
         if options:
             return min(options, key=lambda c: (c.width, len(c.layers)))
     assert refusal is not None

@@ -130,8 +130,12 @@ class GatedLowering(HeldStates):
         domain = self.domain(s)
         # What is written before when, as a table that has been read is no longer one that others can be folded into.
         written = [self._written(write, value, v) for v in domain]
-        layer = 1 + max(self.maps.level(write), *(at for at, _ in written))
-        keep = constant(1) - self.maps.bit(write, layer - 1)
+        layer = 1 + max(self.maps.level(write), *(at for at, _, _ in written))
+        if len(domain) == 2 and written[0][2] < self._cost(write):
+            # Off is written in fewer cases than something is.
+            keep = constant(1) - Form.total(form(layer - 1) for _, form, _ in written)
+        else:
+            keep = constant(1) - self.maps.bit(write, layer - 1)
         symbol = Symbol(s.name, s.span, (s.name,))
 
         def unit(places: frozenset[int]) -> Form:
@@ -143,18 +147,26 @@ class GatedLowering(HeldStates):
         self.place(s, domain, layer, lambda places: now.member(places, layer))
         self.reports.append(self.report(cell, layer))
 
-    def _written(self, write: Node, value: Node, one: Value) -> tuple[int, Callable[[int], Form]]:
-        """[a value is written]: the first layer that shows it, and the form over a layer."""
+    def _cost(self, write: Node) -> int:
+        """The units that say whether something is written."""
+        if isinstance(write, Const):
+            return 0
+        held = self.maps.choice(write)
+        return held.cost(frozenset(i for i, v in enumerate(held.domain) if v))
+
+    def _written(self, write: Node, value: Node, one: Value) -> tuple[int, Callable[[int], Form], int]:
+        """[a value is written]: the first layer that shows it, the form over a layer, and how many units that takes."""
         if isinstance(value, Const):
             on = value.value == one
-            return self.maps.level(write), lambda layer: self.maps.bit(write, layer) if on else constant(0)
+            return (self.maps.level(write), lambda layer: self.maps.bit(write, layer) if on else constant(0),
+                    self._cost(write) if on else 0)
         if isinstance(write, Const):
             held = self.maps.choice(value)
             places = frozenset(i for i, v in enumerate(held.domain) if v == one)
         else:
             held = self.maps.joint((write, value), frozenset({(True, one)}))
             places = frozenset(i for i, v in enumerate(held.domain) if v)
-        return held.layer, lambda layer: held.member(places, layer)
+        return held.layer, lambda layer: held.member(places, layer), held.cost(places)
 
     def _switch(self, cell: Cell, s: State) -> None:
         """A bit that inputs keep, set, clear or swap: s := (after 1 − after 0) s + after 0."""
