@@ -69,7 +69,8 @@ def _most(form: Form, below: Sequence[_Bounds]) -> Rational | None:
 
 def _is_linear(u: Unit, below: Sequence[_Bounds], units: Sequence[Unit], under: Sequence[_Bounds]) -> bool:
     """Whether a map's sum is never below 0. units: those of the layer below, which read a layer with bounds `under`."""
-    if not isinstance(u, Bit | Number) or u.own != ZERO or (isinstance(u, Number) and u.hi is None):
+    if not isinstance(u, Bit | Number) or u.own != ZERO or \
+            (isinstance(u, Number) and (u.hi is None or u.cap is not None)):
         return False
     least = _least(u.below, below)
     if least is None or least >= 0:
