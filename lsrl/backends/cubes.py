@@ -240,9 +240,6 @@ class Diagrams:
                 return f
 
 
-_Row = tuple[Hashable, tuple["frozenset[int] | None", ...]]  # leaf; a set for each variable, None: any value
-
-
 def merge_cubes(cubes: Iterable[Cube], sizes: Callable[[int], int], tries: int = 5) -> list[Cube]:
     """A smaller disjoint cover of the same function: cubes that differ in one variable only are united.
 
@@ -253,45 +250,76 @@ def merge_cubes(cubes: Iterable[Cube], sizes: Callable[[int], int], tries: int =
     if len(variables) > _MANY_VARIABLES and sum(len(c.literals) for c in given) > _MOST_LITERALS:
         return given
     place = {v: i for i, v in enumerate(variables)}
-    everything = [frozenset(range(sizes(v))) for v in variables]
-    start: list[_Row] = []
-    for c in given:
-        row: list[frozenset[int] | None] = [None] * len(variables)
-        for v, values in c.literals:
-            row[place[v]] = values
-        start.append((c.leaf, tuple(row)))
+    codes = _Codes([sizes(v) for v in variables])
+    start = [codes.row(c.leaf, ((place[v], values) for v, values in c.literals)) for c in given]
     count = len(variables)
     orders = [[*range(i, count), *range(i)] for i in range(min(count, 4))] + [list(range(count))[::-1]]
     orders = orders[:1 if len(given) > _MANY else tries]
-    best: list[_Row] | None = None
+    best: list[int] | None = None
     for order in orders:
-        now = start
-        for _ in range(_ROUNDS):
+        now, unchanged = start, 0
+        for at in order * _ROUNDS:
             before = len(now)
-            for at in order:
-                now = _unite(now, at, everything[at])
-            if len(now) == before:
+            now = codes.unite(now, at)
+            unchanged = unchanged + 1 if len(now) == before else 0
+            if unchanged == count:
                 break
         if best is None or len(now) < len(best):
             best = now
-    return [Cube(tuple((v, x) for v, x in zip(variables, row, strict=True) if x is not None), leaf)
-            for leaf, row in best or []]
+    return [codes.cube(row, variables) for row in best or []]
 
 
-def _unite(cubes: list[_Row], at: int, everything: frozenset[int]) -> list[_Row]:
-    """Unites all cubes that agree in everything but their sets for the variable in place `at`."""
-    groups: dict[Hashable, list[_Row]] = {}
-    for c in cubes:
-        row = c[1]
-        groups.setdefault((c[0], row[:at], row[at + 1 :]), []).append(c)
-    if len(groups) == len(cubes):
-        return cubes
-    out: list[_Row] = []
-    for group in groups.values():
-        leaf, row = group[0]
-        if len(group) > 1:
-            parts: list[Iterable[int]] = [everything if r[at] is None else r[at] or () for _, r in group]
-            union: frozenset[int] = frozenset().union(*parts)
-            row = (*row[:at], None if len(union) == len(everything) else union, *row[at + 1 :])
-        out.append((leaf, row))
-    return out
+class _Codes:
+    """Cubes as numbers: a field for the leaf, and one for each variable's set of values, 0 for any value."""
+
+    _BITS = 24
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._sizes = sizes
+        self._leaves: list[Hashable] = []
+        self._leaf: dict[Hashable, int] = {}
+        self._sets: list[list[frozenset[int]]] = [[frozenset(range(n))] for n in sizes]  # the first for any value
+        self._set: list[dict[frozenset[int], int]] = [{} for _ in sizes]
+
+    def row(self, leaf: Hashable, literals: Iterable[tuple[int, frozenset[int]]]) -> int:
+        """The number of a cube; its literals by the place of the variable."""
+        code = self._leaf.setdefault(leaf, len(self._leaves))
+        if code == len(self._leaves):
+            self._leaves.append(leaf)
+        for at, values in literals:
+            code |= self._number(at, values) << self._shift(at)
+        return code
+
+    def cube(self, row: int, variables: Sequence[int]) -> Cube:
+        fields = [row >> self._shift(at) & ~(-1 << self._BITS) for at in range(len(variables))]
+        return Cube(tuple((v, self._sets[at][f]) for at, (v, f) in enumerate(zip(variables, fields, strict=True)) if f),
+                    self._leaves[row & ~(-1 << self._BITS)])
+
+    def unite(self, rows: list[int], at: int) -> list[int]:
+        """Unites all cubes that agree in everything but their sets for the variable in place `at`."""
+        shift = self._shift(at)
+        field = ~(-1 << self._BITS) << shift
+        groups: dict[int, list[int]] = {}
+        for row in rows:
+            mine = row & field
+            groups.setdefault(row ^ mine, []).append(mine)
+        if len(groups) == len(rows):
+            return rows
+        sets = self._sets[at]
+        out: list[int] = []
+        for rest, fields in groups.items():
+            if len(fields) == 1:
+                out.append(rest | fields[0])
+                continue
+            union = frozenset().union(*(sets[f >> shift] for f in fields))
+            out.append(rest if len(union) == self._sizes[at] else rest | self._number(at, union) << shift)
+        return out
+
+    def _shift(self, at: int) -> int:
+        return self._BITS * (at + 1)
+
+    def _number(self, at: int, values: frozenset[int]) -> int:
+        number = self._set[at].setdefault(values, len(self._sets[at]))
+        if number == len(self._sets[at]):
+            self._sets[at].append(values)
+        return number

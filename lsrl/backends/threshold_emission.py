@@ -2,31 +2,27 @@
 
 A gate is a row of weights and a bias. Its argument is scaled by a power of two, so far that the sigmoid or tanh is
 exactly 0, 1 or ±1 on both sides. All that may stand between the argument that torch computes and the ideal one is
-taken off the margin first: weights as the dtype rounds them, levels that are not dyadic, and the rounding of sums. Sums
-are taken to be accumulated in float32 or better and to be rounded to the dtype three times: W x + b, U h + c, and both
-together. Where all terms are whole multiples of one power of two, and together few enough of it, nothing is rounded at
-all, in whatever order and precision the sum is formed.
+taken off the margin first: weights as the dtype rounds them, levels that are not dyadic, and the rounding of sums (see
+`threshold_sums`). Most gates are alike but for the signals that they read: each kind is worked out once.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lsrl.backends.certificate import PRECISION
 from lsrl.backends.circuit import Bit, Circuit, Column, Layer, Register, Unit
 from lsrl.backends.emission import output_grids, short
 from lsrl.backends.layers import LayerWeights
 from lsrl.backends.linear_form import Form, Gate, Rational
+from lsrl.backends.threshold_sums import Arithmetic, Levels, Reader
 from lsrl.diagnostics import NOWHERE, LsrlError
-from lsrl.types import Value
 
 __all__ = ["SATURATION", "GateRows", "Levels", "Readout", "largest_sum", "read_out", "saturation_text",
            "threshold_layers"]
@@ -39,189 +35,13 @@ _WHOLE_ERROR = Fraction(1, 4)  # of the read-out, whose values are whole numbers
 
 
 @dataclass(frozen=True, slots=True)
-class Levels:
-    """What other units see: of a bit ±`bit`, of a register's sign 0 or ±[`bit`, 1], each with this relative error."""
+class _Driven:
+    """A gate's margin, what its weights are multiplied by, its two biases, and a bound of its argument."""
 
-    bit: Fraction = Fraction(1)
-    error: Fraction = Fraction(0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Term:
-    """One product of a sum, of any signal of its kind: the weight as the dtype holds it, and what may be wrong with it.
-
-    number: the weight as a float. size: the largest |product|. error: how far the product may lie from weight · signal
-    of the circuit. middle: to be added so that it is the circuit's weight where the signal is on and 0 where it is off.
-    """
-
-    number: float
-    size: Fraction
-    error: Fraction
-    middle: Fraction
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A sum over one layer, in circuit units: what its levels ask for as a bias, and its exact range.
-
-    indices, numbers: of its terms. kinds: the terms, those that are equal once. size, error: those of all terms
-    together; of columns that exclude each other only one counts.
-    """
-
-    indices: list[int]
-    numbers: list[float]
-    kinds: tuple[_Term, ...]
-    bias: Fraction
-    lo: Fraction
-    hi: Fraction
-    size: Fraction
-    error: Fraction
-
-    def plus(self, bias: Rational) -> _Part:
-        return replace(self, bias=self.bias + bias, lo=self.lo + bias, hi=self.hi + bias)
-
-
-class _Arithmetic:
-    """Rounding in one dtype, and bounds of what it does to a sum."""
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        self.dtype = dtype
-        self.bits = PRECISION[short(dtype)]
-        self.stored = Fraction(1, 2**self.bits)  # relative error of a number once it is rounded
-        self.summed = min(self.stored, Fraction(1, 2**24))
-        self._known: dict[Fraction, Fraction] = {}
-
-    def rounded(self, x: Fraction) -> Fraction:
-        if x.denominator in (1, 2) and abs(x.numerator) < 2**self.bits:
-            return x
-        found = self._known.get(x)
-        if found is None:
-            found = self._known[x] = self._rounded(x)
-        return found
-
-    def _rounded(self, x: Fraction) -> Fraction:
-        number = torch.tensor(float(x), dtype=torch.float64).to(self.dtype).item()
-        if not math.isfinite(number):
-            raise LsrlError.of("L407", f"a weight of {float(x):g} is beyond what {self.dtype} holds",
-                               help="compile with dtype float32 or float64")
-        return Fraction(number)
-
-    def sum_error(self, parts: Sequence[_Part], biases: Sequence[Fraction]) -> Fraction:
-        """How far the sum of these parts, with biases as the dtype holds them, may lie from what it should be."""
-        error = Fraction(0)
-        for part, bias in zip(parts, biases, strict=True):
-            error += abs(bias - part.bias) + part.error
-        if self._is_exact(parts, biases):
-            return error
-        for part, bias in zip(parts, biases, strict=True):
-            n = (len(part.indices) + 1) * self.summed
-            error += n / (1 - n) * (abs(bias) + part.size)
-            if part.indices and len(parts) > 1:
-                error += self.stored * (max(abs(part.lo), abs(part.hi)) + error)
-        whole = max(abs(sum((p.lo for p in parts), Fraction(0))), abs(sum((p.hi for p in parts), Fraction(0))))
-        return error + self.stored * (whole + error)
-
-    def _is_exact(self, parts: Sequence[_Part], biases: Sequence[Fraction]) -> bool:
-        """Whether every partial sum is a number of the dtype: all terms are multiples of one unit, and few of it."""
-        if any(t.error for p in parts for t in p.kinds):
-            return False
-        numbers = [*biases, *(t.size for p in parts for t in p.kinds)]
-        per_one = math.lcm(*(x.denominator for x in numbers))
-        together = sum((abs(b) + p.size for b, p in zip(biases, parts, strict=True)), Fraction(0))
-        return together * per_one <= Fraction(2**self.bits)
-
-
-class _Reader:
-    """Sums over the signals of one layer, or over the input columns (`layer` None)."""
-
-    def __init__(self, layer: Layer | None, columns: Sequence[Column], levels: Levels, arithmetic: _Arithmetic) -> None:
-        """Raises ValueError for signals that a threshold layer cannot read."""
-        self.layer, self.columns, self.levels, self.arithmetic = layer, columns, levels, arithmetic
-        signals = columns if layer is None else layer
-        self.kinds = [_kind(s) for s in signals]
-        self.groups = [s.group if isinstance(s, Bit) else "" for s in signals]
-        self.registers = frozenset(i for i, s in enumerate(signals) if isinstance(s, Register))
-        self._terms: dict[tuple[Rational, str], _Term] = {}
-
-    def part(self, form: Form) -> _Part:
-        """A form's sum as the dtype computes it."""
-        indices = [i for _, i in form.terms]
-        counts = Counter((w, self.kinds[i]) for w, i in form.terms)
-        for key in counts:
-            if key not in self._terms:
-                self._terms[key] = self._term(Fraction(key[0]), key[1])
-        terms = self._terms
-        numbers = [terms[w, self.kinds[i]].number for w, i in form.terms]
-        bias = sum((n * terms[key].middle for key, n in counts.items()), Fraction(form.bias))
-        if self.layer is None:
-            mine = {i: terms[w, "column"] for w, i in form.terms}
-            size, error = (self._together({i: getattr(t, name) for i, t in mine.items()}) for name in ("size", "error"))
-        else:
-            size, error = (sum((n * x for key, n in counts.items() if (x := getattr(terms[key], name))), Fraction(0))
-                           for name in ("size", "error"))
-        lo, hi = self._range(form, counts)
-        return _Part(indices, numbers, tuple(terms[key] for key in counts), bias, lo, hi, size, error)
-
-    def _together(self, parts: Mapping[int, Fraction]) -> Fraction:
-        """The largest sum of what columns contribute; one that is 0 contributes nothing."""
-        by_value: dict[tuple[str, int | None], dict[Value, Fraction]] = {}
-        for i, x in parts.items():
-            column = self.columns[i]
-            values = by_value.setdefault((column.input, column.element), {})
-            for v in column.values or ():
-                values[v] = values.get(v, Fraction(0)) + x
-        return sum((max(v.values()) for v in by_value.values() if v), Fraction(0))
-
-    def _term(self, w: Fraction, kind: str) -> _Term:
-        round_ = self.arithmetic.rounded
-        if kind == "column":
-            weight = round_(w)
-            return _Term(float(weight), abs(weight), abs(weight - w), Fraction(0))
-        level, slack = self.levels.bit, self.levels.error
-        if kind == "register":
-            weight = round_(w / level)
-            error = max(abs(weight * level - w), abs(weight - w / level)) + abs(weight) * slack
-            return _Term(float(weight), abs(weight), error, Fraction(0))
-        weight = round_(w / (2 * level))
-        size = abs(weight) * level
-        return _Term(float(weight), size, abs(weight * level - w / 2) + size * slack, w / 2)
-
-    def _range(self, form: Form, counts: Mapping[tuple[Rational, str], int]) -> tuple[Fraction, Fraction]:
-        """The least and the largest value of a form; of signals that exclude each other one counts at a time."""
-        ends = [Fraction(form.bias), Fraction(form.bias)]
-        choices: dict[object, dict[object, Rational]] = {}
-        if self.layer is None:
-            for w, i in form.terms:
-                column = self.columns[i]
-                for v in column.values or ():
-                    values = choices.setdefault((column.input, column.element), {})
-                    values[v] = values.get(v, 0) + w
-        else:
-            for (w, kind), n in counts.items():
-                reach = (min(w, -w), max(w, -w)) if kind == "register" else (min(0, w), max(0, w))
-                scale = n / self.levels.bit if kind == "register" else n
-                ends = [end + scale * x for end, x in zip(ends, reach, strict=True)]
-            for w, i in form.terms:
-                if self.groups[i]:  # counted as if alone so far
-                    choices.setdefault(self.groups[i], {})[i] = w
-                    ends = [ends[0] - min(0, w), ends[1] - max(0, w)]
-        for one in choices.values():
-            ends = [ends[0] + min(0, *one.values()), ends[1] + max(0, *one.values())]
-        return ends[0], ends[1]
-
-
-def _kind(signal: Unit | Column) -> str:
-    match signal:
-        case Column(values=values) if values is not None:
-            return "column"
-        case Column():
-            raise ValueError("a threshold layer reads no numbers")
-        case Register():
-            return "register"
-        case Bit():
-            return "bit"
-        case _:
-            raise ValueError("a threshold layer has bits only")
+    margin: Fraction
+    scale: float
+    biases: tuple[float, float]
+    size: float
 
 
 class GateRows:
@@ -231,19 +51,22 @@ class GateRows:
     """
 
     def __init__(self, target: str, gates: int, units: Layer, below: Layer | None, columns: Sequence[Column],
-                 levels: Levels, dtype: torch.dtype, one_bias: bool = False) -> None:
-        """one_bias: the module adds no bias to what it reads of its own layer."""
+                 levels: Levels, dtype: torch.dtype, one_bias: bool = False,
+                 driven: dict[Hashable, _Driven] | None = None) -> None:
+        """one_bias: the module adds no bias to what it reads of its own layer. driven: the gates that were worked out
+        for other layers, with the same levels, dtype and biases; those of this one are added."""
         self.target, self.units, self.levels, self.dtype, self.one_bias = target, units, levels, dtype, one_bias
         self.sigmoid, self.tanh = SATURATION[dtype]
-        self.arithmetic = _Arithmetic(dtype)
-        self.below = _Reader(below, columns, levels, self.arithmetic)
-        self.own = _Reader(units, columns, levels, self.arithmetic)
+        self.arithmetic = Arithmetic(dtype)
+        self.below = Reader(below, columns, levels, self.arithmetic)
+        self.own = Reader(units, columns, levels, self.arithmetic)
         width, inputs = len(units), len(columns) if below is None else len(below)
         self.w_in = np.zeros((gates, width, inputs))
         self.w_own = np.zeros((gates, width, width))
         self.bias_in = np.zeros((gates, width))
         self.bias_own = np.zeros((gates, width))
         self.margins: list[Fraction] = []
+        self._driven = {} if driven is None else driven
 
     def keep(self, which: int, row: int, argument: float) -> None:
         """A gate that never changes."""
@@ -255,6 +78,19 @@ class GateRows:
 
         Raises LsrlError: L402 if too many signs of registers meet, L407 if the dtype leaves no margin.
         """
+        pattern = self.below.pattern(gate.below), self.own.pattern(gate.own), least
+        driven = self._driven.get(pattern)
+        if driven is None:
+            driven = self._driven[pattern] = self._drive(row, gate, least)
+        if gate.below.terms or gate.own.terms:
+            self.margins.append(driven.margin)
+        for form, reader, matrix in ((gate.below, self.below, self.w_in), (gate.own, self.own, self.w_own)):
+            if form.terms:
+                matrix[which, row, [i for _, i in form.terms]] = np.array(reader.numbers(form)) * driven.scale
+        self.bias_in[which, row], self.bias_own[which, row] = driven.biases
+        return driven.size
+
+    def _drive(self, row: int, gate: Gate, least: float) -> _Driven:
         signs = sum((abs(Fraction(w)) for form, reader in ((gate.below, self.below), (gate.own, self.own))
                      if reader.registers for w, i in form.terms if i in reader.registers), Fraction(0))
         above = signs * (1 / self.levels.bit - 1)  # a sum that should be 0 reads at most this
@@ -273,18 +109,12 @@ class GateRows:
         left = margin - self.arithmetic.sum_error((below, own), biases)
         if left <= _LEAST_MARGIN:
             raise self._too_coarse(row, "its sums are too large for the dtype's precision")
-        if below.indices or own.indices:
-            self.margins.append(left)
         scale = Fraction(2) ** math.ceil(math.log2(abs(least) / float(left)))
         size = scale * sum((abs(b) for b in biases), below.size + own.size)
         if size > torch.finfo(self.dtype).max:
             raise self._too_coarse(row, f"its sums reach {float(size):.3g}")
         signed = float(scale if least > 0 else -scale)
-        for part, matrix in ((below, self.w_in), (own, self.w_own)):
-            if part.indices:
-                matrix[which, row, part.indices] = np.array(part.numbers) * signed
-        self.bias_in[which, row], self.bias_own[which, row] = (signed * float(b) for b in biases)
-        return float(size)
+        return _Driven(left, signed, (signed * float(biases[0]), signed * float(biases[1])), float(size))
 
     def _too_coarse(self, row: int, why: str) -> LsrlError:
         symbol = self.units[row].symbol
@@ -313,8 +143,9 @@ def threshold_layers(
     layers: list[LayerWeights] = []
     margins = [Fraction(1, 2)]
     below: Layer | None = None
+    driven: dict[Hashable, _Driven] = {}
     for units in circuit.layers:
-        rows = GateRows(target, gates, units, below, circuit.columns, levels, dtype, one_bias)
+        rows = GateRows(target, gates, units, below, circuit.columns, levels, dtype, one_bias, driven)
         for row, unit in enumerate(units):
             write(rows, row, unit)
         layers.append(rows.weights(start(units)))
@@ -335,9 +166,9 @@ class Readout:
 
 def read_out(circuit: Circuit, levels: Levels, dtype: torch.dtype) -> Readout:
     """The read-out over what the last layer shows. Raises LsrlError (L407) if values are too many to tell apart."""
-    arithmetic = _Arithmetic(dtype)
+    arithmetic = Arithmetic(dtype)
     top = circuit.layers[-1] if circuit.layers else None
-    reader = _Reader(top, circuit.columns, levels, arithmetic)
+    reader = Reader(top, circuit.columns, levels, arithmetic)
     grids = output_grids(circuit.outputs)
     forms = [(o.name, f) for o in circuit.outputs for f in o.forms]
     weight = torch.zeros(len(forms), len(circuit.columns) if top is None else len(top), dtype=torch.float64)
@@ -351,7 +182,8 @@ def read_out(circuit: Circuit, levels: Levels, dtype: torch.dtype) -> Readout:
         error = arithmetic.sum_error((part,), (held,))
         size = abs(held) + part.size
         if error >= _WHOLE_ERROR or size > torch.finfo(dtype).max:
-            raise LsrlError.of("L407", f"output `{name}` has values up to {float(max(-part.lo, part.hi)):.0f}; "
+            lo, hi = part.range()
+            raise LsrlError.of("L407", f"output `{name}` has values up to {float(max(-lo, hi)):.0f}; "
                                f"{short(dtype)} cannot read them exactly", NOWHERE)
         worst = max(worst, error)
         bias[row] = float(held)
