@@ -195,7 +195,8 @@ class _Explorer:
             batch = list(islice(self.index, done, done + step))
             if any(_bits(v) > _BITS for q in batch for v in q):
                 return NotFinite(f"its values grow past {_BITS} bits")
-            self._expand(batch)
+            if not self._expand(batch, limit):
+                return NotFinite(f"it has more than {limit} reachable states")
             done += len(batch)
         return None
 
@@ -211,7 +212,8 @@ class _Explorer:
         size = prod(c for c in counts if c is not None)
         return size < limit and size * len(self.letters) <= _CHUNK
 
-    def _expand(self, batch: list[tuple[Value, ...]]) -> None:
+    def _expand(self, batch: list[tuple[Value, ...]], limit: int) -> bool:
+        """Adds the states that follow these; False if they alone are more than `limit`."""
         n, k = len(batch), len(self.letters)
         known: dict[Node, Column] = {b: np.tile(c, n) for b, c in self.columns.items()}
         place = {name: i for i, name in enumerate(self.region.states)}
@@ -227,6 +229,8 @@ class _Explorer:
         where = np.flatnonzero(alive)
         after = np.full(n * k, -1, np.int64)
         firsts, inverse = distinct_rows([c[where] for c in following])
+        if len(firsts) > limit:
+            return False
         columns = [[_as_type(v, s.type) for v in python_values(s.next, c[where[firsts]])]
                    for s, c in zip(self.region.members, following, strict=True)]
         found = [self.index.setdefault(row, len(self.index)) for row in zip(*columns, strict=True)]
@@ -239,6 +243,7 @@ class _Explorer:
             coded = np.full(n * k, -1, np.int64)
             coded[where] = np.array(seen, np.int64)[inverse]
             codes.append(coded.reshape(n, k))
+        return True
 
     def _get(self, full: dict[Node, Column], node: Node, rows: int) -> Column:
         return full[node] if node in full else evaluate_columns([node], {}, rows, self.ranges)[node]
