@@ -7,7 +7,8 @@ The layer (Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", section 2
     m(t) = max(log f + m(t − 1), log i),  i' = exp(log i − m(t)),  f' = exp(log f + m(t − 1) − m(t))
     c(t) = f' c(t − 1) + i' z(t),  n(t) = f' n(t − 1) + i',  h(t) = o(t) c(t) / n(t)
 
-h feeds back through a nonlinearity, so there is no parallel form: the sequence is a loop. A bit has i' = 1, f' = 0 and
+h feeds back through a nonlinearity, so there is no parallel form: the sequence is a loop, but for units that read no h
+and whose f' is always 0. A bit has i' = 1, f' = 0 and
 o = 1, which makes n = 1 and h = c = ±1 exactly. One that is held has f' = 1 and i' = 0: c, n and m stay as they are.
 """
 
@@ -63,22 +64,63 @@ class SLSTM(Layer):
                 "exponential_forget": self.exponential_forget, "signals": self.signals}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        below = nn.functional.linear(x, self.weight, self.bias).reshape(*x.shape[:2], 4, self.width)
+        needed = self._needed(state[3])
+        if not bool(needed.any()):
+            return self._mapped(below)
+        if self.heads > 1 or bool(needed.all()):
+            return self._looped(below, state, self.recurrent)
+        units = needed.nonzero().squeeze(1)
+        recurrent = self.recurrent[:, :, units][:, :, :, units]
+        part, ends = self._looped(below[..., units], tuple(t[:, units] for t in state), recurrent)
+        shown, after = self._mapped(below)
+        return shown.index_copy(2, units, part), tuple(
+            a.index_copy(1, units, end) for a, end in zip(after, ends, strict=True))
+
+    def _needed(self, m: Tensor) -> Tensor:
+        """Which units (width,) have a memory, as far as is seen at once, or are read by one that has: they read their
+        layer, or the gates i and f are not those that shut out the state, m (B, width) of it, at every token. All of
+        them where the gradient of the recurrent weights is wanted."""
+        if self.recurrent.requires_grad:
+            return torch.ones_like(m[0], dtype=torch.bool)
+        size = self.width // self.heads
+        reads = torch.zeros(self.width, self.width, dtype=torch.bool, device=m.device)
+        for k, block in enumerate((self.recurrent != 0).any(0)):
+            reads[k * size : (k + 1) * size, k * size : (k + 1) * size] = block
+        driven = (self.weight != 0).any(1).reshape(4, self.width)
+        i, f, _, _ = self.bias.reshape(4, self.width)
+        keep = torch.exp((f if self.exponential_forget else nn.functional.logsigmoid(f)) + torch.maximum(m, i) - i)
+        memory = reads.any(1) | driven[_I] | driven[_F] | (keep != 0).any(0)
+        return memory | reads[memory].any(0)
+
+    def _mapped(self, below: Tensor) -> tuple[Tensor, State]:
+        """All tokens at once, for units without memory: f' = 0 and i' = 1, so that c is z, n is 1 and m is log i."""
+        i, _, z, o = below.unbind(2)
+        c = torch.tanh(z)
+        shown = torch.sigmoid(o) * c
+        return shown, (shown[:, -1], c[:, -1], torch.ones_like(i[:, -1]), i[:, -1])
+
+    def _looped(self, below: Tensor, state: State, recurrent: Tensor) -> tuple[Tensor, State]:
+        """Token by token. below: W x + b as (B, T, 4, units)."""
         shown: list[Tensor] = []
-        for below in nn.functional.linear(x, self.weight, self.bias).unbind(1):
-            state = self._next(below, state)
+        for token in below.unbind(1):
+            state = self._next(token, state, recurrent)
             shown.append(state[0])
         return torch.stack(shown, 1), state
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        state = self._next(nn.functional.linear(x, self.weight, self.bias), state)
+        below = nn.functional.linear(x, self.weight, self.bias).reshape(len(x), 4, self.width)
+        state = self._next(below, state, self.recurrent)
         return state[0], state
 
-    def _next(self, below: Tensor, state: State) -> State:
-        """below: W x + b of one token (B, 4 · width)."""
+    def _next(self, below: Tensor, state: State, recurrent: Tensor) -> State:
+        """below: W x + b of one token (B, 4, units); recurrent: R of these units."""
         h, c, n, m = state
-        heads = h.reshape(len(h), self.heads, self.width // self.heads)
-        own = torch.einsum("bhi,ghoi->bgho", heads, self.recurrent)
-        i, f, z, o = (below.reshape(len(h), 4, self.width) + own.flatten(-2)).unbind(1)
+        if self.heads == 1:
+            own = nn.functional.linear(h, recurrent.reshape(-1, h.shape[1])).reshape(below.shape)
+        else:
+            own = torch.einsum("bhi,ghoi->bgho", h.reshape(len(h), self.heads, -1), recurrent).flatten(2)
+        i, f, z, o = (below + own).unbind(1)
         log_f = f if self.exponential_forget else nn.functional.logsigmoid(f)
         after = torch.maximum(log_f + m, i)
         admit, keep = torch.exp(i - after), torch.exp(log_f + m - after)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -102,3 +103,44 @@ def test_save_load_probe_and_poke(tmp_path: Path) -> None:
         poked = model.poke(state, "q", q)
         assert model.probe(poked, "q").tolist() == [q]
         assert model(torch.tensor([[1]]), poked)[0].tolist() == [[automaton.output[q][1]]]
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("change", ["none", "reads itself", "reads another", "is held", "keeps some", "forgets half",
+                                    "admits less"])
+def test_units_without_memory_are_no_loop(heads: int, change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tokens at once equal one token after another, and only units with a memory are gone through one by one."""
+    generator = torch.Generator().manual_seed(heads)
+    layer = SLSTM(3, 6, torch.float32, heads).requires_grad_(False)
+    weight, bias = layer.weight.view(4, 6, 3), layer.bias.view(4, 6)
+    weight[2] = torch.randint(-2, 3, (6, 3), generator=generator) * 20 + 10
+    weight[3, 5] = torch.tensor([0.5, -1, 2])  # of its output gate: no memory
+    bias[1] = -200
+    if change.startswith("reads"):
+        layer.recurrent[2, -1, 1, 1 if change == "reads itself" else 2] = 30
+    elif change == "is held":
+        weight[0, 4], weight[1, 4], bias[1, 4] = torch.tensor([-400.0, 0, 0]), torch.tensor([1000.0, 0, 0]), -400
+    elif change == "keeps some":
+        weight[1, 4] = torch.tensor([1000.0, 0, 0])
+    elif change == "forgets half":
+        bias[1, 4] = 0
+    elif change == "admits less":
+        weight[0, 4] = torch.tensor([-2.0, -150, 70])
+    x = torch.randint(0, 2, (2, 25, 3), generator=generator).float()
+    before = tuple(torch.full((2, 6), value) for value in (1.0, 1.0, 1.0, 0.0))
+    steps: list[int] = []
+    original = SLSTM._next
+
+    def counted(self: SLSTM, below: torch.Tensor, *rest: Any) -> Any:
+        steps.append(below.shape[2])
+        return original(self, below, *rest)
+
+    monkeypatch.setattr(SLSTM, "_next", counted)
+    shown, after = layer(x, before)
+    units = {"none": 0, "reads another": 2}.get(change, 1)
+    assert steps == [6 if heads > 1 else units] * 25 * bool(units)
+    for t in range(25):
+        one, before = layer.step(x[:, t], before)
+        assert torch.equal(one, shown[:, t])
+    assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
+    assert (shown[:, 1:] != shown[:, :-1]).any()
