@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 from lsrl.types import Bool, Int, Real, Symbols, Type, Value, scalar_of
@@ -156,7 +156,7 @@ def of_type(t: Type, numeric: bool = False) -> Range:
         case Real(lo=lo, hi=hi, grid=grid):
             if numeric:
                 return rounded(Range(lo, hi, None))
-            return _on_grid(Range(lo, hi, grid)) or ANYTHING
+            return _on_grid(lo, hi, grid, False) or ANYTHING
         case _:
             raise ValueError(f"{t} is not the type of a stream")
 
@@ -187,12 +187,11 @@ def meet(a: Range, b: Range) -> Range | None:
         return a
     lo = a.lo if b.lo is None or b.lo is a.lo else b.lo if a.lo is None else max(a.lo, b.lo)
     hi = a.hi if b.hi is None or b.hi is a.hi else b.hi if a.hi is None else min(a.hi, b.hi)
-    return _on_grid(Range(lo, hi, lcm(a.grid, b.grid), a.nan and b.nan))
+    return _on_grid(lo, hi, lcm(a.grid, b.grid), a.nan and b.nan)
 
 
-def _on_grid(r: Range) -> Range | None:
+def _on_grid(lo: Fraction | None, hi: Fraction | None, grid: Fraction | None, nan: bool) -> Range | None:
     """The range with its bounds moved inwards to the grid, and the grid of the one value if one is left."""
-    lo, hi, grid = r.lo, r.hi, r.grid
     if grid is _ONE or grid == 1:  # by far the most common: whole numbers, mostly with whole bounds already
         lo = lo if lo is None or lo.denominator == 1 else Fraction(math.ceil(lo))
         hi = hi if hi is None or hi.denominator == 1 else Fraction(math.floor(hi))
@@ -201,13 +200,13 @@ def _on_grid(r: Range) -> Range | None:
         hi = None if hi is None else math.floor(hi / grid) * grid
     elif grid is not None:
         if (lo is not None and lo > 0) or (hi is not None and hi < 0):
-            return replace(r, lo=None, hi=None, grid=None) if r.nan else None
+            return Range(None, None, None, True) if nan else None
         lo = hi = Fraction(0)
-    if lo is not None and hi is not None and lo > hi:
-        return Range(Fraction(0), Fraction(0), None, True) if r.nan else None
+    if lo is not None and hi is not None and lo is not hi and lo > hi:
+        return Range(Fraction(0), Fraction(0), None, True) if nan else None
     if lo is not None and lo == hi and grid is not None:
         grid = abs(lo)
-    return Range(lo, hi, grid, r.nan)
+    return Range(lo, hi, grid, nan)
 
 
 _LONGEST = 4096  # bits of a bound or a grid: repeated squares would double them at every step

@@ -162,9 +162,11 @@ class Evaluator:
         if not ways:
             return False
         # a way that leaves a node as it was leaves nothing to learn of it
-        for node in [n for n in ways[0] if all(n in w and w[n] is not facts.get(n) for w in ways)]:
-            common = ways[0][node]
-            for w in ways[1:]:
+        first, *others = ways
+        learnt = [n for n, r in first.items() if r is not facts.get(n)]
+        for node in [n for n in learnt if all(n in w and w[n] is not facts.get(n) for w in others)]:
+            common = first[node]
+            for w in others:
                 common = join(common, w[node])
             if not self._narrow(node, common, facts):
                 return False
