@@ -249,6 +249,8 @@ def find_latches(cascade: Cascade, wanted: Mapping[Hashable, Sequence[Sequence[H
 def _show(reader: _Reader, table: Sequence[Sequence[Hashable]], depth: Mapping[int, int],
           key: _Key | None, most: int | None = None) -> Cases | Keyed:
     """A function by cases, or by its key if the cases have more than `most` products."""
+    if key is not None and most is not None and len({v for row in table for v in row if v is not None}) > most + 1:
+        return _keyed(key, table)  # each value but one needs a product
     try:
         found = _cases(reader, table, depth)
     except TooLargeError:

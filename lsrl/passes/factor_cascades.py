@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
 
 from lsrl.analysis.automaton import Automaton, NotFinite, explore, minimise
 from lsrl.analysis.cascade import Cascade, GroupLeft, TooLargeError, cascades, side_by_side
@@ -134,12 +137,13 @@ def _factor(graph: Graph, groups: str, numeric: bool, way: Way) -> Factored:
         args, domains, rows = letters
         plan = Plan(cell, found, least, args, domains, rows, needed_arguments(graph, cell, least, args))
         try:
-            options = cascades(least.next, least.start, groups, clock)
+            table = least.next.astype(np.int64)
+            options = _cascades(table.tobytes(), table.shape, least.start, groups, clock)
             if isinstance(options, GroupLeft):
                 refused.append(Refused(cell, _group_reason(options, least), least, left=options))
                 continue
             if way.beside and groups != "delay":
-                beside = side_by_side(least.next, least.start, groups)
+                beside = _beside(table.tobytes(), table.shape, least.start, groups)
                 options = options if beside is None else (beside,)
             plan.latches = _best(options, plan, {c.condition for c in graph.checks}, way)
         except TooLargeError as error:
@@ -160,6 +164,18 @@ def _factor(graph: Graph, groups: str, numeric: bool, way: Way) -> Factored:
         return Factored(graph, {}, (), tuple(refused))
     return Factored(changed, replacer.recovered(), tuple(reports), tuple(refused),
                     tuple((p.latches, p.after) for p in plans))
+
+
+@lru_cache(64)
+def _cascades(table: bytes, shape: tuple[int, ...], start: int, groups: str,
+              clock: int) -> tuple[Cascade, ...] | GroupLeft:
+    """The cascades of a table; several ways of several targets ask for the same."""
+    return cascades(np.frombuffer(table, np.int64).reshape(shape), start, groups, clock)
+
+
+@lru_cache(64)
+def _beside(table: bytes, shape: tuple[int, ...], start: int, groups: str) -> Cascade | None:
+    return side_by_side(np.frombuffer(table, np.int64).reshape(shape), start, groups)
 
 
 def _best(options: Sequence[Cascade], plan: Plan, checked: Container[Node], way: Way) -> Latches:

@@ -19,6 +19,7 @@ from lsrl.backends.wiring import pruned
 __all__ = ["compacted"]
 
 _SHOWN = 4  # parts of a sum that are named
+_LARGEST = 1024  # of a weight, and of a number, in a sum: those of masks stay apart, as sums must stay exact
 _Bounds = tuple[Rational | None, Rational | None]
 _Vector = dict[int, Rational]
 
@@ -167,6 +168,8 @@ def _summed_at(circuit: Circuit, at: int, dead: Sequence[set[int]]) -> Circuit:
     readers = () if last else [u for i, u in enumerate(circuit.layers[at + 1]) if i not in dead[at + 1]]
     forms = [f for o in circuit.outputs for f in o.forms] if last else [f for u in readers for f in _forms(u)]
     fixed = {i for u in readers for f in _alone(u) for _, i in f.terms}
+    large = {i for i, u in enumerate(units) if (_bounds(u)[1] or 0) > _LARGEST}
+    fixed |= large | {i for f in forms for w, i in f.terms if not -_LARGEST <= w <= _LARGEST}
     fixed |= {i for p in circuit.placements if p.layer == at + 1
               for i in (*p.units, *(j for f in (*p.forms, *(c.form for _, c in p.numbers)) for _, j in f.terms))}
     passing = set(_linear(circuit, at)) & {i for f in forms for _, i in f.terms} - fixed
@@ -199,7 +202,7 @@ def _summed_at(circuit: Circuit, at: int, dead: Sequence[set[int]]) -> Circuit:
     change: dict[Form, Form] = {}
     for f, total in sums.items():
         found = basis.coordinates({i: w for w, i in total.terms})
-        if not last and any(c.denominator != 1 for c in found.values()):
+        if any(not -_LARGEST <= c <= _LARGEST or (not last and c.denominator != 1) for c in found.values()):
             return circuit
         rest = Form(tuple((w, i) for w, i in f.terms if i not in passing), f.bias + total.bias)
         change[f] = Form.total((shown[k].scale(c) for k, c in found.items()), rest.bias) + Form(rest.terms)

@@ -109,3 +109,13 @@ def test_a_layer_that_may_be_below_zero_stays() -> None:
     after = compacted(before)
     assert len(after.layers) == 1
     same(before, after, 2, 3)
+
+
+def test_the_masks_of_numbers_without_a_bound_stay_apart() -> None:
+    """A relay that is read with the weight of a mask joins no sum: the sum would be as large, and the exactness end."""
+    number = Number(signal(0), ZERO, NOTHING, 0, 1)
+    layers: list[list[Unit]] = [[number, Bit(signal(1), ZERO, NOTHING), Lag(signal(0), NOTHING)],
+                                [Number(signal(0) + signal(1, 2**22) + signal(2) - 2**22, ZERO, NOTHING)]]
+    before = circuit_of(2, layers, [signal(0)])
+    assert compacted(before).layers == before.layers
+    same(before, compacted(before), 2, 4)
