@@ -17,16 +17,19 @@ from lsrl.backends.layers import State
 __all__ = ["HALF_TURN", "ComplexMixer", "constant_factors", "turned"]
 
 HALF_TURN = math.pi
+_ROUNDING = 256  # of a float's unit: of sums of up to 50 half turns
 
 
 def turned(angle: Tensor) -> Tensor:
     """exp(i · angle), angle in radians.
 
     The angle is first reduced by its whole quarter turns, which are then taken exactly, as swaps and signs: a float's π
-    is no half turn, and cos and sin of it are not −1 and 0. What is left is at most an eighth of a turn.
+    is no half turn, and cos and sin of it are not −1 and 0. What is left is at most an eighth of a turn; it is none
+    where it is less than what rounding leaves of a sum of angles.
     """
     quarters = torch.round(angle / (math.pi / 2)).detach()
     rest = angle - quarters * (math.pi / 2)
+    rest = torch.where(rest.abs() < _ROUNDING * torch.finfo(angle.dtype).eps, 0 * rest, rest)
     c, s = torch.cos(rest), torch.sin(rest)
     swapped, negative = quarters.remainder(2) == 1, quarters.remainder(4) >= 2
     re, im = torch.where(swapped, -s, c), torch.where(swapped, c, s)

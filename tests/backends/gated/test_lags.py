@@ -11,6 +11,7 @@ from lsrl.backends.circuit import Lag, Symbol
 from lsrl.backends.gated import delta, gateloop, gla, hgrn, lru, mingru, minlstm, mlstm, retnet
 from lsrl.backends.gated.layers import Mixer
 from lsrl.backends.gated.plan import digit, log_odds
+from lsrl.backends.gated.polar import turned
 from lsrl.backends.linear_form import signal
 from tests.backends.gated.checks import DTYPES
 
@@ -42,3 +43,12 @@ def test_a_gate_that_admits_nearly_all_is_that_number(dtype: torch.dtype) -> Non
     assert z.item() == 1 - epsilon
     error = 1 + 2 * float(epsilon)
     assert 1 / (1 + torch.exp(torch.tensor(log_odds(epsilon), dtype=dtype)) * error) == z
+
+
+def test_half_turns_that_are_sums_of_angles_are_exact() -> None:
+    """5π − 4π in floats is π only up to their rounding, which would turn a state a little further each time."""
+    for dtype in (torch.float32, torch.float64):
+        counts = torch.arange(1, 40, dtype=dtype)
+        angle = (counts + 1) * torch.pi - counts * torch.pi
+        assert bool((turned(angle) == -1).all()) and bool((turned(counts * torch.pi - counts * torch.pi) == 1).all())
+    assert turned(torch.tensor(1e-3)).imag > 0
