@@ -8,8 +8,8 @@ The layer (Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", section 2
     c(t) = f' c(t − 1) + i' z(t),  n(t) = f' n(t − 1) + i',  h(t) = o(t) c(t) / n(t)
 
 h feeds back through a nonlinearity, so there is no parallel form: the sequence is a loop, but for units that read no h
-and whose f' is always 0. A bit has i' = 1, f' = 0 and
-o = 1, which makes n = 1 and h = c = ±1 exactly. One that is held has f' = 1 and i' = 0: c, n and m stay as they are.
+and whose f' is always 0. A bit has i' = 1, f' = 0 and o = 1, which makes n = 1 and h = c = ±1 exactly. One that is held
+has f' = 1 and i' = 0: c, n and m stay as they are.
 """
 
 from __future__ import annotations

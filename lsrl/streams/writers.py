@@ -58,6 +58,7 @@ class Writer(ABC):
 
     def write_bytes(self, column: NDArray[np.uint8]) -> None:
         """Writes the outputs of some tokens, each the byte (see `byte_of`) that stands for it."""
+        self.write(())
         self.sink.write(column.tobytes())
 
     def finish(self) -> None:  # noqa: B027 - most formats have nothing there
@@ -180,7 +181,7 @@ class PlainWriter(_TextWriter):
 
     def write_columns(self, columns: Sequence[NDArray[Any]]) -> None:
         if self._bytes:
-            self.sink.write(columns[0].astype("u1").tobytes())
+            self.write_bytes(columns[0].astype("u1"))
         else:
             super().write_columns(columns)
 
