@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 # The same random tests at every run, so that what fails was broken; `--hypothesis-profile=default` draws others.
+# Hypothesis also draws constants out of the modules imported so far, and those depend on which tests ran before.
 settings.register_profile("same", derandomize=True)
 settings.load_profile("same")
+providers._get_local_constants = lambda: type(providers.GLOBAL_CONSTANTS)()
 
 # Narrow layers gain nothing from threads, and on busy cores waiting for one another costs a hundredfold.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -226,9 +226,9 @@ class Walk:
         return tuple(out)
 
     def type_of(self, e: s.Expr | s.TypeExpr) -> Type:
-        """The declared type of a name."""
+        """The type of a name: the declared one or, of a Boolean, what the value says."""
         assert isinstance(e, s.Name)
-        t = self.env[e.id][1]
+        t = BOOL if isinstance(self.value(e), bool) else self.env[e.id][1]
         assert t is not None
         return t
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture.providers import HypothesisProvider
 
 import lsrl
 from lsrl.diagnostics import Diagnostic, LsrlError, Source
@@ -40,6 +41,17 @@ def test_the_graph_means_what_the_text_says(data: st.DataObject) -> None:
     for t, (row, got) in enumerate(zip(rows, program.run(rows), strict=True)):
         want = reference.step({i.name: named(row[i.name], i.type) for i in graph.inputs})
         assert (got if isinstance(got, dict) else {"out": got}) == want, f"token {t}"
+
+
+def test_random_tests_do_not_depend_on_what_is_imported() -> None:
+    """The setting in conftest.py holds: no constants of modules, which differ between processes that share tests."""
+    assert len(HypothesisProvider(None)._local_constants) == 0
+
+
+def test_the_reference_takes_a_boolean_without_a_declared_type() -> None:
+    text = "program main(x: int[0..3]) -> bool[2]:\n    low = x <= 0\n    return seen(low)\n"
+    reference = Reference(parse(Source("seen.lsrl", text)))
+    assert [reference.step({"x": x})["out"] for x in (2, 0, 1)] == [(True, False), (True, True), (True, True)]
 
 
 _TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|\w+|\s+|[^\w\s]+')
