@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +37,12 @@ def quick_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """C that is not optimised: for tests of what a kernel calculates on a few tokens, as optimising takes most of their
     time. Kernels as users get them are what the tests of shapes, sizes and random programs run."""
     monkeypatch.setenv("LSRL_CFLAGS", "-O0")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: the garbage collector need not walk through it every time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

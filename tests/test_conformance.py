@@ -34,7 +34,7 @@ from lsrl.types import Real, Symbols
 from lsrl.vectorized import run_batch
 from lsrl.verify import verify
 from lsrl.verify.machines import as_tensor
-from lsrl.verify.testing import run_model
+from lsrl.verify.testing import run_models
 from tests.corpus import CORPUS, DEFAULTS, OTHER, Case, decoded
 from tests.gated_outcomes import OUTCOMES
 
@@ -70,6 +70,7 @@ def inputs_of(case: Case, length: int, seed: int) -> list[dict[str, Any]]:
     return [{n: code(v, n) for n, v in row.items()} for row in given]
 
 
+@cache
 def all_inputs(case: Case) -> list[list[dict[str, Any]]]:
     """Random inputs of growing length, and the corpus's own texts."""
     return [*(inputs_of(case, n, seed) for seed, n in enumerate(LENGTHS)),
@@ -81,6 +82,12 @@ def expected(case: Case, rows: Sequence[dict[str, Any]]) -> list[Any]:
     graph = graph_of(case)
     columns = [[decoded(r[i.name], i.type) for r in rows] for i in graph.inputs]
     return case.oracle(*columns)
+
+
+@cache
+def answers(case: Case) -> list[list[Any]]:
+    """What the oracle says of each of `all_inputs`."""
+    return [expected(case, rows) for rows in all_inputs(case)]
 
 
 def outputs(case: Case, rows: Sequence[dict[str, Any]]) -> list[Any]:
@@ -104,14 +111,14 @@ def assert_equal(case: Case, actual: list[Any], wanted: list[Any]) -> None:
 def test_interpreter_equals_oracle(case: Case) -> None:
     graph = graph_of(case)
     validate(graph)
-    for rows in all_inputs(case):
-        assert_equal(case, outputs(case, list(Interpreter(graph).run(rows))), expected(case, rows))
+    for rows, wanted in zip(all_inputs(case), answers(case), strict=True):
+        assert_equal(case, outputs(case, list(Interpreter(graph).run(rows))), wanted)
 
 
 @cases
 def test_random_inputs_reach_more_than_one_answer(case: Case) -> None:
     """An oracle that is only ever asked for one answer tests nothing."""
-    seen = {str(x) for rows in all_inputs(case) for x in expected(case, rows)}
+    seen = {str(x) for wanted in answers(case) for x in wanted}
     assert len(seen) > 1
 
 
@@ -188,9 +195,8 @@ def test_target(case: Case, target: str) -> None:
         assert refusal.value.diagnostics[0].span.source.name.endswith(".lsrl")
         return
     model = model_of(case, target)
-    for rows in all_inputs(case):
-        got = run_model(model, graph_of(case), rows)
-        assert_equal(case, outputs(case, got), expected(case, rows))
+    for got, wanted in zip(run_models(model, graph_of(case), all_inputs(case)), answers(case), strict=True):
+        assert_equal(case, outputs(case, got), wanted)
     depth = min(case.depth, GATED_DEPTH) if target in OUTCOMES else case.depth
     verdict = verify(graph_of(case), model, length=depth if outcome == "EXHAUSTED" else None, seconds=300, tests=64)
     assert verdict.kind == outcome, verdict.render()
