@@ -1,4 +1,8 @@
-"""Generated C, every shape: every example gives what the interpreter gives, bit for bit where it is exact."""
+"""Generated C, every shape: every example gives what the interpreter gives, bit for bit where it is exact.
+
+What a text calculates is seen without optimising it; a test runs each example's own kernel as users get it, too. The
+kernels of chunks are optimised in `test_c_split`.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +36,7 @@ from tests.corpus import CORPUS, Case
 
 FLOAT64 = Options(edge=torch.float64, carry=torch.float64, resets=True, packed=True)
 TOKENS = 131  # two tiles and a little
+pytestmark = pytest.mark.usefixtures("quick_kernels")
 CASES = pytest.mark.parametrize("case", CORPUS, ids=lambda c: c.name)
 Shown = list[dict[str, list[Any]]]
 
@@ -90,6 +95,18 @@ def test_every_example_equals_the_interpreter_in_any_layout(case: Case, layout: 
     for rows in (1, 11):  # one stream alone; groups of slots and streams that are left
         for k, call in runs(case, sequences=[sequence(case, s) for s in range(rows)], layout=layout):
             assert call.failed is not None and int(call.failed.min()) == NEVER
+            for s, got in enumerate(shown(k.parts, call.outputs)):
+                assert same(got, expected(case, s), as_the_interpreter(case))
+
+
+@CASES
+def test_optimising_changes_nothing(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LSRL_CFLAGS")
+    k = CKernel(kernel(case, FLOAT64).parts, FLOAT64)
+    for shape in shapes(k):
+        for rows in (1, 11) if shape != "split" else ():
+            call = make_call(k.parts, FLOAT64, [sequence(case, s) for s in range(rows)])
+            k.launch(call, shape)
             for s, got in enumerate(shown(k.parts, call.outputs)):
                 assert same(got, expected(case, s), as_the_interpreter(case))
 
