@@ -127,7 +127,8 @@ class _Variant:
 
     def run(self, call: Call, attempts: list[tuple[Shape, Configuration]]) -> None:
         error: Exception | None = None
-        where = next(iter((*call.inputs.values(), *call.outputs.values()))).device
+        tensors = (*call.inputs.values(), *call.outputs.values(), *call.before.values(), *call.after.values())
+        where = next(iter(tensors)).device
         for shape, c in attempts:
             if not self._fits.get((shape, c), True):
                 continue

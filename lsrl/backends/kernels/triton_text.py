@@ -153,8 +153,8 @@ class File:
                 "arguments = []"]
         stride = "(0, {x}.stride(0))" if self.options.packed else "({x}.stride(0), {x}.stride(1))"
         body += ["units = []  # how far apart tokens are", "rests = []  # how far apart rows are"]
-        body += ["for array in (" + ", ".join(
-            [*(f'inputs["{p.name}"]' for p in lanes.inputs), *(f'outputs["{p.name}"]' for p in lanes.outputs)]) + ",):",
+        arrays = [*(f'inputs["{p.name}"]' for p in lanes.inputs), *(f'outputs["{p.name}"]' for p in lanes.outputs)]
+        body += [f"for array in ({', '.join(arrays)},):" if arrays else "for array in ():",
             f"    row, token = {stride.format(x='array')}",
             "    units.append(token)", "    rests.append(row)",
             "    arguments += [array.view(torch.uint8) if array.dtype == torch.bool else array, row, token]"]
@@ -166,9 +166,9 @@ class File:
         given = " and ".join(f'"{p.name}" in before' for p in lanes.states) or "False"
         kept = " and ".join(f'"{p.name}" in after' for p in lanes.states) or "False"
         body += [f'arguments.append(params["{p.name}"])' for p in lanes.params if p.name in s.ports.param]
-        device = next((f'inputs["{p.name}"].device' for p in lanes.inputs), None) or \
-            next(f'outputs["{p.name}"].device' for p in lanes.outputs)
-        body += [f"device = {device}"]
+        # an adjoint of an adjoint may have states alone
+        some = f"{arrays[0]}.device" if arrays else "next(x.device for x in (*before.values(), *after.values()))"
+        body += [f"device = {some}"]
         if s.tables:
             body.append("arguments += tables(device).values()")
         if self.options.resets:

@@ -63,7 +63,7 @@ def test_states_in_range_that_are_never_reached(shape: Shape, process: ProcessPo
 
 
 @pytest.mark.parametrize(("name", "option", "order"), [
-    ("delay", "plain", 1), ("latch", "resets", 1), ("tropical", "plain", 2)])
+    ("delay", "from_state", 2), ("latch", "resets", 1), ("tropical", "plain", 2)])
 def test_gradients(name: str, option: str, order: int, process: ProcessPoolExecutor) -> None:
     """Some of the checks that `python -m benchmarks.gradcheck_table` makes."""
     process.submit(gradchecks.check, name, option, "triton", order).result()
