@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -11,7 +10,6 @@ import lsrl
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.lanes import make_lanes
 from tests.backends.kernels import triton_runs
-from tests.backends.kernels.processes import one_process
 from tests.corpus import CORPUS, Case
 
 pytest.importorskip("triton", reason="Triton is for Linux")
@@ -20,12 +18,6 @@ CASES = pytest.mark.parametrize("case", CORPUS, ids=lambda c: c.name)
 LARGER = ("tok2tok_5", "tok2tok_10", "vec2vec_2_2", "vec2vec_3_2")  # as smaller ones, with more registers
 # one of each class: cuts, and in every shape resets, packed sequences and the last token first
 CLASSES = ("parity", "tomita_3", "run_length", "greatest", "leaky_unit", "delay_3", "induction_head", "mod_5", "queue")
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[ProcessPoolExecutor]:
-    with one_process(interpreted=True) as pool:
-        yield pool
 
 
 def has_scans(case: Case) -> bool:

@@ -29,12 +29,6 @@ SCANNED = ("parity", "mod_5", "tomita_3", "modular_arithmetic", "leaky_unit", "r
 
 
 @pytest.fixture(scope="module")
-def process() -> Iterator[ProcessPoolExecutor]:
-    with one_process(interpreted=True) as pool:
-        yield pool
-
-
-@pytest.fixture(scope="module")
 def compiler() -> Iterator[ProcessPoolExecutor]:
     with one_process(interpreted=False) as pool:
         yield pool
