@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import networkx
@@ -29,6 +27,7 @@ from lsrl.export import (
 from lsrl.program import Program
 from lsrl.verify.testing import random_inputs, run_program
 from tests.corpus import ROOT
+from tests.forked import run_script
 
 NAMES = ("regular/parity", "regular/word_problem_s3", "counting/dyck_1", "counting/position", "memory/delay_3",
          "numeric/moving_average", "memory/key_value", "text/c_comments", "memory/flip_flop")
@@ -192,11 +191,8 @@ def test_a_case_loads_by_its_own_script(tmp_path: Path, name: str, target: str, 
     write_folder(tmp_path / "case", files)
     if target != "mingru":
         assert b"lsrl" not in files["load.py"]
-    environment = {"PATH": "/usr/bin:/bin", **({"PYTHONPATH": str(ROOT)} if target == "mingru" else {})}
-    ran = subprocess.run([sys.executable, "load.py"], cwd=tmp_path / "case", env=environment, capture_output=True,
-                         text=True, timeout=120)
     total = 150 * len(program.graph.outputs)
-    assert (ran.stdout, ran.stderr) == (f"{total} of {total} answers are right\n", "")
+    assert run_script(tmp_path / "case" / "load.py", target == "mingru") == f"{total} of {total} answers are right\n"
     again = lsrl.load_model(tmp_path / "case" / "model.safetensors", program)
     assert all(torch.equal(a, again.state_dict()[n]) for n, a in model.state_dict().items())
     assert json.loads(files["symbols.json"]) == model.symbols
@@ -212,7 +208,7 @@ def test_a_script_notices_wrong_weights(tmp_path: Path) -> None:
     write_folder(tmp_path / "case", files)
     weights = load_file(tmp_path / "case" / "weights.safetensors")
     save_file({**weights, "readout.weight": -weights["readout.weight"]}, tmp_path / "case" / "weights.safetensors")
-    out = subprocess.run([sys.executable, "load.py"], cwd=tmp_path / "case", capture_output=True, text=True).stdout
+    out = run_script(tmp_path / "case" / "load.py", False)
     assert out.endswith("of 100 answers are right\n") and not out.startswith("100 ")
 
 
@@ -234,11 +230,9 @@ def test_a_case_with_an_error_loads_and_is_within_its_bound(tmp_path: Path, targ
     write_folder(tmp_path / "case", files)
     about = json.loads(files["interface.json"])
     assert about["outputs"][0]["grid"] == [0.0] and about["outputs"][0]["error"] == model.certificate.error
-    environment = {"PATH": "/usr/bin:/bin", **({"PYTHONPATH": str(ROOT)} if target == "mingru" else {})}
 
     def run() -> str:
-        return subprocess.run([sys.executable, "load.py"], cwd=tmp_path / "case", env=environment, capture_output=True,
-                              text=True, timeout=120, check=True).stdout
+        return run_script(tmp_path / "case" / "load.py", target == "mingru")
 
     assert run() == "150 of 150 answers are right\n"
     data = tmp_path / "case" / "data" / "test.jsonl"
