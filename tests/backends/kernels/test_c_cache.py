@@ -6,8 +6,8 @@ import importlib.util
 import os
 import shlex
 import stat
-import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from lsrl.backends.kernels import c_build, c_cache
 from lsrl.backends.kernels.c_cache import CacheFolder, cache_folder
 from lsrl.cli.main import main
 from lsrl.diagnostics import LsrlError
-from tests.corpus import ROOT
+from tests.forked import run_script
 
 TEXT = "long answer(void) { return 42; }\n"
 
@@ -141,13 +141,13 @@ def test_a_folder_that_others_may_write_to_is_not_trusted(folder: CacheFolder) -
         assert again() == 42
 
 
-def test_several_processes_at_once(folder: CacheFolder) -> None:
-    code = ("from lsrl.backends.kernels.c_build import build\n"
-            f"print([build({TEXT!r}.replace('42', str(i))).answer() for i in range(3)])\n")
-    running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
-               for _ in range(3)]
-    for process in running:
-        assert process.communicate(timeout=300)[0] == "[0, 1, 2]\n"
+def test_several_processes_at_once(folder: CacheFolder, tmp_path: Path) -> None:
+    script = tmp_path / "builds.py"
+    script.write_text(f"import os\nos.environ['LSRL_CACHE_DIR'] = {str(folder.path)!r}\n"
+                      "from lsrl.backends.kernels.c_build import build\n"
+                      f"print([build({TEXT!r}.replace('42', str(i))).answer() for i in range(3)])\n")
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(run_script, [script] * 3, [True] * 3)) == ["[0, 1, 2]\n"] * 3
     assert 3 <= len(folder.files()) <= 9
     assert not [f for f in folder.path.iterdir() if f.name.startswith(".")]
 
