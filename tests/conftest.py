@@ -34,8 +34,8 @@ def _kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def quick_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """C that is not optimised: for tests of what a kernel calculates on a few tokens, as optimising takes most of their
-    time. Kernels as users get them are what the tests of shapes, sizes and random programs run."""
+    """C that is not optimised: for tests of what a kernel calculates, as optimising takes most of their time. Kernels
+    as users get them are what the tests of sizes, chunks, proofs and random programs run, and one test of shapes."""
     monkeypatch.setenv("LSRL_CFLAGS", "-O0")
 
 

@@ -16,6 +16,8 @@ import lsrl
 from lsrl.backends.kernels.module import KernelModule
 from tests.backends.kernels.cells import CELLS as OWN
 
+pytestmark = pytest.mark.usefixtures("quick_kernels")
+
 CELLS = Path(__file__).resolve().parents[3] / "examples" / "cells"
 TOKENS = 65_536
 ROUNDINGS = 64  # of a token, forwards and backwards
