@@ -357,7 +357,11 @@ def _threshold(points: Bits, on: NDArray[np.bool_], off: NDArray[np.bool_]) -> t
     for scale in (1, 2, 3, 5):
         largest = float(np.abs(chow).max())
         weights = np.round(chow * scale / largest) if largest else np.zeros_like(chow)
+        seen: set[bytes] = set()
         for _ in range(_STEPS):
+            if weights.tobytes() in seen:
+                break  # the rule goes round in a circle
+            seen.add(weights.tobytes())
             a, b = high @ weights, low @ weights
             if int(a.min()) > int(b.max()):
                 return tuple(map(int, weights)), 1 - int(a.min())
