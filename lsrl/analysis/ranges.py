@@ -99,6 +99,7 @@ class _Analysis:
     def _pass(self, inner: Sequence[Node], reads: Sequence[Node], current: Mapping[str, Range],
               changed: Iterable[str] | None = None) -> None:
         """Evaluates the component from the states' ranges; with `changed`, only what depends on those."""
+        self.evaluator.forget((*reads, *inner))
         stale = None if changed is None else set(changed)
         touched: set[Node] = set()
         for read in reads:

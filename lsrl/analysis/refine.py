@@ -7,7 +7,7 @@ depth cut to 7. The evaluation looks a few nodes deep only; what lies deeper kee
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -51,10 +51,18 @@ class Evaluator:
         self._below = _bits_below(graph)
         self._bit = {n: 1 << i for i, n in enumerate(graph.nodes)} if self._below else {}
         self._fuel = _FUEL
+        self._learnt: dict[tuple[Node, bool, int], Facts | None] = {}  # from no other facts; None: it cannot be
 
     def spend(self, size: int) -> None:
         """Sets how far conditions are followed, for a component of `size` nodes."""
         self._fuel = min(_FUEL, max(4, _WORK // max(size, 1)))
+
+    def forget(self, nodes: Iterable[Node]) -> None:
+        """Drops what conditions say of nodes whose ranges are about to change, operands before users."""
+        bits = 0
+        for n in nodes:
+            bits |= self._bit.get(n, -1)
+        self._learnt = {key: f for key, f in self._learnt.items() if not self._below.get(key[0], -1) & bits}
 
     def value(self, node: Node) -> Range:
         """The range of a node whose operands have theirs."""
@@ -134,6 +142,22 @@ class Evaluator:
         return True
 
     def _learn(self, condition: Node, truth: bool, facts: Facts, depth: int) -> bool:
+        """Adds to the facts what follows from the condition's truth; False if both cannot be. Where the facts say
+        nothing of what the condition depends on, that is the same each time."""
+        if self._below.get(condition, -1) & facts.mask:
+            return self._follow(condition, truth, facts, depth)
+        key = condition, truth, depth
+        if key not in self._learnt:
+            alone = Facts()
+            self._learnt[key] = alone if self._follow(condition, truth, alone, depth) else None
+        known = self._learnt[key]
+        if known is None:
+            return False
+        facts.update(known)
+        facts.mask |= known.mask
+        return True
+
+    def _follow(self, condition: Node, truth: bool, facts: Facts, depth: int) -> bool:
         if not self._narrow(condition, constant(truth), facts):
             return False
         if depth == 0:

@@ -7,6 +7,7 @@ layer: what reads it can read the layer below.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -64,12 +65,17 @@ def _least(form: Form, below: Sequence[_Bounds]) -> Rational | None:
 
 
 def _most(form: Form, below: Sequence[_Bounds]) -> Rational | None:
-    least = _least(form.scale(-1), below)
-    return None if least is None else -least
+    total = form.bias
+    for w, i in form.terms:
+        end = below[i][1 if w > 0 else 0]
+        if end is None:
+            return None
+        total += w * end
+    return total
 
 
-def _is_linear(u: Unit, below: Sequence[_Bounds], units: Sequence[Unit], under: Sequence[_Bounds]) -> bool:
-    """Whether a map's sum is never below 0. units: those of the layer below, which read a layer with bounds `under`."""
+def _is_linear(u: Unit, below: Sequence[_Bounds], apart: Callable[[int, int], bool]) -> bool:
+    """Whether a map's sum is never below 0. apart: whether two units of the layer below are never on together."""
     if not isinstance(u, Bit | Number) or u.own != ZERO or \
             (isinstance(u, Number) and (u.hi is None or u.cap is not None)):
         return False
@@ -77,18 +83,17 @@ def _is_linear(u: Unit, below: Sequence[_Bounds], units: Sequence[Unit], under: 
     if least is None or least >= 0:
         return least is not None
     # Of bits that are never on together one counts.
-    taken: list[list[tuple[Rational, Form]]] = []
+    taken: list[list[tuple[Rational, int]]] = []
     for w, i in u.below.terms:
-        unit = units[i] if i < len(units) else None
-        if w > 0 or not isinstance(unit, Bit):
+        if w > 0:
             continue
         for group in taken:
-            if all((most := _most(unit.below + f, under)) is not None and most <= 1 for _, f in group):
+            if all(apart(i, j) for _, j in group):
                 least -= max(w, *(v for v, _ in group))
-                group.append((w, unit.below))
+                group.append((w, i))
                 break
         else:
-            taken.append([(w, unit.below)])
+            taken.append([(w, i)])
     return least >= 0
 
 
@@ -99,11 +104,11 @@ def _without_linear_layers(circuit: Circuit) -> Circuit:
     at = 0
     while at < len(circuit.layers) and len(circuit.layers) > 1:
         above = circuit.layers[at + 1] if at + 1 < len(circuit.layers) else ()
-        if len(_linear(circuit, at)) < len(circuit.layers[at]) or any(p.layer == at + 1 for p in circuit.placements) \
-                or any(f.terms for u in above for f in _alone(u)):
+        units = circuit.layers[at]
+        if any(p.layer == at + 1 for p in circuit.placements) or any(f.terms for u in above for f in _alone(u)) \
+                or not all(map(_linear(circuit, at), range(len(units)))):
             at += 1
             continue
-        units = circuit.layers[at]
 
         def through(form: Form, units: Sequence[Unit] = units) -> Form:
             return Form.total((_below(units[i]).scale(w) for w, i in form.terms), form.bias)
@@ -124,12 +129,21 @@ def _without_linear_layers(circuit: Circuit) -> Circuit:
     return circuit
 
 
-def _linear(circuit: Circuit, at: int) -> list[int]:
-    """The units of a layer that are linear."""
+def _linear(circuit: Circuit, at: int) -> Callable[[int], bool]:
+    """Whether a unit of a layer is linear, by its place."""
     units: Sequence[Unit] = circuit.layers[at - 1] if at else ()
     below = [_bounds(u) for u in (units if at else circuit.columns)]
     under = [_bounds(u) for u in (circuit.layers[at - 2] if at > 1 else circuit.columns)]
-    return [i for i, u in enumerate(circuit.layers[at]) if _is_linear(u, below, units, under)]
+
+    @functools.cache
+    def apart(i: int, j: int) -> bool:
+        a, b = (units[k] if k < len(units) else None for k in (i, j))
+        if not isinstance(a, Bit) or not isinstance(b, Bit):
+            return False
+        most = _most(a.below + b.below, under)
+        return most is not None and most <= 1
+
+    return lambda i: _is_linear(circuit.layers[at][i], below, apart)
 
 
 def _below(u: Unit) -> Form:
@@ -172,7 +186,7 @@ def _summed_at(circuit: Circuit, at: int, dead: Sequence[set[int]]) -> Circuit:
     fixed |= large | {i for f in forms for w, i in f.terms if not -_LARGEST <= w <= _LARGEST}
     fixed |= {i for p in circuit.placements if p.layer == at + 1
               for i in (*p.units, *(j for f in (*p.forms, *(c.form for _, c in p.numbers)) for _, j in f.terms))}
-    passing = set(_linear(circuit, at)) & {i for f in forms for _, i in f.terms} - fixed
+    passing = set(filter(_linear(circuit, at), {i for f in forms for _, i in f.terms} - fixed))
     if not passing:
         return circuit
     basis = _Basis()
@@ -245,8 +259,8 @@ def _primitive(form: Form) -> _Vector:
     return {i: w // common for i, w in whole.items()}
 
 
-def _size(vector: _Vector) -> Fraction:
-    return max(abs(Fraction(w)) for w in vector.values())
+def _size(vector: _Vector) -> int:
+    return max(abs(int(w)) for w in vector.values())
 
 
 def _overlap(form: Form, row: Mapping[int, Rational]) -> bool:
@@ -313,5 +327,7 @@ def _take(target: _Vector, other: Mapping[int, Rational], c: Rational) -> None:
 
 
 def _over(x: Rational, y: Rational) -> Rational:
+    if y == 1 or y == -1:
+        return x * y
     q = Fraction(x) / y
     return int(q) if q.denominator == 1 else q
