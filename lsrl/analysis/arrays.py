@@ -34,6 +34,7 @@ __all__ = ["Column", "column", "distinct_rows", "evaluate_columns", "fits", "pyt
 Column: TypeAlias = NDArray[Any]  # (rows,): int64 for bools, symbols and small ints, else objects
 
 _SAFE = 2**62
+_SPREAD = 2**20  # of a column's values that are codes as they are
 
 
 def _is_whole(node: Node) -> bool:
@@ -44,10 +45,10 @@ def fits(node: Node, ranges: Mapping[Node, Range]) -> bool:
     """Whether the node's values, and all sums on the way to them, are int64 integers."""
     if not _is_whole(node):
         return False
+    if isinstance(node.type, Bool | Symbols):
+        return True
     r = ranges.get(node)
     magnitude = None if r is None else r.magnitude
-    if isinstance(node.type, Bool | Symbols):
-        magnitude = Fraction(0)
     if magnitude is None or magnitude >= _SAFE:
         return False
     total = Fraction(0)
@@ -146,15 +147,21 @@ def distinct_rows(columns: Sequence[Column]) -> tuple[NDArray[np.int64], NDArray
     """The rows of some columns without repetition: the place where each first stands, in order, and for every row
     the number of its first one."""
     rows = len(columns[0])
-    code = np.zeros(rows, np.int64)
+    code, size = np.zeros(rows, np.int64), 1  # all codes are less than the size
     for c in columns:
         if c.dtype == object:
             index: dict[Any, int] = {}
             one = np.fromiter((index.setdefault(v, len(index)) for v in c.tolist()), np.int64, rows)
+            values = len(index)
         else:
-            one = np.unique(c, return_inverse=True)[1].reshape(-1)
-        code = code * (int(one.max(initial=0)) + 1) + one
-        code = np.unique(code, return_inverse=True)[1].reshape(-1)
+            least = int(c.min(initial=0))
+            one, values = c - least, int(c.max(initial=0)) - least + 1
+            if values > _SPREAD:
+                one = np.unique(c, return_inverse=True)[1].reshape(-1)
+                values = rows
+        if size * values >= _SAFE:
+            code, size = np.unique(code, return_inverse=True)[1].reshape(-1), rows
+        code, size = code * values + one, size * values
     _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(order), np.int64)

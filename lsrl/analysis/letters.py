@@ -92,14 +92,12 @@ def _sources(boundary: Sequence[Node], ranges: Mapping[Node, Range], cut: int) -
     that are not finite, and nodes below the boundary with at most `cut` values."""
     cone = reachable(boundary)
     good: dict[Node, bool] = {}
+    small: dict[Node, bool] = {}
     for n in cone:
-        finite = ranges[n].count is not None and not isinstance(n.type, Vector)
+        count = None if isinstance(n.type, Vector) else ranges[n].count
         parts = () if isinstance(n, Index) else operands(n)
-        good[n] = finite or (bool(parts) and all(good[x] for x in parts))
-
-    def small(n: Node) -> bool:
-        count = ranges[n].count
-        return not isinstance(n, Const) and count is not None and count <= cut and not isinstance(n.type, Vector)
+        good[n] = count is not None or (bool(parts) and all(good[x] for x in parts))
+        small[n] = not isinstance(n, Const) and count is not None and count <= cut
 
     found: dict[Node, tuple[Node, ...]] = {}
     for n in cone:
@@ -107,7 +105,7 @@ def _sources(boundary: Sequence[Node], ranges: Mapping[Node, Range], cut: int) -
         if isinstance(n, Const):
             found[n] = ()
         elif parts and all(good[x] for x in parts):
-            found[n] = tuple(dict.fromkeys(s for x in parts for s in ((x,) if small(x) else found[x])))
+            found[n] = tuple(dict.fromkeys(s for x in parts for s in ((x,) if small[x] else found[x])))
         else:
             found[n] = (n,)
     return {n: found[n] for n in boundary}
