@@ -8,7 +8,7 @@ cube. A basis of single values may also be a thermometer: the values in an order
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import permutations
@@ -156,6 +156,9 @@ def _slotwise(machine: Machine, functions: Sequence[int], wanted: Wanted, code: 
     chosen: set[Term] = set()
     known: dict[tuple[int, ...], list[Slot]] = {}
 
+    def dear(terms: Collection[Term]) -> bool:
+        return _cost_of(chosen.union(terms), wanted.general) >= most
+
     def cheapest(options: Iterable[Slot]) -> Slot:
         slot = min(options, key=lambda s: _cost([s], wanted.general, chosen))
         chosen.update(t for _, s in slot.basis for _, t in s.terms)
@@ -164,7 +167,10 @@ def _slotwise(machine: Machine, functions: Sequence[int], wanted: Wanted, code: 
     after = _mapped(machine, functions, lambda leaf: leaf.next)
     states = tuple(range(machine.size))
     if code is not None:
-        following = cheapest([_asked_slot(machine, after, states, [s for _, s in code.bits], wanted)])
+        bits = _asked_slot(machine, after, states, [s for _, s in code.bits], wanted, dear)
+        if bits is None:
+            return None
+        following = cheapest([bits])
     elif machine.size == 1:
         following = Slot(states, ((frozenset(states), Sum((), 1)),))
     else:
@@ -174,13 +180,16 @@ def _slotwise(machine: Machine, functions: Sequence[int], wanted: Wanted, code: 
     for i, asked in enumerate(wanted.asked):
         mine = _mapped(machine, functions, _observation(i))
         values = tuple(dict.fromkeys(x for f in dict.fromkeys(mine) for x in machine.diagrams.leaves(f)))
-        if sum(1 if t.is_and else wanted.general for t in chosen) >= most:
+        if dear(()):
             return None
         if mine not in known:
             known[mine] = list(_single_values(machine, mine, values, wanted))
         options = [Slot(values, s.basis) for s in known[mine]]
         if len(values) > 2:
-            options.append(_asked_slot(machine, mine, values, asked, wanted))
+            sets = _asked_slot(machine, mine, values, asked, wanted, dear)
+            options += [] if sets is None else [sets]
+        if not options:
+            return None
         observed.append(cheapest(options))
     return following, tuple(observed)
 
@@ -217,8 +226,10 @@ def _single_values(machine: Machine, functions: Sequence[int], values: Sequence[
 
 
 def _asked_slot(machine: Machine, functions: Sequence[int], values: Sequence[Hashable],
-                asked: Iterable[frozenset[Hashable]], wanted: Wanted) -> Slot:
-    """[value ∈ set] for each set, but for those that the sets before determine."""
+                asked: Iterable[frozenset[Hashable]], wanted: Wanted,
+                dear: Callable[[Collection[Term]], bool]) -> Slot | None:
+    """[value ∈ set] for each set, but for those that the sets before determine; None if its terms are too dear."""
+    terms: set[Term] = set()
     basis: list[tuple[frozenset[Hashable], Sum]] = []
     span = LinearSpan(len(values))
     for members in asked:
@@ -232,6 +243,9 @@ def _asked_slot(machine: Machine, functions: Sequence[int], values: Sequence[Has
             ways = _partitions(sweep, cubes, default, wanted)
             best = min((told.get(1, Sum(())) for told in ways), key=lambda s: _sum_cost(s, wanted.general))
         basis.append((members, best))
+        terms.update(t for _, t in best.terms)
+        if dear(terms):
+            return None
     return Slot(tuple(values), tuple(basis))
 
 
@@ -253,13 +267,17 @@ def _in_set(machine: Machine, functions: Sequence[int], members: frozenset[Hasha
     return tuple(machine.diagrams.map_all(functions, is_in(members)))
 
 
+def _cost_of(terms: Iterable[Term], general: int) -> int:
+    return sum(1 if t.is_and else general for t in terms)
+
+
 def _sum_cost(s: Sum, general: int) -> int:
-    return sum(1 if t.is_and else general for t in {t for _, t in s.terms})
+    return _cost_of({t for _, t in s.terms}, general)
 
 
 def _cost(slots: Iterable[Slot], general: int, free: set[Term] | None = None) -> int:
     terms = {t for slot in slots for _, s in slot.basis for _, t in s.terms} - (free or set())
-    return sum(1 if t.is_and else general for t in terms)
+    return _cost_of(terms, general)
 
 
 def combined(parts: Iterable[tuple[Rational, Sum]], bias: Rational) -> Sum:
