@@ -48,8 +48,7 @@ def recorded(lanes: Lanes, wanted: Collection[str] | None = None) -> Lanes:
         if wanted is not None and port.name not in wanted:
             continue
         parts: list[Node] = [reads.get(name) or Read(name, graph.state[name].type, NOWHERE) for name in port.parts]
-        outputs.append((f"{RECORD}{port.name}", parts[0] if port.lane or not port.dims else
-                        _packed(parts, port.dims, scalar_of(port.type))))
+        outputs.append((f"{RECORD}{port.name}", _packed(parts, port.seen, scalar_of(port.type))))
         ports.append(Port(f"{RECORD}{port.name}", port.type, port.lane, wide=True))
     streams = {n.name: n for n in graph.inputs}
     for m in lanes.products:
@@ -124,7 +123,9 @@ def cotangent(lanes: Lanes, name: str) -> str:
 
 
 def _packed(parts: list[Node], dims: tuple[int, ...], t: Type) -> Node:
-    """A vector, or a vector of vectors, of scalars in row-major order."""
+    """A vector, or a vector of vectors, of scalars in row-major order; the one scalar if there are no dimensions."""
+    if not dims:
+        return parts[0]
     for n in reversed(dims[1:]):
         parts = [Pack(tuple(parts[i : i + n]), Vector(parts[0].type, n), NOWHERE) for i in range(0, len(parts), n)]
     return Pack(tuple(parts), with_shape(t, dims), NOWHERE)
@@ -204,10 +205,9 @@ class _Maker(Reverse):
 
     def _own(self, name: str, port: Port, parts: tuple[str, ...]) -> Port:
         """The port of a cotangent: one for each lane, also of what all lanes share."""
-        t = with_shape(REAL, port.dims)
-        if self.lanes.width > 1 or any(p.lane for p in (*self.lanes.inputs, *self.lanes.states)):
-            return Port(name, Vector(REAL, self.lanes.width), True, parts, port.wide)
-        return Port(name, t, False, parts, port.wide)
+        lane = self.lanes.width > 1 or any(p.lane for p in (*self.lanes.inputs, *self.lanes.states))
+        dims = (*port.seen, self.lanes.width) if lane else port.seen
+        return Port(name, with_shape(REAL, dims), lane, parts, port.wide)
 
     # Leaves of the adjoint.
 
@@ -230,7 +230,7 @@ class _Maker(Reverse):
         return None
 
     def _param_names(self, port: Port) -> tuple[str, ...]:
-        count = 1 if port.lane or not port.dims else port.elements
+        count = port.elements
         return tuple(f"~d.{port.name}" if count == 1 else f"~d.{port.name}[{i}]" for i in range(count))
 
     def _shown(self, port: Port) -> Node:
@@ -244,9 +244,7 @@ class _Maker(Reverse):
                 if leaf is not None and leaf[0].name == port.name:
                     found[leaf[1]] = self._cotangent(n)
         zero = self._number(0)
-        if port.lane or not port.dims:
-            return zero
-        return _packed([found.get(i, zero) for i in range(port.elements)], port.dims, REAL)
+        return _packed([found.get(i, zero) for i in range(port.elements)], port.seen, REAL)
 
     def _back(self, mix: Mix) -> Input:
         """What the vector of a mix gets back from the product."""

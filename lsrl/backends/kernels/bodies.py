@@ -18,7 +18,10 @@ from lsrl.backends.kernels.storage import Storage, make_storage
 from lsrl.ir.graph import Graph, State
 from lsrl.ir.nodes import Node, Read
 
-__all__ = ["Body", "Counts", "Output", "Parallel", "Parts", "Register", "Step"]
+__all__ = ["MANY_COLUMNS", "Body", "Counts", "Output", "Parallel", "Parts", "Register", "Step"]
+
+
+MANY_COLUMNS = 8  # elements of a state in a lane from which on a lane has loops over them
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,9 @@ class Parts:
     def _scanned(self, resets: bool) -> tuple[Parallel | None, dict[str, str]]:
         if self.lanes.mixes:
             return None, {cell.states[0]: "lanes meet in a matrix" for cell in self.cells}
+        if any(p.lane and p.elements >= MANY_COLUMNS for p in self.lanes.states):
+            return None, {cell.states[0]: "elements of scans for all columns of a lane are too many to keep"
+                          for cell in self.cells}
         maker = _ScanMaker(self, resets)
         return maker.body(), maker.reasons
 

@@ -1,11 +1,12 @@
 """The loops of the sequential shape in C: one stream at a time, neighbouring lanes, or many streams in slots.
 
 One stream: states are local variables. Lanes: a block of neighbouring lanes of one row, whose inner loop over lanes the
-compiler vectorises. Slots: see c_slots.py.
+compiler vectorises. Slots: see c_slots.py; lanes that hold vectors: c_columns.py.
 """
 
 from __future__ import annotations
 
+from lsrl.backends.kernels.c_columns import ColumnLoops
 from lsrl.backends.kernels.c_slots import Slots
 from lsrl.backends.kernels.c_streams import function_text, indented, loop
 from lsrl.backends.kernels.call import edge_dtype
@@ -20,13 +21,15 @@ _MOST_LANES = 1024  # of a block
 _AHEAD = 1024  # bytes between what is read and what is asked for
 
 
-class Loops(Slots):
+class Loops(ColumnLoops, Slots):
     """Writes the functions of the sequential shape; `text` is all of them."""
 
     def text(self) -> list[str]:
         """The functions; the last one is what a launch calls."""
         if self.alone:
             return [self._one_stream(), self._entry()]
+        if self.columns is not None:
+            return [self._column_lanes(), self._entry()]
         if self.wide:
             return [self._lanes(), self._slots(), self._entry()]
         return [self._one_stream(), self._slots(), self._entry()]
@@ -53,7 +56,7 @@ class Loops(Slots):
         for v in self.input_leaves:
             port = self.ports.inputs[v.attribute[0]]
             known[v] = self.leaf_name[v]
-            place = f"{self._pointer_name(port, 'input')}[{v.attribute[1]}]"
+            place = f"{self._pointer_name(port, 'input')}[{self._element(port, v.attribute[1])}]"
             inner.append(f"const {values.type(v.kind)} {known[v]} = {self.ports.loaded(port, v.kind, place)};")
         statements, text = self._body(known, self.fixed_name.__getitem__)
         inner += statements
@@ -63,7 +66,8 @@ class Loops(Slots):
             own = [o for o in self.outputs if o.name == p.name]
             to = self._pointer_name(p, "output")
             inner.append(f"if ({to}) {{")
-            inner += [f"    {to}[{o.element}] = {self.ports.stored(o)(text[o.value])};" for o in own] + ["}"]
+            inner += [f"    {to}[{self._element(p, o.element)}] = {self.ports.stored(o)(text[o.value])};"
+                      for o in own] + ["}"]
         inner += self._assigned(text, "{}")
         inner += [f"{n} += {self._step_name[n]};" for n in self._moving()]
         lines += ["for (int64_t t = 0; t < tokens; t++) {", *indented(inner), "}"]
@@ -83,9 +87,8 @@ class Loops(Slots):
         lines = [*self._row_head("row"), *self._port_pointers("row", "lane")]
         for v in self.param_leaves:
             port = self.ports.params[v.attribute[0]]
-            known[v] = f"{self.pointer['param', port.name]}[{'c' if port.lane else v.attribute[1]}]"
-            lines.append(f"const {values.carry} *{self.pointer['param', port.name]} = {self.a('param', port.name)}"
-                         f"{' + lane' if port.lane else ''};")
+            known[v] = f"{self.pointer['param', port.name]}[{self._element(port, v.attribute[1], 'c')}]"
+        lines += self._param_pointers()
         lines += [f"{values.type(v.kind)} {self.fixed_name[v]}[{block}];" for v in self.fixed]
         lines += [f"{values.type(r.kind)} {self.state_name[r.name]}[{block}];" for r in self.registers]
         lines += [f"{self.ports.memory(self.ports.outputs[o.name])} {self.output_name[o]}[{block}];"
@@ -104,7 +107,7 @@ class Loops(Slots):
         for v in self.input_leaves:
             port = self.ports.inputs[v.attribute[0]]
             known[v] = self.leaf_name[v]
-            place = f"{self._pointer_name(port, 'input')}[{'c' if port.lane else 0}]"
+            place = f"{self._pointer_name(port, 'input')}[{self._element(port, v.attribute[1], 'c')}]"
             (body if port.lane else inner).append(
                 f"const {values.type(v.kind)} {known[v]} = {self.ports.loaded(port, v.kind, place)};")
         statements, text = self._body(known, lambda v: f"{self.fixed_name[v]}[c]")
@@ -120,12 +123,13 @@ class Loops(Slots):
         for o in self.outputs:
             p = self.ports.outputs[o.name]
             to = self._pointer_name(p, "output")
+            at = f" + {self._element(p, o.element)}" if o.element else ""
             if p.lane:
                 values.use("put")
-                inner.append(f"if ({to}) put((char *){to}, (const char *){self.output_name[o]}, "
+                inner.append(f"if ({to}) put((char *)({to}{at}), (const char *){self.output_name[o]}, "
                              f"(size_t)n * sizeof *{to}, {self.a('streaming')} > 1);")
             else:
-                inner.append(f"if ({to} && lane == 0) *{to} = {self.output_name[o]}[0];")
+                inner.append(f"if ({to} && lane == 0) *({to}{at}) = {self.output_name[o]}[0];")
         inner += [f"{n} += {self._step_name[n]};" for n in self._moving()]
         lines += ["for (int64_t t = 0; t < tokens; t++) {", *indented(inner), "}"]
         lines += loop("c", "n", [self._after(r, "row", "(lane + c)", f"{self.state_name[r.name]}[c]")
@@ -141,6 +145,8 @@ class Loops(Slots):
         lines = []
         for name in read:
             port = self.ports.inputs[name]
+            if port.elements > 1:
+                continue  # its elements are neighbours: it reads whole pages
             pointer, size = self._pointer_name(port, "input"), edge_dtype(port, self.options).itemsize
             self.values.use("fetch")
             lines.append(f"if (t < tokens - 1 - {_AHEAD} / (n * {size})) "
@@ -153,8 +159,9 @@ class Loops(Slots):
         a, name = self.a, self.name
         lines = [f"const int64_t lanes = {a('end_lane')} - {a('first_lane')};"]
         if self.wide:
-            lines += [f"if (lanes < {_FEW_LANES} && lanes * ({a('end_row')} - {a('first_row')}) >= {_FEW_STREAMS}) {{",
-                      f"    {name}_in_slots(a);", "    return;", "}",
+            slots = [f"if (lanes < {_FEW_LANES} && lanes * ({a('end_row')} - {a('first_row')}) >= {_FEW_STREAMS}) {{",
+                     f"    {name}_in_slots(a);", "    return;", "}"]
+            lines += [*([] if self.columns is not None else slots),
                       f"for (int64_t row = {a('first_row')}; row < {a('end_row')}; row++)",
                       f"    for (int64_t lane = {a('first_lane')}; lane < {a('end_lane')}; lane += {name}_block) {{",
                       f"        const int64_t left = {a('end_lane')} - lane;",

@@ -135,14 +135,16 @@ class Slots(Streams):
                 if what == "input":
                     for v in self.input_leaves:
                         if v.attribute[0] == p.name:
-                            move += loop("t", "n", [f"k.{self.leaf_name[v]}[t][s] = p[t * step + {v.attribute[1]}];"])
+                            move += loop("t", "n", [
+                                f"k.{self.leaf_name[v]}[t][s] = p[t * step + {self._element(p, v.attribute[1])}];"])
                     load += ["{", *indented([*move, f"k.{pointer}[s] += n * step;"]), "}"]
                 else:
                     own = " && k.lane[s] == 0" if self.wide and not p.lane else ""
                     for o in self.outputs:
                         if o.name == p.name:
                             move += loop("t", "n", [
-                                f"p[t * step + {o.element}] = ({self.ports.memory(p)})k.{self.output_name[o]}[t][s];"])
+                                f"p[t * step + {self._element(p, o.element)}] = "
+                                f"({self.ports.memory(p)})k.{self.output_name[o]}[t][s];"])
                     store += [f"if (k.{pointer}[s]{own}) {{",
                               *indented([*move, f"k.{pointer}[s] += n * step;"]), "}"]
         if self.options.resets:

@@ -117,7 +117,7 @@ class Split:
                 if given is None:
                     x = torch.full((1,), registers[name].init, dtype=dtype)
                 else:
-                    x = given.reshape(1, -1) if p.lane else given.reshape(1, -1)[:, i]
+                    x = given.reshape(1, p.elements, -1)[:, i]
                 out[name] = x.reshape(1, -1).expand(1, lanes).contiguous() if wide else x.clone()
         return out
 
@@ -126,7 +126,7 @@ class Split:
         out = {}
         for p in self._parts.lanes.states:
             columns = [found[n] for n in p.parts]
-            x = columns[0] if p.lane else torch.stack([c if c.dim() == 1 else c[:, 0] for c in columns], 1)
+            x = torch.stack([c if p.lane or c.dim() == 1 else c[:, 0] for c in columns], 1)
             out[p.name] = x.reshape(-1, *_dims(p.dims, p.lane, lanes)).contiguous()
         return out
 
@@ -137,7 +137,7 @@ class Split:
 
 def _dims(dims: tuple[int, ...], lane: bool, lanes: int) -> tuple[int, ...]:
     """The dimensions of a port with that many lanes at the run."""
-    return (lanes,) if lane else dims
+    return (*dims[:-1], lanes) if lane else dims
 
 
 def _dtype(kind: str, options: Options) -> str:

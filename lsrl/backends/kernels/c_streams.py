@@ -109,10 +109,24 @@ class Streams:
         at = self._state_place(port, i, row, lane)
         return f"{p} ? ({self.values.type(r.kind)}){p}[{at}] : {self.ports.initial(r)}"
 
-    def _state_place(self, port: Port, i: int, row: str, lane: str) -> str:
+    def _element(self, port: Port, i: int | str, lane: str = "") -> str:
+        """The place of an element from where the first one of a lane is, or of the lane that is so many further."""
+        if not port.lane:
+            return str(i)
+        return " + ".join([f"{i} * {self.a('lane_count')}"] * (i != 0) + [lane] * bool(lane)) or "0"
+
+    def _param_pointers(self) -> list[str]:
+        """Pointers to the params, of lanes to the first lane's."""
+        return [f"const {self.values.carry} *{self.pointer['param', port.name]} = {self.a('param', port.name)}"
+                f"{' + lane' if port.lane else ''};"
+                for port in dict.fromkeys(self.ports.params[v.attribute[0]] for v in self.param_leaves)]
+
+    def _state_place(self, port: Port, i: int | str, row: str, lane: str) -> str:
+        first = f"{row} * {port.elements}" if port.elements > 1 else row
+        element = f"({first} + {i})" if port.elements > 1 else row
         if port.lane:
-            return f"{row} * {self.a('lane_count')} + {lane}"
-        return f"{row} * {port.elements} + {i}" if port.elements > 1 else row
+            return f"{element} * {self.a('lane_count')} + {lane}"
+        return f"{first} + {i}" if port.elements > 1 else row
 
     def _after(self, r: Register, row: str, lane: str, value: str) -> str:
         port, i = self.ports.state_port[r.name]
@@ -123,7 +137,7 @@ class Streams:
 
     def _param(self, v: Value, lane: str) -> str:
         port = self.ports.params[v.attribute[0]]
-        return f"{self.a('param', port.name)}[{lane if port.lane else v.attribute[1]}]"
+        return f"{self.a('param', port.name)}[{self._element(port, v.attribute[1], lane)}]"
 
     def _failure(self, row: str, at: str) -> str:
         f = self.a("failed")

@@ -6,7 +6,7 @@ value. Integers wrap at their width; booleans are values of their own kind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -174,8 +174,8 @@ class Builder:
         return out
 
 
-def schedule(roots: Iterable[Value]) -> list[Value]:
-    """The values that roots need, arguments first; without recursion."""
+def schedule(roots: Iterable[Value], known: Collection[Value] = ()) -> list[Value]:
+    """The values that roots need, arguments first, but for those that only known ones need; without recursion."""
     order: list[Value] = []
     done: set[Value] = set()
     stack: list[tuple[Value, bool]] = [(r, False) for r in reversed(list(roots))]
@@ -188,7 +188,8 @@ def schedule(roots: Iterable[Value]) -> list[Value]:
             order.append(value)
         else:
             stack.append((value, True))
-            stack.extend((a, False) for a in reversed(value.args) if a not in done)
+            if value not in known:
+                stack.extend((a, False) for a in reversed(value.args) if a not in done)
     return order
 
 

@@ -1,8 +1,9 @@
-"""Programs that multiply vectors by matrices, as lanes that meet there.
+"""Programs that torch has a part in: lanes that meet in products with matrices, or that are the rows of matrices.
 
-What a state depends on runs in lanes, one for each element of the state's vectors; a product of a matrix and a vector
-of lanes is a `Mix`. All else is left to torch, for all tokens at once: products and sums over inputs before the
-kernel (the input projections of an LSTM), those that no state depends on after it (a read-out).
+What a state depends on runs in lanes, one for each element of the state's vectors, where a product of a matrix and a
+vector of lanes is a `Mix`; or one for each row of the state's matrices. All else is left to torch, for all tokens at
+once: products and sums over inputs before the kernel (the input projections of an LSTM), those that no state depends
+on after it (a read-out).
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import torch
 from torch import fx
 
 from lsrl.backends.kernels.dense_lanes import take_lanes
+from lsrl.backends.kernels.feeds import Found
 from lsrl.backends.kernels.lanes import Lanes, Ports, is_even, make_lanes
+from lsrl.backends.kernels.row_lanes import ROWS, take_rows
 from lsrl.backends.kernels.torch_map import NoMapError, TorchMap
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import MatMul, Node
@@ -24,6 +27,7 @@ from lsrl.types import shape
 __all__ = ["Arranged", "Dense", "arrange"]
 
 _FEW_LANES = 8  # vectors of so many elements are run as scalars
+_FEW_ELEMENTS = 64  # and so are matrices
 
 _Maps: TypeAlias = "tuple[fx.GraphModule, fx.GraphModule]"
 
@@ -34,7 +38,7 @@ class Dense:
     that the outputs of the lanes are.
 
     feeds: for each input and param of the lanes, what it is: a node of the program, and the place of the first lane's
-    element in it (None for a scalar, (row, column) for a matrix).
+    element in it (None for a scalar or what all lanes see, (row, column) for a matrix, ROWS where each lane has a row).
     """
 
     lanes: Lanes
@@ -71,6 +75,8 @@ class Dense:
             if name in matrices:
                 assert isinstance(at, tuple)
                 x = self._block(made, node, *at, *blocks[name].dims[1:])
+            elif at == ROWS:
+                x = made.call("movedim", made(node), -len(shape(node.type)), -1)
             elif at is not None:
                 assert isinstance(at, int)
                 x = self._part(made, node, at)
@@ -102,7 +108,7 @@ class Dense:
     def _after(self, carry: torch.dtype) -> fx.GraphModule:
         made = self._start(carry)
         for n in self.leaves:
-            made.leaf(n, True, flat=True)
+            made.leaf(n, True, flat=len(shape(n.type)) > 1)
         return made.module([made(n) for _, n in self.graph.outputs])
 
 
@@ -119,24 +125,37 @@ class Arranged:
 def arrange(graph: Graph, floats: bool = False, dense: bool | None = None, inside: bool = False) -> Arranged:
     """The lanes of a program, and what is left to torch.
 
-    floats: reals are floats even where counts of a step could hold them. dense: whether vectors that matrices mix are
-    lanes; if not, they are scalars. None: if they have more than 8 elements. inside: whether products of matrices and
+    floats: reals are floats even where counts of a step could hold them. dense: whether vectors that matrices mix, and
+    rows of matrices, are lanes; if not, their elements are scalars. None: if vectors have more than 8 elements, and
+    matrices more than 64. inside: whether products of matrices and
     inputs are the kernel's as well, which saves memory their results (on a GPU, one large product is faster).
     """
     apart = None if dense is False or is_even(graph) else take_apart(graph, inside)
-    if apart is not None and (dense or apart.lanes.width > _FEW_LANES):
+    if apart is not None and (dense or not _is_small(apart.lanes)):
         return Arranged(Ports.of(graph), apart.lanes, apart)
     lanes = make_lanes(graph, floats)
     return Arranged(Ports(lanes.inputs, lanes.outputs, lanes.states, lanes.params), lanes, None)
 
 
+def _is_small(lanes: Lanes) -> bool:
+    """Whether the vectors, or matrices, of lanes have so few elements that they are as well run as scalars."""
+    columns = max(p.elements for p in lanes.states if p.lane)
+    return lanes.width <= _FEW_LANES if columns == 1 else lanes.width * columns <= _FEW_ELEMENTS
+
+
 def take_apart(graph: Graph, inside: bool) -> Dense | None:
-    """The lanes of a program whose vectors are mixed by matrices; None if it has no such form, or is exact."""
+    """The lanes of a program whose vectors are mixed by matrices, or whose states are matrices with rows that are
+    alike; None if it has no such form, or is exact."""
     if graph.checks or not graph.numeric:
         return None
-    found = take_lanes(graph, inside)
-    if found is None:
-        return None
+    for found in (take_lanes(graph, inside), take_rows(graph)):
+        dense = None if found is None else _mapped(graph, found)
+        if dense is not None:
+            return dense
+    return None
+
+
+def _mapped(graph: Graph, found: Found) -> Dense | None:
     dense = Dense(found.lanes, graph, found.feeds, found.leaves)
     try:
         dense.maps(torch.float32)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
 from typing import TypeAlias
 
+from lsrl.backends.kernels.feeds import Feeds, Found, NoLanesError
 from lsrl.backends.kernels.lanes import Lanes, Mix, Port, tidied
 from lsrl.backends.kernels.torch_map import runs
 from lsrl.diagnostics import NOWHERE
@@ -27,24 +27,11 @@ from lsrl.ir.nodes import (
     operands,
 )
 from lsrl.passes.rewrite import with_operands
-from lsrl.types import REAL, Real, Value, Vector, scalar_of, shape
+from lsrl.types import REAL, Real, Value, Vector, scalar_of, shape, with_shape
 
-__all__ = ["Found", "take_lanes"]
+__all__ = ["take_lanes"]
 
 _Key: TypeAlias = "tuple[Node, int | None]"  # a vector and the place of the first lane's element in it; a scalar: None
-
-
-class _NotDenseError(Exception):
-    """The program has no such lanes."""
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """The lanes of a program, what their inputs and params are (see `Dense`), and the nodes that their outputs are."""
-
-    lanes: Lanes
-    feeds: tuple[tuple[Node, object], ...]
-    leaves: tuple[Node, ...]
 
 
 def take_lanes(graph: Graph, inside: bool) -> Found | None:
@@ -55,7 +42,7 @@ def take_lanes(graph: Graph, inside: bool) -> Found | None:
     try:
         found = _Taker(graph, inside).made()
         return found if found.lanes.mixes or not inside else _Taker(graph, False).made()
-    except _NotDenseError:
+    except NoLanesError:
         return None
 
 
@@ -65,32 +52,23 @@ class _Taker:
         self.inside = inside
         sizes = {prod(shape(s.type)) for s in graph.states if shape(s.type)}
         if len(sizes) != 1:
-            raise _NotDenseError
+            raise NoLanesError
         self.width = sizes.pop()
-        roots = (*(n for _, n in graph.outputs), *(s.next for s in graph.states))
-        self.stateful: set[Node] = set()
-        self.fixed: set[Node] = set()  # what no token changes
-        for n in reachable(roots):
-            if isinstance(n, Read) or any(x in self.stateful for x in operands(n)):
-                self.stateful.add(n)
-            if isinstance(n, Param | Const) or (operands(n) and all(x in self.fixed for x in operands(n))):
-                self.fixed.add(n)
         self.recurrent = set(reachable(tuple(s.next for s in graph.states)))
         self.b = GraphBuilder()
+        self.feeds = Feeds(graph, self.b)
+        self.stateful, self.fixed, self.ports = self.feeds.stateful, self.feeds.fixed, self.feeds.ports
+        self.name_of = self.feeds.name_of
         self.values: dict[_Key, Node] = {}
-        self.feeds: dict[str, tuple[Node, object]] = {}
-        self.ports: dict[str, Port] = {}
-        self.leaf: dict[tuple[Node, object], str] = {}
         self.mixes: dict[tuple[object, ...], tuple[Mix, Node]] = {}
         self.projections: dict[str, Mix] = {}
-        self.called = {n: name for name, n in reversed(graph.names)}
 
     def made(self) -> Found:
         states = []
         for s in self.graph.states:
             dims = shape(s.type)
             if dims and not _alike(s.init):
-                raise _NotDenseError
+                raise NoLanesError
             new = self.value((s.next, 0 if dims else None))
             t = scalar_of(s.type)
             states.append(State(s.name, t, _first(s.init), new, s.span, isinstance(t, Real)))
@@ -104,7 +82,7 @@ class _Taker:
         used = {n.name for n in reachable(scalar.roots) if isinstance(n, Input | Param)}
         mixes = tuple(m for m, _ in self.mixes.values() if m.name in used)
         if len({self.ports[m.matrix].dims for m in mixes}) > 1:
-            raise _NotDenseError  # blocks of different sizes
+            raise NoLanesError  # blocks of different sizes
         kept = {m.source for m in mixes}
         scalar = Graph(scalar.name, tuple(n for n in scalar.inputs if n.name in used), scalar.states,
                        tuple((name, n) for name, n in scalar.outputs if not name.startswith("~") or name in kept),
@@ -119,7 +97,7 @@ class _Taker:
                       tuple(Port(s.name, Vector(scalar_of(s.type), self.width) if shape(s.type) else s.type,
                                  bool(shape(s.type)), (s.name,)) for s in self.graph.states),
                       params, True, mixes, projections)
-        return Found(lanes, tuple(self.feeds[p.name] for p in (*streams, *params)), tuple(leaves))
+        return Found(lanes, tuple(self.feeds.of[p.name] for p in (*streams, *params)), tuple(leaves))
 
     # Outputs, and what torch makes of them.
 
@@ -136,17 +114,17 @@ class _Taker:
             dims = shape(n.type)
             try:
                 if dims and prod(dims) != self.width:
-                    raise _NotDenseError
+                    raise NoLanesError
                 leaves[n] = self.value((n, 0 if dims else None))
-            except _NotDenseError:
+            except NoLanesError:
                 if not operands(n):
-                    raise _NotDenseError from None
+                    raise NoLanesError from None
                 stack.extend(reversed(operands(n)))
         own = {n: name for name, n in reversed(self.graph.outputs)}
         outs: list[tuple[str, Node]] = []
         ports: list[Port] = []
         for i, (n, value) in enumerate(leaves.items()):
-            name = own.get(n) or self.called.get(n) or f"value {i}"
+            name = own.get(n) or self.feeds.called.get(n) or f"value {i}"
             while name in {q.name for q in ports}:
                 name += "'"
             t = scalar_of(n.type)
@@ -158,7 +136,7 @@ class _Taker:
     # Values of a lane.
 
     def value(self, key: _Key) -> Node:
-        """A scalar, or a vector's element in a lane. Raises _NotDenseError; without recursion over operands."""
+        """A scalar, or a vector's element in a lane. Raises NoLanesError; without recursion over operands."""
         stack = [(key, False)]
         work: dict[_Key, Callable[[list[Node]], Node]] = {}
         needs: dict[_Key, list[_Key]] = {}
@@ -185,7 +163,7 @@ class _Taker:
                 return [], lambda _: Const(_first(value), t, node.span)
             case Read(state=name):
                 if dims and at != 0:
-                    raise _NotDenseError
+                    raise NoLanesError
                 return [], lambda _: Read(name, t, node.span)
             case Slice(vector=v, lo=lo) if at is not None:
                 return [(v, at + lo * prod(dims[1:]))], lambda made: made[0]
@@ -200,75 +178,39 @@ class _Taker:
                 return [], lambda _: self.projected(node, at)
             return [], lambda _: self.fed(node, at)
         if node not in self.recurrent:
-            raise _NotDenseError
+            raise NoLanesError
         return self.sum_over_lanes(node) if at is None else self.product(node, at)
 
     def fed(self, node: Node, at: int | None) -> Node:
         """A value that comes from outside: a stream, or a param if no token changes it."""
-        key = node, at
         t = scalar_of(node.type)
-        fixed = node in self.fixed
-        if (fixed and not isinstance(t, Real)) or not isinstance(t, Real) and not isinstance(node, Input):
-            raise _NotDenseError
-        if key not in self.leaf:
-            size = prod(shape(node.type))
-            name = self.fresh(self.name_of(node) if at is None or size == self.width else
-                              f"{self.name_of(node)}[{at}..{at + self.width - 1}]")
-            self.leaf[key] = name
-            self.feeds[name] = node, at
-            own = t if isinstance(node, Input) else REAL
-            if at is None and shape(node.type):
-                self.ports[name] = Port(name, node.type, False, wide=True)
-            else:
-                self.ports[name] = Port(name, own if at is None else Vector(own, self.width), at is not None, wide=True)
-        name = self.leaf[key]
-        return Param(name, ("zeros", ()), REAL, node.span) if fixed else \
-            Input(name, t if isinstance(node, Input) else REAL, node.span)
+        own = t if isinstance(node, Input) else REAL
+        if at is None:
+            return self.feeds.add(node, at, with_shape(own, shape(node.type)), False)
+        return self.feeds.add(node, at, Vector(own, self.width), True, self.part_name(node, at, prod(shape(node.type))))
 
     def projected(self, node: MatMul, at: int) -> Node:
         """Some rows of a matrix, times an input."""
         name = self.part_name(node, at)
         if name not in self.projections:
-            self.fed(node.b, None)
             matrix = self.matrix(node.a, at, 0, (1, self.width, shape(node.b.type)[0]))
-            self.projections[name] = Mix(name, self.leaf[node.b, None], matrix)
+            source = self.feeds.name(node.b, None, self.name_of(node.b), node.b.type, False)
+            self.projections[name] = Mix(name, source, matrix)
         return Input(name, REAL, node.span)
 
     def matrix(self, a: Node, row: int, column: int, sizes: tuple[int, int, int]) -> str:
         """The port of a part of a matrix, that of these sizes (blocks, rows, columns) from a row and column on."""
         blocks, rows, columns = sizes
-        if (a, (row, column)) not in self.leaf:
-            name, dims = self.name_of(a), shape(a.type)
-            if dims[-2:] != (rows, columns):
-                name += f"[{row}..{row + rows - 1}"
-                name += f", {column}..{column + columns - 1}]" if dims[1] != columns else "]"
-            name = self.leaf[a, (row, column)] = self.fresh(name)
-            self.feeds[name] = a, (row, column)
-            self.ports[name] = Port(name, Vector(Vector(Vector(REAL, columns), rows), blocks), False, wide=True)
-        return self.leaf[a, (row, column)]
+        name, dims = self.name_of(a), shape(a.type)
+        if dims[-2:] != (rows, columns):
+            name += f"[{row}..{row + rows - 1}"
+            name += f", {column}..{column + columns - 1}]" if dims[1] != columns else "]"
+        return self.feeds.name(a, (row, column), name, with_shape(REAL, (blocks, rows, columns)), False)
 
-    def part_name(self, node: Node, at: int) -> str:
-        """What the elements of a vector, or rows of a matrix, are called that begin at a place."""
-        rows = shape(node.type)[0]
-        return self.name_of(node) if rows == self.width else f"{self.name_of(node)}[{at}..{at + self.width - 1}]"
-
-    def fresh(self, wish: str) -> str:
-        name, i = wish, 1
-        while name in self.ports:
-            i += 1
-            name = f"{wish} {i}"
-        return name
-
-    def name_of(self, node: Node) -> str:
-        if isinstance(node, Input | Param):
-            return node.name
-        if node in self.called:
-            return self.called[node]
-        if isinstance(node, MatMul):
-            return f"{self.name_of(node.a)} @ {self.name_of(node.b)}"
-        if isinstance(node, Index | Slice):
-            return self.name_of(node.vector)
-        return "map"
+    def part_name(self, node: Node, at: int, size: int | None = None) -> str:
+        """What elements of a vector, or rows of a matrix, are called that begin at a place. size: of how many."""
+        whole = (shape(node.type)[0] if size is None else size) == self.width
+        return self.name_of(node) if whole else f"{self.name_of(node)}[{at}..{at + self.width - 1}]"
 
     # Products.
 
@@ -284,14 +226,14 @@ class _Taker:
                     return [(v, start)], lambda made: made[0]
                 place += 1 if n is None else n
             return self.block_product(node, at)
-        raise _NotDenseError
+        raise NoLanesError
 
     def matrix_product(self, node: MatMul, a: Node, v: Node, at: int) -> tuple[
             list[_Key], Callable[[list[Node]], Node]]:
         """Rows at, at + 1, … of a matrix, times a vector of which some runs are lanes."""
         rows, columns = shape(a.type)
         if at + self.width > rows:
-            raise _NotDenseError
+            raise NoLanesError
         pieces: list[tuple[Node, int, int | None]] = runs(v) if isinstance(v, Pack) else [(v, 0, columns)]
         needs: list[_Key] = []
         places: list[int] = []
@@ -301,7 +243,7 @@ class _Taker:
             count = 1 if n is None else n
             if x in self.stateful:
                 if n is None or n % self.width:
-                    raise _NotDenseError
+                    raise NoLanesError
                 for k in range(0, n, self.width):
                     needs.append((x, lo + k))
                     places.append(column + k)
@@ -323,17 +265,17 @@ class _Taker:
     def block_product(self, node: Pack, at: int) -> tuple[list[_Key], Callable[[list[Node]], Node]]:
         """A matrix for each block of the lanes: `[u[i] @ h[i] for i in …]`."""
         if at != 0 or prod(shape(node.type)) != self.width or len(shape(node.type)) != 2:
-            raise _NotDenseError
+            raise NoLanesError
         matrices, vectors = [], []
         for i, x in enumerate(node.elements):
             if not (isinstance(x, MatMul) and x.a in self.fixed and len(shape(x.a.type)) == 2
                     and isinstance(x.b, Index) and isinstance(x.b.index, Const) and x.b.index.value == i):
-                raise _NotDenseError
+                raise NoLanesError
             matrices.append(x.a)
             vectors.append(x.b.vector)
         v = vectors[0]
         if any(x is not v for x in vectors) or shape(v.type) != shape(node.type) or v not in self.stateful:
-            raise _NotDenseError
+            raise NoLanesError
         n = shape(node.type)[1]
         whole = {m.vector for m in matrices if isinstance(m, Index) and isinstance(m.index, Const)}
         if len(whole) == 1 and [m.index.value for m in matrices if isinstance(m, Index) and isinstance(
@@ -359,11 +301,11 @@ class _Taker:
                             and isinstance(x.index, Const) and isinstance(x.index.value, int):
                         of.setdefault(x.vector, [0] * self.width)[x.index.value] += c
                     elif x is node:
-                        raise _NotDenseError
+                        raise NoLanesError
                     else:
                         rest.append((c, x))
             case _:
-                raise _NotDenseError
+                raise NoLanesError
         needs: list[_Key] = [*((v, 0) for v in of), *((x, None) for _, x in rest)]
         matrices = [self.equal_rows(tuple(cs)) for cs in of.values()]
 
@@ -382,7 +324,7 @@ class _Taker:
         made = self.b.add(MatMul(ones, self.b.add(Const((row,), Vector(Vector(REAL, n), 1), NOWHERE)),
                                  Vector(Vector(REAL, n), n), NOWHERE))
         self.fixed.add(made)
-        self.called.setdefault(made, "ones" if set(row) == {1} else "sum")
+        self.feeds.called.setdefault(made, "ones" if set(row) == {1} else "sum")
         return made
 
     def mix(self, a: Node, row: int, column: int, value: Node, key: _Key) -> Node:

@@ -56,7 +56,7 @@ class Reverse(ABC):
     def _input(self, name: str, port: Port) -> Input:
         scalar = scalar_of(port.type)
         held = scalar if not isinstance(scalar, Real) else REAL
-        return self._leaf(Input(name, held if port.lane or not port.dims else with_shape(held, port.dims), NOWHERE))
+        return self._leaf(Input(name, with_shape(held, port.seen), NOWHERE))
 
     def _leaf(self, stream: Input) -> Input:
         found = self._add(stream)

@@ -17,7 +17,7 @@ from lsrl.passes import PIPELINE
 from lsrl.passes.rewrite import with_operands
 from lsrl.types import Int, Real, Type, Value, Vector, scalar_of, shape
 
-__all__ = ["Lanes", "Mix", "Port", "Ports", "is_even", "make_lanes", "port_names", "tidied"]
+__all__ = ["Lanes", "Mix", "Port", "Ports", "is_even", "make_lanes", "part_names", "port_names", "tidied"]
 
 # States are kept even where nothing needs them: a run gives all of them back.
 _LEFT_OUT = ("merge_states", "drop_dead")
@@ -27,9 +27,9 @@ _LEFT_OUT = ("merge_states", "drop_dead")
 class Port:
     """An input, output, state or param of a program, as arrays hold it: (batch, token) and then `dims`.
 
-    type: the declared one. lane: whether its elements, of which there are as many as lanes, belong to one lane each;
-    otherwise every lane sees all of them. parts: for a state, the names of its scalars in the graph of one lane. wide:
-    whether its reals are held in the carried float type at the edge as well.
+    type: the declared one. lane: whether the last of its dimensions is that of the lanes, each of which has its own
+    elements; otherwise every lane sees all of them. parts: for a state, the names of its scalars in the graph of one
+    lane. wide: whether its reals are held in the carried float type at the edge as well.
     """
 
     name: str
@@ -43,9 +43,14 @@ class Port:
         return shape(self.type)
 
     @property
+    def seen(self) -> tuple[int, ...]:
+        """The dimensions of what one lane sees of it at a token."""
+        return self.dims[:-1] if self.lane else self.dims
+
+    @property
     def elements(self) -> int:
         """How many numbers one lane sees of it at a token."""
-        return 1 if self.lane else math.prod(self.dims)
+        return math.prod(self.seen)
 
 
 @dataclass(frozen=True)
@@ -141,7 +146,7 @@ def make_lanes(graph: Graph, floats: bool = False) -> Lanes:
     return Lanes(graph, scalar, 1 if width is None else width,
                  tuple(port(n.name, n.type) for n in graph.inputs),
                  tuple(port(name, n.type) for name, n in graph.outputs),
-                 tuple(port(s.name, s.type, (s.name,) if width is not None else _part_names(s)) for s in graph.states),
+                 tuple(port(s.name, s.type, (s.name,) if width is not None else part_names(s)) for s in graph.states),
                  tuple(port(p.name, p.type) for p in graph.params), floats)
 
 
@@ -171,7 +176,7 @@ def _scalars(node: Node) -> tuple[Node, ...]:
     return tuple(x for e in node.elements for x in _scalars(e)) if isinstance(node, Pack) else (node,)
 
 
-def _part_names(state: State) -> tuple[str, ...]:
+def part_names(state: State) -> tuple[str, ...]:
     """The names that `split_vectors` gives to the scalars of a state."""
     names = [state.name]
     for n in shape(state.type):

@@ -184,7 +184,7 @@ class NewtonOperator(Operator):
             else:
                 initial = [float(registers[n].init) for n in p.parts]
                 x = like.new_tensor(initial, dtype=state_dtype(p, self.parts, self.options))
-                x = x.expand(p.dims) if p.lane else x.reshape(p.dims)
+                x = x.reshape(*p.seen, 1).expand(p.dims) if p.lane else x.reshape(p.dims)
             out.append(x.expand(*((rows, tokens) if offsets is None else (tokens,)), *p.dims))
         return out
 

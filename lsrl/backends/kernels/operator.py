@@ -157,8 +157,8 @@ class Operator:
         parallel = self.parts.parallel
         if not call.before or parallel is None:
             return True
-        columns = {name: call.before[p.name].reshape(call.rows, -1)[:, i : i + 1] if not p.lane else
-                   call.before[p.name] for p in self.lanes.states for i, name in enumerate(p.parts)}
+        columns = {name: call.before[p.name].reshape(call.rows, p.elements, -1)[:, i]
+                   for p in self.lanes.states for i, name in enumerate(p.parts)}
         for scan_ in parallel.scans:
             if isinstance(scan_, Coded):
                 place: Tensor | int = 0

@@ -5,11 +5,11 @@ Nothing here depends on the language that the code is written in; emitters put t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
-from lsrl.backends.kernels.bodies import Parts
+from lsrl.backends.kernels.bodies import MANY_COLUMNS, Parts
 from lsrl.backends.kernels.call import Options, Shape, edge_dtype, state_kind
 from lsrl.backends.kernels.choose_scan import combine_cost
 from lsrl.backends.kernels.code import Kind, Value, schedule
@@ -96,6 +96,7 @@ class Plan:
             lines.append("cells")
             rows = [(", ".join(c.states), c.kind, c.method, c.without or
                      f"{_WORDS[c.method]}; {c.operations} operations on {' '.join(c.element)}") for c in self.cells]
+            rows = _joined(rows)
             widths = [min(28, max(len(r[i]) for r in rows)) for i in range(3)]
             lines += ["  " + "  ".join([*(x.ljust(w) for x, w in zip(r, widths, strict=False)), r[3]]) for r in rows]
         else:
@@ -105,6 +106,15 @@ class Plan:
         lines += [f"          {self.speculation}"] * bool(self.speculation)
         lines.append(f"shapes    {', '.join(self.shapes)}")
         return "\n".join(lines) + "\n"
+
+
+def _joined(rows: list[tuple[str, str, str, str]]) -> list[tuple[str, str, str, str]]:
+    """Rows of a table in which neighbours of whom the same is said are one, if they are many."""
+    out = []
+    for _, found in groupby(rows, lambda row: row[1:]):
+        run = list(found)
+        out += [(f"{run[0][0]} to {run[-1][0]}", *run[0][1:])] if len(run) >= MANY_COLUMNS else run
+    return out
 
 
 def make_plan(parts: Parts, options: Options | None = None) -> Plan:
@@ -167,8 +177,7 @@ def _cell(parts: Parts, states: tuple[str, ...], kind: str, scan: Scan | None) -
 
 def _port(port: Port, options: Options) -> PortPlan:
     dtype = edge_dtype(port, options)
-    count = 1 if port.lane else math.prod(port.dims)
-    return PortPlan(port.name, str(dtype).removeprefix("torch."), dtype.itemsize * count, port.lane)
+    return PortPlan(port.name, str(dtype).removeprefix("torch."), dtype.itemsize * port.elements, port.lane)
 
 
 def most_alive(order: Sequence[Value], roots: Sequence[Value]) -> int:

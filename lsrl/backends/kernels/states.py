@@ -27,8 +27,7 @@ def initial_state(ports: Sequence[Port], operator: Operator, batch: int, device:
     out: State = {}
     for p, port in zip(operator.lanes.states, ports, strict=True):
         flat = [float(Fraction(registers[n].init) / registers[n].scale) for n in p.parts]
-        one = torch.tensor(flat, dtype=torch.float64)
-        one = one.expand(port.dims) if p.lane else one.reshape(port.dims)
+        one = _outside(_of_lanes(flat, p).expand(p.dims), p, port)
         out[p.name] = one.to(_shown_dtype(p, operator)).to(device).expand(batch, *port.dims).contiguous()
     return out
 
@@ -42,7 +41,7 @@ def given_state(state: Mapping[str, Tensor], ports: Sequence[Port], operator: Op
         x = torch.as_tensor(given[p.name])
         if tuple(x.shape) != (count, *port.dims):
             raise LsrlError.of("L602", f"state `{p.name}` has shape {tuple(x.shape)}; {(count, *port.dims)} is wanted")
-        x = x.reshape(count, *p.dims)
+        x = x.reshape(count, *p.dims[-1:], *p.seen).movedim(1, -1) if p.lane else x.reshape(count, *p.dims)
         dtype = state_dtype(p, operator.parts, operator.options)
         if isinstance(scalar_of(p.type), Real) and not dtype.is_floating_point:
             x = (x.double() * _scales(p, operator, x)).round()
@@ -59,8 +58,20 @@ def shown_state(made: Sequence[Tensor], ports: Sequence[Port], operator: Operato
         dtype = _shown_dtype(p, operator)
         if dtype.is_floating_point and not x.is_floating_point():
             x = x.double() / _scales(p, operator, x)
-        after[p.name] = x.to(dtype).reshape(x.shape[0], *port.dims)
+        after[p.name] = _outside(x.to(dtype), p, port)
     return after
+
+
+def _outside(x: Tensor, inside: Port, port: Port) -> Tensor:
+    """A state (…, *dims) of the lanes, as the program has it: there the dimension of lanes comes first."""
+    lead = x.dim() - len(inside.dims)
+    return (x.movedim(-1, lead) if inside.lane else x).reshape((*x.shape[:lead], *port.dims))
+
+
+def _of_lanes(numbers: Sequence[float], port: Port) -> Tensor:
+    """A number for each scalar of a state of the lanes, as something to be expanded to its dimensions."""
+    x = torch.tensor(numbers, dtype=torch.float64)
+    return x.reshape((*port.seen, 1)) if port.lane else x.reshape(port.dims)
 
 
 def _shown_dtype(port: Port, operator: Operator) -> torch.dtype:
@@ -72,8 +83,7 @@ def _shown_dtype(port: Port, operator: Operator) -> torch.dtype:
 
 def _scales(port: Port, operator: Operator, like: Tensor) -> Tensor:
     registers = {r.name: r for r in operator.parts.registers}
-    flat = torch.tensor([float(registers[n].scale) for n in port.parts], dtype=torch.float64, device=like.device)
-    return flat if port.lane else flat.reshape(port.dims)
+    return _of_lanes([float(registers[n].scale) for n in port.parts], port).to(like.device)
 
 
 def _check(x: Tensor, port: Port, operator: Operator) -> None:
@@ -82,7 +92,7 @@ def _check(x: Tensor, port: Port, operator: Operator) -> None:
         return
     ranges = operator.parts.state_ranges
     for i, name in enumerate(port.parts):
-        column = (x if port.lane else x.reshape(len(x), -1)[:, i]).to(torch.int64)
+        column = x.reshape(len(x), port.elements, -1)[:, i].to(torch.int64)
         proved = ranges[name]
         least, most = (int(v) for v in torch.aminmax(column))
         shown = least if least < proved.lo else most

@@ -175,7 +175,7 @@ class Tiles:
             base = s.ports.input[name]
             self.named[leaf] = s.names.fresh(f"{base}_{element}_here" if port.elements > 1 else f"{base}_here")
             at, mask = self._at(base, port.lane), "on" if port.lane or not s.wide else "inside"
-            raw = f"tl.load({at}{f' + {element}' if element else ''}, mask={mask}, other=0)"
+            raw = f"tl.load({at}{s.element(port, element)}, mask={mask}, other=0)"
             lines.append(f"{self.named[leaf]} = {s.read(leaf, raw)}")
         for leaf in leaves(roots, "reset"):
             self.named[leaf] = "reset"
@@ -218,8 +218,7 @@ class Tiles:
             value = f"tl.broadcast_to({found}, [BT, BL])"
             at = self._at(base, True)
             mask = "on" if port.lane or not s.wide else "on & (lane == 0)[None, :]"
-            inner.append(f"tl.store({at}{f' + {o.element}' if o.element else ''}, {s.written(o, port, value)}, "
-                         f"mask={mask})")
+            inner.append(f"tl.store({at}{s.element(port, o.element)}, {s.written(o, port, value)}, mask={mask})")
         if s.checked:
             ok = Builder().all(c for _, c in self.body.checks)
             text = self.e.expression(ok, self.named) if ok not in self.named else self.named[ok]

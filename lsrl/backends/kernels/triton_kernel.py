@@ -271,7 +271,7 @@ def _whole(call: Call, parts: Parts, options: Options) -> Call:
         if before and p.name not in before:
             inits = [registers[name].init for name in p.parts]
             filled = torch.tensor(inits, dtype=empty.dtype, device=like.device)
-            before[p.name] = empty.copy_(filled if p.lane else filled.reshape(p.dims))
+            before[p.name] = empty.copy_(filled.reshape(*p.seen, 1) if p.lane else filled.reshape(p.dims))
         if after and p.name not in after:
             after[p.name] = torch.empty_like(empty)
     return replace(call, before=before, after=after)

@@ -167,7 +167,11 @@ class Streams:
 
     def pointer(self, name: str, port: Port, element: int) -> str:
         """An input's or output's pointer at the first token."""
-        return f"{name}_at + {element}" if element else f"{name}_at"
+        return f"{name}_at{self.element(port, element)}"
+
+    def element(self, port: Port, element: int) -> str:
+        """What leads from the first element of a stream to another one."""
+        return f" + {element}{' * lanes' * port.lane}" if element else ""
 
     def read(self, leaf: Value, raw: str) -> str:
         """The value of an input leaf from what was loaded for it."""
@@ -212,8 +216,7 @@ class Streams:
             name, element = leaf.attribute
             port = next(p for p in self.parts.lanes.params if p.name == name)
             pointer = f"{self.ports.param[name]}_ptr"
-            where = f"{pointer} + lane, mask=live, other=0" if port.lane else \
-                f"{pointer} + {element}" if element else pointer
+            where = f"{pointer}{self.element(port, element)}{' + lane, mask=live, other=0' * port.lane}"
             out.append(f"{self.param_name(leaf)} = tl.load({where}).to({self.real})")
         return out
 
@@ -232,9 +235,9 @@ class Streams:
         return next((p, p.parts.index(register.name)) for p in self.parts.lanes.states if register.name in p.parts)
 
     def _state_at(self, port: Port, element: int) -> str:
-        if port.lane:
-            return "row * lanes + lane"
         size = len(port.parts)
+        if port.lane:
+            return f"(row * {size} + {element}) * lanes + lane" if size > 1 else "row * lanes + lane"
         return f"row * {size} + {element}" if size > 1 else "row"
 
     def load_states(self, wanted: Sequence[str] | None = None) -> list[str]:

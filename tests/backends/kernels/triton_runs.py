@@ -358,3 +358,24 @@ def check_any_start(shape: Shape) -> None:
                 want, now = program._interpreter.step(now, {"x": token})
                 assert [got] == list(want.values())
             assert [int(v[r]) for v in after] == list(now.values())
+
+
+def check_rows(shape: Shape) -> None:
+    """Rows of matrices as lanes: outputs, states and gradients are those of the kernel in C."""
+    from tests.backends.kernels.test_rows import drawn_for, module
+
+    cells: list[tuple[str, dict[str, Any]]] = [("mixed", {"m": 3, "d": 2}), ("mamba", {"d": 5, "n": 2})]
+    for name, sizes in cells:
+        found = []
+        for target in ("triton", "c"):
+            model = module(name, sizes, True, target)
+            model.shape = shape
+            given = {n: v.requires_grad_(v.is_floating_point()) for n, v in drawn_for(model, 2, 5).items()}
+            before = {n: (v + 0.25).requires_grad_() for n, v in model.initial_state(2).items()}
+            y, after = model(given, before, resets=torch.arange(10).reshape(2, 5) % 4 == 3)
+            shown = (*(y.values() if isinstance(y, dict) else (y,)), *after.values())
+            leaves = [x for x in (*given.values(), *before.values(), *model.parameters()) if x.requires_grad]
+            grads = torch.autograd.grad(shown, leaves, [torch.full_like(x, i + 1) for i, x in enumerate(shown)])
+            found.append([*shown, *grads])
+        for got, want in zip(*found, strict=True):
+            assert float((got - want).detach().abs().max()) <= 2 ** -44 * float(want.detach().abs().max()), name

@@ -1,0 +1,87 @@
+"""What lanes get from outside: inputs and params of the program, and what torch calculates of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lsrl.backends.kernels.lanes import Lanes, Port
+from lsrl.ir.graph import Graph, GraphBuilder, reachable
+from lsrl.ir.nodes import Const, Index, Input, MatMul, Node, Param, Read, Slice, operands
+from lsrl.types import Real, Type, scalar_of, shape, with_shape
+
+__all__ = ["Feeds", "Found", "NoLanesError"]
+
+
+class NoLanesError(Exception):
+    """The program has no such lanes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The lanes of a program, what their inputs and params are (see `Dense`), and the nodes that their outputs are."""
+
+    lanes: Lanes
+    feeds: tuple[tuple[Node, object], ...]
+    leaves: tuple[Node, ...]
+
+
+class Feeds:
+    """The inputs and params of lanes, each a part of a node of the program.
+
+    stateful: the nodes that a state goes into. fixed: those that no token changes. called: names of nodes. ports, of:
+    by name, the port of a feed and what it is: a node, and which part of it (see `Dense`).
+    """
+
+    def __init__(self, graph: Graph, builder: GraphBuilder) -> None:
+        self.stateful: set[Node] = set()
+        self.fixed: set[Node] = set()
+        for n in reachable((*(n for _, n in graph.outputs), *(s.next for s in graph.states))):
+            if isinstance(n, Read) or any(x in self.stateful for x in operands(n)):
+                self.stateful.add(n)
+            if isinstance(n, Param | Const) or (operands(n) and all(x in self.fixed for x in operands(n))):
+                self.fixed.add(n)
+        self.called = {n: name for name, n in reversed(graph.names)}
+        self.ports: dict[str, Port] = {}
+        self.of: dict[str, tuple[Node, object]] = {}
+        self._known: dict[tuple[Node, object], str] = {}
+        self._builder = builder
+
+    def name(self, node: Node, part: object, wish: str, t: Type, lane: bool) -> str:
+        """The name of a part of a node as a feed; a new one has the port of that type, and the name wished if it is
+        free."""
+        key = node, part
+        if key not in self._known:
+            name, i = wish, 1
+            while name in self.ports:
+                i += 1
+                name = f"{wish} {i}"
+            self._known[key] = name
+            self.of[name] = key
+            self.ports[name] = Port(name, t, lane, wide=True)
+        return self._known[key]
+
+    def add(self, node: Node, part: object, t: Type, lane: bool, wish: str | None = None) -> Node:
+        """A part of a node as a leaf of a lane's graph. Raises NoLanesError for what torch gives no numbers of.
+
+        t: of the port; the last dimension is that of the lanes if lane.
+        """
+        fixed = node in self.fixed
+        scalar = scalar_of(t)
+        if not isinstance(scalar, Real) and (fixed or not isinstance(node, Input)):
+            raise NoLanesError
+        name = self.name(node, part, wish or self.name_of(node), t, lane)
+        seen = with_shape(scalar, shape(t)[:-1] if lane else shape(t))
+        return self._builder.add(Param(name, ("zeros", ()), seen, node.span) if fixed else
+                                 Input(name, seen, node.span))
+
+    def name_of(self, node: Node) -> str:
+        """What a node is called in a kernel."""
+        if isinstance(node, Input | Param):
+            return node.name
+        if node in self.called:
+            return self.called[node]
+        if isinstance(node, MatMul):
+            return f"{self.name_of(node.a)} @ {self.name_of(node.b)}"
+        if isinstance(node, Index | Slice):
+            return self.name_of(node.vector)
+        return "map"
