@@ -19,6 +19,7 @@ from benchmarks import kernel_rivals as rivals
 from benchmarks.dense_rows import DENSE_ROWS
 from benchmarks.kernel_rivals import Rival
 from benchmarks.kernel_work import Goal, Work, quiet
+from benchmarks.matrix_rows import MATRIX_ROWS
 from lsrl.backends.kernels.call import Call
 from lsrl.backends.kernels.module import KernelModule
 from lsrl.streams import open_input, open_output, run_stream
@@ -281,7 +282,7 @@ def _text(name: str, what: str, source: str, last: bool) -> Work:
 
 ROWS: tuple[Callable[[str], Work], ...] = (
     gated, gated_backward, gated_backward_long, summed, greatest, smooth, newton, automaton, one_sequence, parity,
-    *DENSE_ROWS, text_last, text_bytes)
+    *DENSE_ROWS, *MATRIX_ROWS, text_last, text_bytes)
 SERIES: tuple[Series, ...] = (
     Series("gated", "gated, float32, 256 lanes", gated),
     Series("smooth", "diagonal LSTM, float32, 256 lanes", smooth),

@@ -118,7 +118,7 @@ class Split:
                     x = torch.full((1,), registers[name].init, dtype=dtype)
                 else:
                     x = given.reshape(1, p.elements, -1)[:, i]
-                out[name] = x.reshape(1, -1).expand(1, lanes).contiguous() if wide else x.clone()
+                out[name] = x.reshape(1, -1).expand(1, lanes).contiguous() if wide else x.reshape(1).clone()
         return out
 
     def _ports(self, found: Mapping[str, Tensor], lanes: int) -> dict[str, Tensor]:
