@@ -25,7 +25,7 @@ def head(device: str, backward: bool, size: int = 64, rows: int = 8, tokens: int
     streams = {n: 0.3 * torch.randn(rows, tokens, size, device=device) for n in "qkva"}
     out = torch.randn(rows, tokens, size, device=device)
 
-    def call(f: Callable[[dict[str, Tensor]], Tensor]) -> Callable[[], object]:
+    def call(f: Callable[[dict[str, Tensor]], Any]) -> Callable[[], object]:
         if not backward:
             return quiet(lambda: f(streams))
         leaves = {n: x.clone().requires_grad_() for n, x in streams.items()}
@@ -52,9 +52,9 @@ def token_by_token(x: dict[str, Tensor]) -> Tensor:
     return torch.stack(shown, 1)
 
 
-def in_chunks(x: dict[str, Tensor], size: int = 64) -> Tensor:
+def in_chunks(x: dict[str, Tensor], size: int = 64) -> Any:
     """Products of matrices inside chunks, the state from chunk to chunk (Yang et al. 2023, section 4.1)."""
-    q, k, v, a = (x[n].unflatten(1, (-1, size)) for n in "qkva")
+    q, k, v, a = (x[n].reshape(len(x[n]), -1, size, x[n].shape[-1]) for n in "qkva")
     log_keep = (logsigmoid(a) / 16).cumsum(2)
     shown = q * torch.exp(log_keep)
     inside = torch.tril(shown @ (k * torch.exp(-log_keep)).mT) @ v
@@ -69,9 +69,8 @@ def in_chunks(x: dict[str, Tensor], size: int = 64) -> Tensor:
 
 
 def _numba(streams: dict[str, Tensor]) -> Callable[[], object]:
-    from numba import njit
+    import numba
 
-    @njit(fastmath=True)  # type: ignore[untyped-decorator]
     def run(q: Any, k: Any, v: Any, a: Any, y: Any) -> None:
         rows, tokens, d = q.shape
         m = v.shape[2]
@@ -89,8 +88,10 @@ def _numba(streams: dict[str, Tensor]) -> Callable[[], object]:
     given = [streams[n].numpy() for n in "qkva"]
     y = np.empty_like(given[2])
 
+    compiled = numba.njit(fastmath=True)(run)
+
     def call() -> object:
-        run(*given, y)
+        compiled(*given, y)
         return y
 
     return call

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+from lsrl.backends.kernels.bodies import MANY_COLUMNS
 from lsrl.backends.kernels.differentiate import Reverse
 from lsrl.backends.kernels.lanes import Lanes, Mix, Port, port_names, tidied
 from lsrl.backends.kernels.lowering import read_element
@@ -103,15 +104,16 @@ class Adjoint:
     products: Mapping[str, str]
 
 
-def make_adjoint(lanes: Lanes, resets: bool, outputs: Collection[str] | None = None) -> Adjoint:
+def make_adjoint(lanes: Lanes, resets: bool, outputs: Collection[str] | None = None, summed: int = 0) -> Adjoint:
     """The adjoint of a program.
 
-    resets: whether it was run with resets. outputs: those whose cotangent is not 0, all real ones if None.
+    resets: whether it was run with resets. outputs: those whose cotangent is not 0, all real ones if None. summed: of
+    so many neighbouring lanes the cotangents of a long vector that all lanes see are summed; 0: of none.
     """
     names = [*(p.name for p in lanes.states), *(x for m in lanes.mixes for x in (m.name, m.source)),
              *(m.name for m in lanes.projections), *kept_values(lanes)]
     recording = recorded(lanes, [n for n in names if f"{RECORD}{n}" not in lanes.graph.output])
-    return _Maker(lanes, recording, resets, outputs).made()
+    return _Maker(lanes, recording, resets, outputs, summed).made()
 
 
 def cotangent(lanes: Lanes, name: str) -> str:
@@ -132,13 +134,15 @@ def _packed(parts: list[Node], dims: tuple[int, ...], t: Type) -> Node:
 
 
 class _Maker(Reverse):
-    def __init__(self, lanes: Lanes, recording: Lanes, resets: bool, outputs: Collection[str] | None) -> None:
+    def __init__(self, lanes: Lanes, recording: Lanes, resets: bool, outputs: Collection[str] | None,
+                 summed: int) -> None:
         super().__init__()
         self.lanes = lanes
         self.graph = lanes.graph
         self.recording = recording
         self.resets = resets
         self.wanted = outputs
+        self.summed = summed
         self._moved: dict[Node, Node] = {}
         self._kept = {n: name for name, n in kept_values(lanes).items()}
 
@@ -185,7 +189,7 @@ class _Maker(Reverse):
         graph = replace(graph, inputs=tuple(n for n in graph.inputs if n.name in used))
         mixes = tuple(Mix(self._back(m).name, f"~d.{m.name}", m.matrix, not m.transposed) for m in self.lanes.mixes
                       if self._back(m).name in used)
-        shown = [self._own(f"~d.{p.name}", p, ()) for p in ins]
+        shown = [self._of_input(p) for p in ins]
         own = {graph.output[p.name]: p for p in reversed(shown) if p.lane and p.wide}
         products = {}
         for m in self.lanes.products:
@@ -208,6 +212,14 @@ class _Maker(Reverse):
         lane = self.lanes.width > 1 or any(p.lane for p in (*self.lanes.inputs, *self.lanes.states))
         dims = (*port.seen, self.lanes.width) if lane else port.seen
         return Port(name, with_shape(REAL, dims), lane, parts, port.wide)
+
+    def _of_input(self, port: Port) -> Port:
+        """The port of an input's cotangent."""
+        own = self._own(f"~d.{port.name}", port, ())
+        if port.lane or not own.lane or not self.summed or port.elements < MANY_COLUMNS:
+            return own
+        count = -(-self.lanes.width // self.summed)
+        return replace(own, type=with_shape(REAL, (*port.seen, count)), summed=self.summed)
 
     # Leaves of the adjoint.
 

@@ -18,10 +18,11 @@ from lsrl.backends.kernels.storage import Storage, make_storage
 from lsrl.ir.graph import Graph, State
 from lsrl.ir.nodes import Node, Read
 
-__all__ = ["MANY_COLUMNS", "Body", "Counts", "Output", "Parallel", "Parts", "Register", "Step"]
+__all__ = ["MANY_COLUMNS", "SUMMED", "Body", "Counts", "Output", "Parallel", "Parts", "Register", "Step"]
 
 
 MANY_COLUMNS = 8  # elements of a state in a lane from which on a lane has loops over them
+SUMMED = 16  # lanes of which C kernels sum values: as many as the smallest block of lanes has
 
 
 @dataclass(frozen=True)

@@ -257,19 +257,8 @@ class _Text:
     def _put(self, outputs: Iterable[Output]) -> list[str]:
         """Statements that store arrays of outputs; those in columns, in column j."""
         s = self.s
-        lines = []
-        for o in outputs:
-            p = s.ports.outputs[o.name]
-            to = s._pointer_name(p, "output")
-            element = s._element(p, "j" if o.name in self.columns.outputs else o.element)
-            at = to if element == "0" else f"({to} + {element})"
-            if p.lane:
-                self.values.use("put")
-                lines.append(f"if ({to}) put((char *){at}, (const char *){s.output_name[o]}, "
-                             f"(size_t)n * sizeof *{to}, {s.a('streaming')} > 1);")
-            else:
-                lines.append(f"if ({to} && lane == 0) *{at} = {s.output_name[o]}[0];")
-        return lines
+        return [line for o in outputs for line in s._stored(
+            s.ports.outputs[o.name], "j" if o.name in self.columns.outputs else o.element, s.output_name[o])]
 
     def _end(self) -> list[str]:
         """Scalar outputs, and scalar states at once."""

@@ -203,7 +203,7 @@ def _lanes(parts: Parts, call: Call) -> int:
                                 (parts.lanes.states, call.after, -1), (parts.lanes.states, call.before, -1),
                                 (parts.lanes.params, call.params, -1)):
         for p in ports:
-            if p.lane and p.name in tensors:
+            if p.lane and not p.summed and p.name in tensors:
                 return tensors[p.name].shape[dim]
     return parts.lanes.width
 

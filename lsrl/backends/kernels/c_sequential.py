@@ -31,8 +31,13 @@ class Loops(ColumnLoops, Slots):
         if self.columns is not None:
             return [self._column_lanes(), self._entry()]
         if self.wide:
-            return [self._lanes(), self._slots(), self._entry()]
+            return [self._lanes(), *[self._slots()] * self.slotted, self._entry()]
         return [self._one_stream(), self._slots(), self._entry()]
+
+    @property
+    def slotted(self) -> bool:
+        """Whether few lanes are run in slots: not where they hold vectors, nor where lanes are summed."""
+        return self.columns is None and not any(p.summed for p in self.ports.outputs.values())
 
     # One stream.
 
@@ -121,15 +126,7 @@ class Loops(ColumnLoops, Slots):
         if self.checks:
             inner += ["if (failing) {", f"    {self._failure('row', 't')}", "    break;", "}"]
         for o in self.outputs:
-            p = self.ports.outputs[o.name]
-            to = self._pointer_name(p, "output")
-            at = f" + {self._element(p, o.element)}" if o.element else ""
-            if p.lane:
-                values.use("put")
-                inner.append(f"if ({to}) put((char *)({to}{at}), (const char *){self.output_name[o]}, "
-                             f"(size_t)n * sizeof *{to}, {self.a('streaming')} > 1);")
-            else:
-                inner.append(f"if ({to} && lane == 0) *({to}{at}) = {self.output_name[o]}[0];")
+            inner += self._stored(self.ports.outputs[o.name], o.element, self.output_name[o])
         inner += [f"{n} += {self._step_name[n]};" for n in self._moving()]
         lines += ["for (int64_t t = 0; t < tokens; t++) {", *indented(inner), "}"]
         lines += loop("c", "n", [self._after(r, "row", "(lane + c)", f"{self.state_name[r.name]}[c]")
@@ -161,7 +158,7 @@ class Loops(ColumnLoops, Slots):
         if self.wide:
             slots = [f"if (lanes < {_FEW_LANES} && lanes * ({a('end_row')} - {a('first_row')}) >= {_FEW_STREAMS}) {{",
                      f"    {name}_in_slots(a);", "    return;", "}"]
-            lines += [*([] if self.columns is not None else slots),
+            lines += [*slots * self.slotted,
                       f"for (int64_t row = {a('first_row')}; row < {a('end_row')}; row++)",
                       f"    for (int64_t lane = {a('first_lane')}; lane < {a('end_lane')}; lane += {name}_block) {{",
                       f"        const int64_t left = {a('end_lane')} - lane;",

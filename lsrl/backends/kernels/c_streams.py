@@ -75,7 +75,7 @@ class Streams:
         for what, ports, const in (("input", self.ports.inputs, "const "), ("output", self.ports.outputs, "")):
             for p in ports.values():
                 lines += self._pointer(f"{const}{self.ports.memory(p)}", self._pointer_name(p, what), what, p.name,
-                                       row, f" + {lane}" if p.lane else "")
+                                       row, f" + {lane}{f' / {p.summed}' * (p.summed > 0)}" if p.lane else "")
         if self.options.resets:
             lines += self._pointer("const uint8_t", "reset_at", "resets", "", row, "")
         return lines
@@ -113,7 +113,27 @@ class Streams:
         """The place of an element from where the first one of a lane is, or of the lane that is so many further."""
         if not port.lane:
             return str(i)
+        if port.summed:
+            return f"{i} * (({self.a('lane_count')} + {port.summed - 1}) / {port.summed})" if i != 0 else "0"
         return " + ".join([f"{i} * {self.a('lane_count')}"] * (i != 0) + [lane] * bool(lane)) or "0"
+
+    def _stored(self, port: Port, element: int | str, array: str) -> list[str]:
+        """Statements that store an element of an output, for n lanes, from an array of them."""
+        to = self._pointer_name(port, "output")
+        place = self._element(port, element)
+        at = to if place == "0" else f"({to} + {place})"
+        if not port.lane:
+            return [f"if ({to} && lane == 0) *{at} = {array}[0];"]
+        if not port.summed:
+            self.values.use("put")
+            return [f"if ({to}) put((char *){at}, (const char *){array}, (size_t)n * sizeof *{to}, "
+                    f"{self.a('streaming')} > 1);"]
+        return [f"for (int64_t c = 0; {to} && c < n; c += {port.summed}) {{",
+                f"    const int64_t end = n - c < {port.summed} ? n - c : {port.summed};",
+                f"    {self.ports.memory(port)} sum = 0;",
+                "#pragma omp simd reduction(+:sum)",
+                f"    for (int64_t i = 0; i < end; i++) sum += {array}[c + i];",
+                f"    {at}[c / {port.summed}] = sum;", "}"]
 
     def _param_pointers(self) -> list[str]:
         """Pointers to the params, of lanes to the first lane's."""

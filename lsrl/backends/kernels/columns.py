@@ -19,6 +19,7 @@ __all__ = ["Columns", "Fold", "Phase", "find_columns"]
 
 _FOLDED: dict[str, Constant] = {"add": -0.0, "min": float("inf"), "max": -float("inf")}  # and what changes nothing
 _DEAR = ("div", "exp", "log", "sqrt", "sigmoid", "tanh", "softplus", "silu", "sin", "cos")
+_SYMMETRIC = ("add", "mul", "min", "max", "and", "or", "eq", "ne", "bitand", "bitor", "bitxor")
 _LEAVES = ("input", "param", "state")
 
 _Key: TypeAlias = tuple[object, ...]
@@ -119,11 +120,35 @@ class _Finder:
     # Families.
 
     def _families(self) -> None:
-        """Gives every value that is one of a family its key."""
+        """Gives every value that is one of a family its key.
+
+        A value that would be alone in its family is a scalar, and then others over it may be families after all: what
+        adds a column to a sum looks like a member, but for the sum.
+        """
+        alone: set[Value] = set()
+        while True:
+            found, members = self._keyed(alone)
+            whole = {key for key, _, size in found.values() if members[key] == size and size >= MANY_COLUMNS}
+            clear: set[Value] = set()  # members, and scalars for good
+            more: set[Value] = set()
+            for v in self.order:
+                if v in found and found[v][0] in whole:
+                    clear.add(v)
+                elif all(a in clear for a in v.args):
+                    (more if v in found else clear).add(v)
+            if not more:
+                break
+            alone |= more
+        self.key = {v: item for v, item in found.items() if item[0] in whole}
+
+    def _keyed(self, alone: set[Value]) -> tuple[dict[Value, tuple[_Key, int, int]], Counter[_Key]]:
+        """The key, column and size of values that may be of a family, and how many have each key."""
         numbers: dict[_Key, int] = {}
         members: Counter[_Key] = Counter()
         found: dict[Value, tuple[_Key, int, int]] = {}
         for v in self.order:
+            if v in alone:
+                continue
             item = self._leaf(v) if v.op in _LEAVES else self._of_arguments(v, found, numbers)
             if item is not None:
                 found[v] = item
@@ -131,8 +156,7 @@ class _Finder:
                 numbers.setdefault(item[0], len(numbers))
                 if item[1] == 0:
                     self.first[item[0]] = v
-        whole = {key for key, _, size in found.values() if members[key] == size and size >= MANY_COLUMNS}
-        self.key = {v: item for v, item in found.items() if item[0] in whole}
+        return found, members
 
     def _leaf(self, v: Value) -> tuple[_Key, int, int] | None:
         if v.op == "state":
@@ -148,6 +172,8 @@ class _Finder:
             return None
         ((i, size),) = places
         args = [("family", numbers[found[a][0]]) if a in found else ("value", id(a)) for a in v.args]
+        if v.op in _SYMMETRIC:  # passes may have ordered the arguments of one column otherwise
+            args.sort()
         return (v.op, v.kind, id(v.attribute) if v.op == "lookup" else repr(v.attribute), *args), i, size
 
     def _groups(self, groups: Sequence[tuple[str, list[Value]]]) -> dict[str, Value] | None:

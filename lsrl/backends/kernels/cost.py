@@ -19,11 +19,13 @@ _START = 4000  # operations after each other, in the time that an iteration take
 @dataclass(frozen=True)
 class Device:
     """kind: "cpu" or "gpu". workers: how many sequences it needs at once to be busy: threads times what one interleaves
-    on a CPU, lanes of all processors on a GPU. threads: on a CPU."""
+    on a CPU, lanes of all processors on a GPU. threads: on a CPU. summed: of how many neighbouring lanes its kernels
+    sum what belongs to all lanes; 0: of none."""
 
     kind: str
     workers: int
     threads: int = 1
+    summed: int = 0
 
 
 def choose_shape(shapes: tuple[Shape, ...], device: Device, rows: int, tokens: int, lanes: int) -> tuple[Shape, str]:

@@ -29,7 +29,8 @@ class Port:
 
     type: the declared one. lane: whether the last of its dimensions is that of the lanes, each of which has its own
     elements; otherwise every lane sees all of them. parts: for a state, the names of its scalars in the graph of one
-    lane. wide: whether its reals are held in the carried float type at the edge as well.
+    lane. wide: whether its reals are held in the carried float type at the edge as well. summed: of an output in lanes,
+    of how many neighbouring lanes the values are summed; there are as many fewer then. 0: of none.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Port:
     lane: bool
     parts: tuple[str, ...] = ()
     wide: bool = False
+    summed: int = 0
 
     @property
     def dims(self) -> tuple[int, ...]:

@@ -231,7 +231,7 @@ class KernelModule(nn.Module):
         return self._operators[edge]
 
     def _device(self, device: torch.device) -> Device:
-        return device_of(device)
+        return device_of(device, self.target)
 
     @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # not traced: a program is analysed here
     def _prepared(self, edge: torch.dtype, gradients: bool, resets: bool) -> int:

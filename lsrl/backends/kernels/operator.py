@@ -59,7 +59,7 @@ class Operator:
         self.packs = Packs(lanes, options)
         self._make, self._of_device = make_kernel, of_device
         self._kernels: dict[tuple[str, bool, bool], CompiledKernel] = {}
-        self._adjoints: dict[tuple[bool, frozenset[str]], tuple[Adjoint, Operator]] = {}
+        self._adjoints: dict[tuple[bool, frozenset[str], int], tuple[Adjoint, Operator]] = {}
         self._recording: dict[frozenset[str], Operator] = {}
         self._for_gradients: dict[bool, Operator] = {}
         self.number = next(_NUMBERS)
@@ -72,11 +72,11 @@ class Operator:
             self._kernels[key] = self._make(device, self.parts, options)
         return self._kernels[key]
 
-    def adjoint(self, resets: bool, outputs: frozenset[str]) -> tuple[Adjoint, Operator]:
-        """The adjoint for cotangents of these outputs, and its operator."""
-        key = (resets, outputs)
+    def adjoint(self, resets: bool, outputs: frozenset[str], device: torch.device) -> tuple[Adjoint, Operator]:
+        """The adjoint for cotangents of these outputs, and its operator for tensors on a device."""
+        key = (resets, outputs, self._of_device(device).summed)
         if key not in self._adjoints:
-            adjoint = make_adjoint(self.lanes, resets, outputs)
+            adjoint = make_adjoint(self.lanes, *key)
             self._adjoints[key] = adjoint, self._like(adjoint.lanes)
         return self._adjoints[key]
 
@@ -238,7 +238,8 @@ def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
     given = packs.apart(grads[:len(packs)])
     live = {p.name: g for p in lanes.outputs
             if (g := given[p.name]) is not None and isinstance(scalar_of(p.type), Real)}
-    adjoint, backward = operator.adjoint(resets is not None, frozenset(live))
+    like = next(iter((*streams, *records, *params, *live.values())))
+    adjoint, backward = operator.adjoint(resets is not None, frozenset(live), like.device)
     if torch.is_grad_enabled():  # the gradient is to be differentiated itself
         backward = backward.for_gradients(False)
     own = adjoint.lanes
@@ -249,7 +250,6 @@ def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
         known[RESET] = resets
     finals = {p.name: g for p, g in zip(lanes.states, grads[len(packs):], strict=True)}
     count = rows if offsets is None else offsets.shape[0] - 1
-    like = next(iter((*streams, *records, *params, *live.values())))
     start: list[Tensor] = []
     for p in own.states:
         dtype = state_dtype(p, backward.parts, backward.options)
@@ -277,7 +277,12 @@ def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
 
 
 def _for_each_lane(g: Tensor, port: Port, lanes: Lanes, options: Options) -> Tensor:
-    """The cotangent of what all lanes calculate alike, shared out among them; of what is a lane's own, as it is."""
+    """The cotangent of what all lanes calculate alike, shared out among them; of what is a lane's own, as it is.
+
+    That of a sum over lanes belongs to each of them.
+    """
+    if port.summed:
+        return g.repeat_interleave(port.summed, -1)[..., :lanes.width].contiguous()
     if port.lane or not lanes.outputs + lanes.states or not any(p.lane for p in (*lanes.outputs, *lanes.states)):
         return g.contiguous()
     return (g / lanes.width).unsqueeze(-1).expand(*g.shape, lanes.width).contiguous()

@@ -8,7 +8,7 @@ from importlib import import_module
 
 import torch
 
-from lsrl.backends.kernels.bodies import Parts
+from lsrl.backends.kernels.bodies import SUMMED, Parts
 from lsrl.backends.kernels.call import CompiledKernel, Options
 from lsrl.backends.kernels.cost import Device
 from lsrl.backends.kernels.plan import make_plan
@@ -19,13 +19,17 @@ __all__ = ["KERNEL_TARGETS", "KernelTarget", "device_of", "find_backend", "make_
 
 @dataclass(frozen=True)
 class KernelTarget:
-    """text: the generated text. make: a compiled kernel. devices: the types of torch devices whose tensors it takes."""
+    """text: the generated text. make: a compiled kernel. devices: the types of torch devices whose tensors it takes.
+
+    summed: of how many neighbouring lanes its kernels sum the cotangents of vectors that all lanes see; 0: of none.
+    """
 
     name: str
     summary: str
     devices: tuple[str, ...]
     text: Callable[[Parts, Options], str]
     make: Callable[[Parts, Options], CompiledKernel]
+    summed: int = 0
 
 
 def _c(parts: Parts, options: Options) -> CompiledKernel:
@@ -53,7 +57,8 @@ def _triton_text(parts: Parts, options: Options) -> str:
 
 
 KERNEL_TARGETS: dict[str, KernelTarget] = {t.name: t for t in (
-    KernelTarget("c", "generated C for CPUs, compiled by the system's compiler", ("cpu",), _c_text, _c),
+    KernelTarget("c", "generated C for CPUs, compiled by the system's compiler", ("cpu",), _c_text, _c,
+                 SUMMED),
     KernelTarget("triton", "generated Triton for GPUs", ("cuda",), _triton_text, _triton),
 )}
 
@@ -71,19 +76,23 @@ def find_backend(name: str) -> KernelTarget | None:
 
 def make_kernel(target: str, device: torch.device, parts: Parts, options: Options) -> CompiledKernel:
     """The kernel of a target for tensors on a device. Raises LsrlError (L413) if it cannot take them."""
-    row = find_backend(target)
+    row = _row(target, device)
     if row is None:
-        row = next((t for t in KERNEL_TARGETS.values() if device.type in t.devices), None)
-        if row is None:
-            raise LsrlError.of("L413", f"there is no kernel target for tensors on `{device}`",
-                               help="move the inputs to the CPU or to a GPU of NVIDIA or AMD")
+        raise LsrlError.of("L413", f"there is no kernel target for tensors on `{device}`",
+                           help="move the inputs to the CPU or to a GPU of NVIDIA or AMD")
     return row.make(parts, options)
 
 
-def device_of(device: torch.device) -> Device:
-    """What the cost model knows of a torch device."""
+def _row(target: str, device: torch.device) -> KernelTarget | None:
+    return find_backend(target) or next((t for t in KERNEL_TARGETS.values() if device.type in t.devices), None)
+
+
+def device_of(device: torch.device, target: str = "auto") -> Device:
+    """What the cost model knows of a torch device, and of a target's kernels for it."""
+    row = _row(target, device)
+    summed = 0 if row is None else row.summed
     if device.type == "cuda":
         found = torch.cuda.get_device_properties(device)
-        return Device("gpu", found.multi_processor_count * 2048)
+        return Device("gpu", found.multi_processor_count * 2048, summed=summed)
     threads = torch.get_num_threads()
-    return Device("cpu", 16 * threads, threads)
+    return Device("cpu", 16 * threads, threads, summed)

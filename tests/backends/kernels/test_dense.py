@@ -371,5 +371,5 @@ def test_what_gradients_need_lies_side_by_side() -> None:
     shown = recording.packs.apart(tensors)
     assert list(shown) == [p.name for p in recording.lanes.outputs] and tensors[1].shape == (2, 5, 20)
     assert torch.equal(tensors[1][..., :3], x) and torch.equal(shown["~before.h"][:, 1:], shown["out"][:, :-1])
-    adjoint, backward = operator.adjoint(False, frozenset({"out"}))
+    adjoint, backward = operator.adjoint(False, frozenset({"out"}), torch.device("cpu"))
     assert set(adjoint.products.values()) <= set(backward.packs.packs[0].outputs)

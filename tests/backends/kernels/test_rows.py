@@ -13,7 +13,9 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import lsrl
+from lsrl.backends.kernels.bodies import MANY_COLUMNS
 from lsrl.backends.kernels.call import Shape
+from lsrl.backends.kernels.columns import find_columns
 from lsrl.backends.kernels.dense import arrange
 from lsrl.backends.kernels.module import KernelModule
 from lsrl.frontend.modules import load_module
@@ -77,6 +79,10 @@ def test_equals_the_equations(name: str, sizes: dict[str, int]) -> None:
     model = module(name, sizes)
     assert any(p.lane and p.elements > 1 for p in model.lanes.states)
     tokens, columns = 7, max(p.elements for p in model.lanes.states)
+    operator = model._operator(torch.float64)
+    _, backward = operator.adjoint(False, frozenset(p.name for p in model.lanes.outputs), torch.device("cpu"))
+    for parts in (operator.parts, backward.parts):
+        assert (find_columns(parts, ()) is not None) == (columns >= MANY_COLUMNS)
     inputs = drawn_for(model, 2, tokens)
     got, want = (results(model, inputs, r, torch.float64) for r in (False, True))
     for key in want:
@@ -99,6 +105,7 @@ def test_equals_a_program_of_scalars(m: int, d: int) -> None:
     apart, together = module("mixed", {"m": m, "d": d}), module("mixed", {"m": m, "d": d}, False)
     together.load_state_dict(apart.state_dict())
     assert [p.name for p in apart.lanes.states if p.lane] == ["s", "peak"]
+    assert (find_columns(apart._operator(torch.float64).parts, ()) is not None) == (d >= MANY_COLUMNS)
     inputs = drawn_for(apart, 2, 6)
     torch.manual_seed(3)
     for option in ("plain", "state", "resets", "packed", "time_major"):
