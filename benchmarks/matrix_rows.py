@@ -88,7 +88,7 @@ def _numba(streams: dict[str, Tensor]) -> Callable[[], object]:
     given = [streams[n].numpy() for n in "qkva"]
     y = np.empty_like(given[2])
 
-    compiled = numba.njit(fastmath=True)(run)
+    compiled: Any = numba.njit(fastmath=True)(run)
 
     def call() -> object:
         compiled(*given, y)
