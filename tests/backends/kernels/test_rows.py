@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -21,7 +21,6 @@ from lsrl.backends.kernels.module import KernelModule
 from lsrl.frontend.modules import load_module
 from lsrl.types import Real, scalar_of
 from tests.backends.kernels import triton_runs
-from tests.backends.kernels.processes import one_process
 from tests.backends.kernels.test_cells import FOLDER, distance, results
 
 pytestmark = pytest.mark.usefixtures("quick_kernels")
@@ -198,12 +197,6 @@ def test_rows_that_differ_are_scalars(line: str) -> None:
     run = lsrl.parse(text).run([{"k": tuple(k[0, t].tolist()), "v": tuple(v[0, t].tolist())} for t in range(4)])
     want = torch.tensor([[float(x) for x in y] for y in run], dtype=torch.float64)
     assert distance(out[0], want) <= 2 ** -48
-
-
-@pytest.fixture(scope="module")
-def process() -> Iterator[ProcessPoolExecutor]:
-    with one_process(interpreted=True) as pool:
-        yield pool
 
 
 @pytest.mark.parametrize("shape", ["sequential", "block"])
