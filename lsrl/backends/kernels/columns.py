@@ -259,19 +259,23 @@ class _Finder:
                     level[v] = max(level[v], level[a] + 1)
                 else:
                     level[v] = max(level[v], level[a])
+        single = self._single(states, outputs)
+        for v in single:
+            if v in self.key and v.op not in _LEAVES and v not in self.fixed:
+                kept[self.first[self.key[v][0]]] = level[v]
         ends = [*states.values(), *outputs.values()]
         last = max([*(level[v] for v in ends), *folds.values(), *kept.values(), 0])
-        if any(level[v] > last and a.op == "state" and a in self.key for v in scalars for a in self._arguments(v)
-               if isinstance(a, Value)):
+        late = [a for v in scalars if level[v] > last for a in self._arguments(v) if isinstance(a, Value)]
+        if any(a.op == "state" and a in self.key for a in (*late, *single)):
             return None  # the old value is gone by then
         passes = [self._needed([*(t for f, at in folds.items() if at == k for t in f.terms),
                                 *(v for v, at in kept.items() if at == k), *(ends if k == last else [])])
                   for k in range(last + 1)]
-        for v in {v for found in passes for v in found if v.op in _DEAR and v not in self.fixed}:
+        for v in self.order:
             users = [k for k, found in enumerate(passes) if v in found]
-            if len(users) > 1:
+            if len(users) > 1 and v.op in _DEAR and v not in self.fixed:
                 kept[v] = min(users[0], kept.get(v, last))
-        wanted = {v for v in self.roots if v not in self.key}
+        wanted = {v for v in single if v not in self.key}
         wanted |= {a for found in passes for v in found if v not in self.fixed for a in v.args if a not in self.key}
         wanted |= {a for v in scalars for a in self._arguments(v)
                    if isinstance(a, Value) and a not in self.key and level[a] < level[v]}
@@ -281,10 +285,16 @@ class _Finder:
                              tuple(Fold(f.op, tuple(made[t] for t in f.terms), f.size) if at == k else None
                                    for f, at in folds.items()),
                              tuple(made[v] for v, at in kept.items() if at == k)) for k in range(last + 2))
-        seen = {v: (made[self.first[key]], i, n) for v, (key, i, n) in self.key.items() if v in made}
+        seen = {x: (made[self.first[key]], i, n) for v, (key, i, n) in self.key.items() if v in made
+                for x in (v, made[v])}
         return Columns(phases, {v: n for v, _, n in seen.values()}, {v: (x, i) for v, (x, i, _) in seen.items()},
                        {n: made[v] for n, v in states.items()}, {n: made[v] for n, v in outputs.items()},
-                       {v: made[v] for v in self.roots if v not in self.key})
+                       {v: made[v] for v in single})
+
+    def _single(self, states: Mapping[str, Value], outputs: Mapping[str, Value]) -> list[Value]:
+        """The new values of states, and the outputs, that are not in columns."""
+        out = [self.nexts[n] for p in self.parts.lanes.states if p.name not in states for n in p.parts]
+        return out + [o.value for o in self.step.outputs if o.name not in outputs]
 
     def _rewritten(self, folds: Sequence[Fold]) -> dict[Value, Value]:
         """Scalars, and families' values in the first column, over folds as leaves."""

@@ -179,6 +179,44 @@ def test_text_does_not_grow_with_the_columns() -> None:
     assert codes[0].replace("32", "48") == codes[1]
 
 
+ELEMENTS = """program elements[m, d](x: real[m], k: real[d]) -> (y: real[m], first: real, sixth: real):
+    state s: real[m, d] = zeros(m, d)
+    state last: real = 1
+    state z: real[d] = ones(d)
+    z := tanh(z * sum(z * k) + k)
+    for i in 0..m-1:
+        s[i] := tanh(s[i] * sum(s[i] * z) + x[i] * k)
+    last := {last}
+    return (y = [s[i][0] + sum(s[i] * k) * s[i][5] for i in 0..m-1], first = {first}, sixth = last * z[5])
+"""
+
+
+@pytest.mark.parametrize(("last", "first"), [("last / 2 + z[0] * sum(z)", "z[0] * z[0]"), ("z[3]", "z[0]")])
+def test_elements_of_columns_are_scalars_too(last: str, first: str) -> None:
+    """What reads one column of many, before and after a pass has made it; a state, or an output, may be one itself."""
+    program = lsrl.parse(ELEMENTS.format(last=last, first=first), None, m=2, d=8)
+    models = [KernelModule(program.graph, "c", torch.float64, dense=dense) for dense in (True, False)]
+    inputs = drawn_for(models[0], 2, 5)
+    shown = []
+    for model in models:
+        streams = {n: x.clone().requires_grad_() for n, x in inputs.items()}
+        out, after = model(streams)
+        values = [*out.values(), *after.values()]
+        shown.append([*values, *torch.autograd.grad(values, list(streams.values()), [x.cos() for x in values])])
+    assert models[0].lanes.width == 2
+    for got, want in zip(*shown, strict=True):
+        assert distance(got.detach(), want.detach()) <= 2 ** -44
+
+
+def test_the_text_is_the_same_every_time() -> None:
+    """Else it would be compiled anew each time, as the cache goes by the text. What differs is places in memory."""
+    kept, texts = [], set()
+    for n in range(6):
+        kept.append([object() for _ in range(n)])
+        texts.add(module("mixed", {"m": 2, "d": 9}).source())
+    assert len(texts) == 1 and "int64_t j" in texts.pop()
+
+
 UNLIKE = {
     "a row that is not like the others": "    s[0] := s[0] / 2",
     "a row that sees another": "    s[1] := s[1] + s[0]",
