@@ -46,6 +46,10 @@ class Feeds:
         self._known: dict[tuple[Node, object], str] = {}
         self._builder = builder
 
+    def outside(self, node: Node) -> bool:
+        """Whether torch gives the numbers of a node: no state goes into them, and they are reals, or inputs."""
+        return node not in self.stateful and (isinstance(scalar_of(node.type), Real) or not operands(node))
+
     def name(self, node: Node, part: object, wish: str, t: Type, lane: bool) -> str:
         """The name of a part of a node as a feed; a new one has the port of that type, and the name wished if it is
         free."""

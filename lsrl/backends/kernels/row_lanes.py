@@ -165,7 +165,7 @@ class _Rows:
                 return [], lambda _: Read(name, t, node.span)
             case Const(value=value):
                 return [], lambda _: Const(_row(value), t, node.span)
-            case _ if node not in self.feeds.stateful:
+            case _ if self.feeds.outside(node):
                 return [], lambda _: self.feeds.add(node, ROWS, with_shape(scalar_of(t), (*shape(t), self.width)), True)
             case Pack(elements=elements):
                 needs: list[_Key] = [("both", elements[0], e, i) for i, e in enumerate(elements[1:], 1)]
@@ -184,7 +184,7 @@ class _Rows:
         match node:
             case Const():
                 return [], lambda _: node
-            case _ if node not in self.feeds.stateful:
+            case _ if self.feeds.outside(node):
                 return [], lambda _: self.feeds.add(node, None, t, False)
             case Read(state=name):
                 if name in self.rows:

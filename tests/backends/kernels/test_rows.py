@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -206,6 +207,50 @@ def test_elements_of_columns_are_scalars_too(last: str, first: str) -> None:
     assert models[0].lanes.width == 2
     for got, want in zip(*shown, strict=True):
         assert distance(got.detach(), want.detach()) <= 2 ** -44
+
+
+def drawn_program(seed: int) -> str:
+    """The text of a program whose rows do the same; what they share, and what is a row's own, goes into everything."""
+    rng = random.Random(seed)
+
+    def vector(depth: int, own: bool) -> str:
+        if depth == 0:
+            return rng.choice(["k", "z", *["s[i]", "s[i]", "x[i] * k"] * own])
+        a, b = (vector(depth - 1, own) for _ in range(2))
+        return rng.choice([f"({a} + {b})", f"({a} - {b})", f"tanh({a}) * {b}", f"({scalar(depth - 1, own)} * {a})",
+                           f"sigmoid({a})", f"min({a}, {b})", f"({a} if {scalar(depth - 1, own)} < 0.1 else {b})"])
+
+    def scalar(depth: int, own: bool) -> str:
+        if depth == 0:
+            return rng.choice(["b", "u", "k[1]", *["x[i]", "r[i]", "s[i][3]", "s[i][0]"] * own])
+        a = vector(depth - 1, own)
+        return rng.choice([f"sum({a} * {vector(depth - 1, own)}) / 8", f"max({a})", f"tanh({scalar(depth - 1, own)})",
+                           f"({scalar(depth - 1, own)} + {scalar(depth - 1, own)})", f"min({a})"])
+
+    row = [f"s[i] := tanh({vector(3, True)})", f"r[i] := tanh({scalar(2, True)})"]
+    shared = [f"z := tanh({vector(2, False)})", f"u := tanh({scalar(2, False)})"]
+    rng.shuffle(row)
+    body = ["for i in 0..m-1:", *(f"    {line}" for line in row)]
+    lines = [*shared, *body] if rng.random() < 0.5 else [*body, *shared]
+    return "\n    ".join([
+        "program drawn[m, d](x: real[m], k: real[d], b: real) -> (y: real[m], w: real[m], c: real):",
+        "state s: real[m, d] = ones(m, d) / 2", "state r: real[m] = zeros(m)", "state z: real[d] = zeros(d)",
+        "state u: real = 1/4", *lines, f"return (y = [{scalar(2, True)} for i in 0..m-1], w = s @ k, "
+        f"c = {scalar(2, False)})", ""])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_programs_equal_the_interpreter(seed: int) -> None:
+    program = lsrl.parse(drawn_program(seed), None, m=3, d=8)
+    model = KernelModule(program.graph, "c", torch.float64, dense=True)
+    assert model.lanes.width == 3
+    x = drawn_for(model, 1, 5)
+    given = [{n: v[0, t].tolist() if v.dim() == 2 else tuple(v[0, t].tolist()) for n, v in x.items()} for t in range(5)]
+    with torch.no_grad():
+        out, _ = model(x)
+    for t, want in enumerate(program.run(given)):
+        for name, y in want.items():
+            assert distance(out[name][0, t], torch.tensor(y, dtype=torch.float64)) <= 2 ** -40, (name, t)
 
 
 def test_the_text_is_the_same_every_time() -> None:
