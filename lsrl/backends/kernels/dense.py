@@ -109,7 +109,7 @@ class Dense:
         made = self._start(carry)
         for n in self.leaves:
             made.leaf(n, True, flat=len(shape(n.type)) > 1)
-        return made.module([made(n) for _, n in self.graph.outputs])
+        return made.module([made.spread(n) for _, n in self.graph.outputs])
 
 
 @dataclass(frozen=True, eq=False)

@@ -102,6 +102,21 @@ class TorchMap:
                 self._made[n] = _Made(self._of(n), any(self._made[x].stream for x in operands(n)))
         return self._made[node].at
 
+    def spread(self, node: Node) -> fx.Node:
+        """The value of a node with the dimensions of tokens, also if it is the same at all of them."""
+        at = self(node)
+        stream = next((n for n, made in self._made.items() if made.stream), None)
+        if self._made[node].stream or stream is None:
+            return at
+        head = self._made[stream].at
+        for _ in shape(stream.type):
+            head = self.call("select", head, -1, 0)
+        for _ in shape(node.type):
+            head = self.call("unsqueeze", head, -1)
+        dtype = self._dtype(node.type)
+        zeros = self._graph.call_function(torch.zeros_like, (head,), {"dtype": dtype})
+        return self._function(torch.logical_or if dtype == torch.bool else torch.add, zeros, at)
+
     def part(self, x: fx.Node, first: int, count: int, dim: int = -1) -> fx.Node:
         """Some neighbouring elements along a dimension."""
         return self.call("narrow", x, dim, first, count)

@@ -265,6 +265,28 @@ def test_the_layers_of_torch(layer: str) -> None:
     assert distance(model(x)[0].double(), exact) <= 4 * distance(rnn(x)[0].double(), exact) + 8 * 2 ** -24
 
 
+def test_outputs_that_no_token_changes() -> None:
+    """They have the dimensions of tokens all the same, and gradients."""
+    program = lsrl.parse("""program p[d](x: real[d]) -> (y: real[d], c: real[d], e: real, f: bool):
+    param w: real[d, d] = normal(0.1)
+    param b: real[d] = normal(1)
+    state h: real[d] = zeros(d)
+    h := tanh(w @ h + x)
+    return (y = h, c = 2 * b, e = 3, f = true)
+""", d=3)
+    x = torch.rand(2, 4, 3, dtype=torch.float64)
+    for inputs, more in ((x, {}), (x.flatten(0, 1), {"cu_seqlens": torch.tensor([0, 3, 8])})):
+        found = []
+        for dense in (True, False):
+            model = KernelModule(program.graph, "c", torch.float64, dense=dense)
+            out, _ = model(inputs, **more)
+            grads = torch.autograd.grad(out["c"].sum() + out["y"].sum(), list(model.parameters()))
+            found.append([*out.values(), *grads])
+        for got, want in zip(*found, strict=True):
+            assert got.shape == want.shape and got.dtype == want.dtype
+            assert torch.allclose(got.double(), want.double(), rtol=0, atol=2 ** -44)
+
+
 def test_what_is_left_to_torch() -> None:
     """A read-out goes after the kernel, and input projections before it, but in C; only what a state needs is in it."""
     other = made("two_layers", target="auto", dense=None, d=4, k=33)
