@@ -55,19 +55,18 @@ def _bounds(u: Unit | Column) -> _Bounds:
 
 def _least(form: Form, below: Sequence[_Bounds]) -> Rational | None:
     """What a form over a layer is never below, by the bounds of its units one by one; None if that is not known."""
-    total = form.bias
-    for w, i in form.terms:
-        end = below[i][0 if w > 0 else 1]
-        if end is None:
-            return None
-        total += w * end
-    return total
+    return _extreme(form, below, False)
 
 
 def _most(form: Form, below: Sequence[_Bounds]) -> Rational | None:
+    """What it is never above, likewise."""
+    return _extreme(form, below, True)
+
+
+def _extreme(form: Form, below: Sequence[_Bounds], most: bool) -> Rational | None:
     total = form.bias
     for w, i in form.terms:
-        end = below[i][1 if w > 0 else 0]
+        end = below[i][(w > 0) == most]
         if end is None:
             return None
         total += w * end

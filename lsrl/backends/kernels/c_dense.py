@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from lsrl.backends.kernels.c_sequential import Loops
 from lsrl.backends.kernels.c_streams import function_text, indented, loop
-from lsrl.backends.kernels.code import FLOAT_FUNCTIONS, Value
+from lsrl.backends.kernels.code import FLOAT_FUNCTIONS, Value, schedule
 from lsrl.backends.kernels.text import leaves
 
 __all__ = ["ROWS", "DenseLoops"]
@@ -274,7 +274,7 @@ class DenseLoops(Loops):
         head: list[str] = []
         body: list[str] = []
         stop = {v: f"{self.kept_name[v]}[c]" for v in self.kept if v in done}
-        needed = _until(roots, set(stop) | set(self.fixed))
+        needed = set(schedule(roots, set(stop) | set(self.fixed)))
         for name, leaf in self.state_leaves.items():
             if leaf in needed or store is None:
                 own = self.state_name[name]
@@ -390,17 +390,3 @@ def _with_sources(roots: list[Value], source: dict[str, Value]) -> list[Value]:
         if v.op == "input" and v.attribute[0] in source:
             stack.append((source[v.attribute[0]], False))
     return order
-
-
-def _until(roots: list[Value], stop: set[Value]) -> set[Value]:
-    """The values that roots need, up to some and with them."""
-    seen: set[Value] = set()
-    stack = list(roots)
-    while stack:
-        v = stack.pop()
-        if v not in seen:
-            seen.add(v)
-            if v not in stop:
-                stack.extend(v.args)
-    return seen
-

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lsrl.backends.kernels.code import Constant, Kind, Table, Value
+from lsrl.backends.kernels.code import Constant, Kind, Table, Value, schedule
 from lsrl.backends.kernels.text import Names, identifier, stated
 
 __all__ = ["CValues", "c_type", "constant", "narrowest"]
@@ -88,7 +88,7 @@ class CValues:
         text: dict[Value, str] = dict(known)
         lines: list[str] = []
         own = set(stated(roots, called))
-        for v in _order(roots, known):
+        for v in schedule(roots, known):
             if v in text:
                 continue
             written = self.expression(v, [text[a] for a in v.args])
@@ -162,24 +162,6 @@ def table_text(name: str, kind: str, entries: Sequence[str]) -> str:
     for i in range(0, len(entries), 16):
         lines.append("    " + ", ".join(entries[i : i + 16]) + ",")
     return "\n".join([*lines, "};"])
-
-
-def _order(roots: Sequence[Value], known: Mapping[Value, str]) -> list[Value]:
-    """The values that roots need and that have no expression yet, arguments first."""
-    order: list[Value] = []
-    done: set[Value] = set(known)
-    stack: list[tuple[Value, bool]] = [(r, False) for r in reversed(list(roots))]
-    while stack:
-        value, ready = stack.pop()
-        if value in done:
-            continue
-        if ready:
-            done.add(value)
-            order.append(value)
-        else:
-            stack.append((value, True))
-            stack.extend((a, False) for a in reversed(value.args) if a not in done)
-    return order
 
 
 def _bare(text: str) -> str:

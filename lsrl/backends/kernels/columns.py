@@ -268,9 +268,10 @@ class _Finder:
         late = [a for v in scalars if level[v] > last for a in self._arguments(v) if isinstance(a, Value)]
         if any(a.op == "state" and a in self.key for a in (*late, *single)):
             return None  # the old value is gone by then
-        passes = [self._needed([*(t for f, at in folds.items() if at == k for t in f.terms),
-                                *(v for v, at in kept.items() if at == k), *(ends if k == last else [])])
-                  for k in range(last + 1)]
+        stop = self.fixed.union(scalars)
+        passes = [set(schedule([*(t for f, at in folds.items() if at == k for t in f.terms),
+                                *(v for v, at in kept.items() if at == k), *(ends if k == last else [])], stop))
+                  & self.key.keys() for k in range(last + 1)]
         for v in self.order:
             users = [k for k, found in enumerate(passes) if v in found]
             if len(users) > 1 and v.op in _DEAR and v not in self.fixed:
@@ -317,15 +318,3 @@ class _Finder:
 
     def _arguments(self, v: Value) -> Sequence[Fold | Value]:
         return self.totals[v][1] if v in self.totals else v.args
-
-    def _needed(self, wanted: Sequence[Value]) -> set[Value]:
-        """The families that some of them need, by their values in the first column."""
-        found: set[Value] = set()
-        stack = list(wanted)
-        while stack:
-            v = stack.pop()
-            if v not in found:
-                found.add(v)
-                if v not in self.fixed:
-                    stack.extend(a for a in v.args if a in self.key)
-        return found

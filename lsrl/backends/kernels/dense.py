@@ -148,14 +148,13 @@ def take_apart(graph: Graph, inside: bool) -> Dense | None:
     alike; None if it has no such form, or is exact."""
     if graph.checks or not graph.numeric:
         return None
-    for found in (take_lanes(graph, inside), take_rows(graph)):
-        dense = None if found is None else _mapped(graph, found)
-        if dense is not None:
-            return dense
-    return None
+    return _mapped(graph, take_lanes(graph, inside)) or _mapped(graph, take_rows(graph))
 
 
-def _mapped(graph: Graph, found: Found) -> Dense | None:
+def _mapped(graph: Graph, found: Found | None) -> Dense | None:
+    """What was found, if torch can do its part."""
+    if found is None:
+        return None
     dense = Dense(found.lanes, graph, found.feeds, found.leaves)
     try:
         dense.maps(torch.float32)

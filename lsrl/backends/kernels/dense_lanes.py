@@ -7,11 +7,11 @@ from fractions import Fraction
 from math import prod
 from typing import TypeAlias
 
-from lsrl.backends.kernels.feeds import Feeds, Found, NoLanesError
+from lsrl.backends.kernels.feeds import Found, NoLanesError, Taker
 from lsrl.backends.kernels.lanes import Lanes, Mix, Port, tidied
 from lsrl.backends.kernels.torch_map import runs
 from lsrl.diagnostics import NOWHERE
-from lsrl.ir.graph import Graph, GraphBuilder, State, reachable
+from lsrl.ir.graph import Graph, State, reachable
 from lsrl.ir.nodes import (
     Affine,
     Const,
@@ -40,26 +40,22 @@ def take_lanes(graph: Graph, inside: bool) -> Found | None:
     inside: whether products of matrices and inputs are `projections`, if there are mixes.
     """
     try:
-        found = _Taker(graph, inside).made()
-        return found if found.lanes.mixes or not inside else _Taker(graph, False).made()
+        found = _Lanes(graph, inside).made()
+        return found if found.lanes.mixes or not inside else _Lanes(graph, False).made()
     except NoLanesError:
         return None
 
 
-class _Taker:
+class _Lanes(Taker[_Key]):
     def __init__(self, graph: Graph, inside: bool) -> None:
-        self.graph = graph
-        self.inside = inside
         sizes = {prod(shape(s.type)) for s in graph.states if shape(s.type)}
         if len(sizes) != 1:
             raise NoLanesError
-        self.width = sizes.pop()
+        super().__init__(graph, sizes.pop())
+        self.inside = inside
         self.recurrent = set(reachable(tuple(s.next for s in graph.states)))
-        self.b = GraphBuilder()
-        self.feeds = Feeds(graph, self.b)
         self.stateful, self.fixed, self.ports = self.feeds.stateful, self.feeds.fixed, self.feeds.ports
         self.name_of = self.feeds.name_of
-        self.values: dict[_Key, Node] = {}
         self.mixes: dict[tuple[object, ...], tuple[Mix, Node]] = {}
         self.projections: dict[str, Mix] = {}
 
@@ -101,59 +97,18 @@ class _Taker:
 
     # Outputs, and what torch makes of them.
 
-    def outputs(self) -> tuple[list[Node], list[tuple[str, Node]], list[Port]]:
-        """The nodes that the kernel gives to torch, in order, as outputs of the lanes and as ports."""
-        leaves: dict[Node, Node] = {}
-        stack = [n for _, n in reversed(self.graph.outputs)]
-        seen: set[Node] = set()
-        while stack:
-            n = stack.pop()
-            if n in seen or n not in self.stateful:
-                continue
-            seen.add(n)
-            dims = shape(n.type)
-            try:
-                if dims and prod(dims) != self.width:
-                    raise NoLanesError
-                leaves[n] = self.value((n, 0 if dims else None))
-            except NoLanesError:
-                if not operands(n):
-                    raise NoLanesError from None
-                stack.extend(reversed(operands(n)))
-        own = {n: name for name, n in reversed(self.graph.outputs)}
-        outs: list[tuple[str, Node]] = []
-        ports: list[Port] = []
-        for i, (n, value) in enumerate(leaves.items()):
-            name = own.get(n) or self.feeds.called.get(n) or f"value {i}"
-            while name in {q.name for q in ports}:
-                name += "'"
-            t = scalar_of(n.type)
-            outs.append((name, value))
-            ports.append(Port(name, Vector(t, self.width) if shape(n.type) else t, bool(shape(n.type)),
-                              wide=n not in own))
-        return list(leaves), outs, ports
+    def given(self, node: Node) -> tuple[Node, bool]:
+        """A value as an output, and whether each lane has an element of it. Raises NoLanesError."""
+        dims = shape(node.type)
+        if dims and prod(dims) != self.width:
+            raise NoLanesError
+        return self.value((node, 0 if dims else None)), bool(dims)
 
     # Values of a lane.
 
-    def value(self, key: _Key) -> Node:
-        """A scalar, or a vector's element in a lane. Raises NoLanesError; without recursion over operands."""
-        stack = [(key, False)]
-        work: dict[_Key, Callable[[list[Node]], Node]] = {}
-        needs: dict[_Key, list[_Key]] = {}
-        while stack:
-            k, ready = stack.pop()
-            if k in self.values:
-                continue
-            if ready:
-                self.values[k] = self.b.add(work[k]([self.values[x] for x in needs[k]]))
-                continue
-            needs[k], work[k] = self.case(*k)
-            stack.append((k, True))
-            stack.extend((x, False) for x in reversed(needs[k]) if x not in self.values)
-        return self.values[key]
-
-    def case(self, node: Node, at: int | None) -> tuple[list[_Key], Callable[[list[Node]], Node]]:
-        """What a value needs, and what makes it of that."""
+    def case(self, key: _Key) -> tuple[list[_Key], Callable[[list[Node]], Node]]:
+        """What a scalar, or a vector's element in a lane, needs, and what makes it of that."""
+        node, at = key
         t = scalar_of(node.type)
         dims = shape(node.type)
         match node:

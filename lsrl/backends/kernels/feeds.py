@@ -1,15 +1,21 @@
-"""What lanes get from outside: inputs and params of the program, and what torch calculates of them."""
+"""What lanes get from outside, and what is taken of a program into lanes: what all kinds of lanes have in common."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from lsrl.backends.kernels.lanes import Lanes, Port
 from lsrl.ir.graph import Graph, GraphBuilder, reachable
 from lsrl.ir.nodes import Const, Index, Input, MatMul, Node, Param, Read, Slice, operands
-from lsrl.types import Real, Type, scalar_of, shape, with_shape
+from lsrl.types import Real, Type, Vector, scalar_of, shape, with_shape
 
-__all__ = ["Feeds", "Found", "NoLanesError"]
+__all__ = ["Feeds", "Found", "NoLanesError", "Taker"]
+
+
+_Key = TypeVar("_Key")
 
 
 class NoLanesError(Exception):
@@ -89,3 +95,69 @@ class Feeds:
         if isinstance(node, Index | Slice):
             return self.name_of(node.vector)
         return "map"
+
+
+class Taker(ABC, Generic[_Key]):
+    """Takes a program into lanes, of which there are `width`.
+
+    b: the nodes of a lane's graph. feeds: its leaves from outside. values: what has been taken, by a key that says
+    which part of which node it is.
+    """
+
+    def __init__(self, graph: Graph, width: int) -> None:
+        self.graph, self.width = graph, width
+        self.b = GraphBuilder()
+        self.feeds = Feeds(graph, self.b)
+        self.values: dict[_Key, Node] = {}
+
+    @abstractmethod
+    def case(self, key: _Key) -> tuple[list[_Key], Callable[[list[Node]], Node]]:
+        """What a value needs, and what makes it of that. Raises NoLanesError."""
+
+    @abstractmethod
+    def given(self, node: Node) -> tuple[Node, bool]:
+        """A value as an output, and whether each lane has an element of it. Raises NoLanesError."""
+
+    def value(self, key: _Key) -> Node:
+        """A value in a lane. Raises NoLanesError; without recursion over operands."""
+        stack = [(key, False)]
+        work: dict[_Key, Callable[[list[Node]], Node]] = {}
+        needs: dict[_Key, list[_Key]] = {}
+        while stack:
+            k, ready = stack.pop()
+            if k in self.values:
+                continue
+            if ready:
+                self.values[k] = self.b.add(work[k]([self.values[x] for x in needs[k]]))
+                continue
+            needs[k], work[k] = self.case(k)
+            stack.append((k, True))
+            stack.extend((x, False) for x in reversed(needs[k]) if x not in self.values)
+        return self.values[key]
+
+    def outputs(self) -> tuple[list[Node], list[tuple[str, Node]], list[Port]]:
+        """The nodes that the kernel gives to torch, in order, as outputs of the lanes and as ports."""
+        leaves: dict[Node, tuple[Node, bool]] = {}
+        stack = [n for _, n in reversed(self.graph.outputs)]
+        seen: set[Node] = set()
+        while stack:
+            n = stack.pop()
+            if n in seen or n not in self.feeds.stateful:
+                continue
+            seen.add(n)
+            try:
+                leaves[n] = self.given(n)
+            except NoLanesError:
+                if not operands(n):
+                    raise
+                stack.extend(reversed(operands(n)))
+        own = {n: name for name, n in reversed(self.graph.outputs)}
+        outs: list[tuple[str, Node]] = []
+        ports: list[Port] = []
+        for i, (n, (value, lane)) in enumerate(leaves.items()):
+            name = own.get(n) or self.feeds.called.get(n) or f"value {i}"
+            while name in {q.name for q in ports}:
+                name += "'"
+            outs.append((name, value))
+            ports.append(Port(name, Vector(scalar_of(n.type), self.width) if lane else n.type, lane, wide=n not in own))
+        return list(leaves), outs, ports

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from lsrl.backends.kernels.feeds import Feeds, Found, NoLanesError
+from lsrl.backends.kernels.feeds import Found, NoLanesError, Taker
 from lsrl.backends.kernels.lanes import Lanes, Port, part_names, tidied
-from lsrl.ir.graph import Graph, GraphBuilder, State, reachable
+from lsrl.ir.graph import Graph, State, reachable
 from lsrl.ir.nodes import Const, Index, Input, MatMul, Node, Pack, Param, Read, Slice, Table, operands
 from lsrl.passes.rewrite import with_operands
 from lsrl.types import REAL, Real, Type, Value, scalar_of, shape, with_shape
@@ -49,12 +49,10 @@ def take_rows(graph: Graph) -> Found | None:
             return None
 
 
-class _Rows:
+class _Rows(Taker[_Key]):
     def __init__(self, graph: Graph, rows: set[str], width: int) -> None:
-        self.graph, self.rows, self.width = graph, rows, width
-        self.b = GraphBuilder()
-        self.feeds = Feeds(graph, self.b)
-        self.values: dict[_Key, Node] = {}
+        super().__init__(graph, width)
+        self.rows = rows
 
     def made(self) -> Found:
         states = []
@@ -91,33 +89,6 @@ class _Rows:
                 raise _HasRowsError(state.name) from None
             raise
 
-    def outputs(self) -> tuple[list[Node], list[tuple[str, Node]], list[Port]]:
-        """The nodes that the kernel gives to torch, in order, as outputs of the lanes and as ports."""
-        leaves: dict[Node, tuple[Node, bool]] = {}
-        stack = [n for _, n in reversed(self.graph.outputs)]
-        seen: set[Node] = set()
-        while stack:
-            n = stack.pop()
-            if n in seen or n not in self.feeds.stateful:
-                continue
-            seen.add(n)
-            try:
-                leaves[n] = self.given(n)
-            except NoLanesError:
-                if not operands(n):
-                    raise
-                stack.extend(reversed(operands(n)))
-        outs: list[tuple[str, Node]] = []
-        ports: list[Port] = []
-        own = {n: name for name, n in reversed(self.graph.outputs)}
-        for i, (n, (value, lane)) in enumerate(leaves.items()):
-            name = own.get(n) or self.feeds.called.get(n) or f"value {i}"
-            while name in {q.name for q in ports}:
-                name += "'"
-            outs.append((name, value))
-            ports.append(Port(name, with_shape(scalar_of(n.type), shape(n.type)), lane, wide=n not in own))
-        return list(leaves), outs, ports
-
     def given(self, node: Node) -> tuple[Node, bool]:
         """A value as an output, and whether each lane has an element of it. Raises NoLanesError."""
         if len(shape(node.type)) > 1:
@@ -130,23 +101,6 @@ class _Rows:
         return self.value(("whole", node)), False
 
     # Values of a lane.
-
-    def value(self, key: _Key) -> Node:
-        """What a row of a value is, or a whole one that all lanes share. Raises NoLanesError; without recursion."""
-        stack = [(key, False)]
-        work: dict[_Key, Callable[[list[Node]], Node]] = {}
-        needs: dict[_Key, list[_Key]] = {}
-        while stack:
-            k, ready = stack.pop()
-            if k in self.values:
-                continue
-            if ready:
-                self.values[k] = self.b.add(work[k]([self.values[x] for x in needs[k]]))
-                continue
-            needs[k], work[k] = self.case(k)
-            stack.append((k, True))
-            stack.extend((x, False) for x in reversed(needs[k]) if x not in self.values)
-        return self.values[key]
 
     def case(self, key: _Key) -> _Work:
         """What a value needs, and what makes it of that."""
