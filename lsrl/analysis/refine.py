@@ -13,23 +13,26 @@ from fractions import Fraction
 
 import numpy as np
 
-from lsrl.analysis.interval import Range, constant, join, meet, rounded
+from lsrl.analysis.interval import BIT, Range, constant, join, meet, rounded
+from lsrl.analysis.samples import EVERY, Samples
 from lsrl.analysis.transfer import Transfer, combine
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Affine, Compare, Logic, Mux, Node, Table, operands
-from lsrl.types import Int, Real
+from lsrl.types import Bool, Int, Real
 
 __all__ = ["Evaluator", "Facts"]
 
 
 class Facts(dict[Node, Range]):
-    """Tighter ranges of some nodes, that hold together. mask: a bit for each node that was cut."""
+    """Tighter ranges of some nodes, that hold together. mask: a bit for each node that was cut. rows: of the samples
+    those in which the conditions hold that the facts come from."""
 
     mask: int = 0
+    rows: int = EVERY
 
     def copy(self) -> Facts:
         out = Facts(self)
-        out.mask = self.mask
+        out.mask, out.rows = self.mask, self.rows
         return out
 
 
@@ -50,6 +53,7 @@ class Evaluator:
         self._numeric = graph.numeric
         self._below = _bits_below(graph)
         self._bit = {n: 1 << i for i, n in enumerate(graph.nodes)} if self._below else {}
+        self._samples = None if graph.numeric else Samples(self.ranges, self.transfer.entries)
         self._fuel = _FUEL
         self._learnt: dict[tuple[Node, bool, int], Facts | None] = {}  # from no other facts; None: it cannot be
 
@@ -60,8 +64,11 @@ class Evaluator:
     def forget(self, nodes: Iterable[Node]) -> None:
         """Drops what conditions say of nodes whose ranges are about to change, operands before users."""
         bits = 0
-        for n in nodes:
+        changing = list(nodes)
+        for n in changing:
             bits |= self._bit.get(n, -1)
+        if self._samples is not None:
+            self._samples.forget(changing)
         self._learnt = {key: f for key, f in self._learnt.items() if not self._below.get(key[0], -1) & bits}
 
     def value(self, node: Node) -> Range:
@@ -79,7 +86,13 @@ class Evaluator:
             return plain if plain.constant is not None else self._connective(node, plain, facts, fuel, depth)
         return self.transfer(node, get)
 
+    def _seen(self, node: Node, truth: bool, facts: Facts) -> bool:
+        """Whether a bool has this value in a sample in which the facts hold."""
+        return self._samples is not None and self._samples.seen(node, truth) & facts.rows != 0
+
     def _branches(self, node: Mux, facts: Facts, fuel: list[int], depth: int) -> Range:
+        if isinstance(node.type, Bool) and self._seen(node, True, facts) and self._seen(node, False, facts):
+            return BIT
         found: Range | None = None
         for truth, branch in ((True, node.then), (False, node.other)):
             within = self.refine(node.condition, truth, facts)
@@ -96,6 +109,8 @@ class Evaluator:
     def _connective(self, node: Logic, plain: Range, facts: Facts, fuel: list[int], depth: int) -> Range:
         """`a or b` is true if b is wherever a is not; `a and b` false if b is wherever a holds."""
         others_hold = node.op == "and"
+        if self._seen(node, others_hold, facts):
+            return plain
         for i, arg in enumerate(node.args):
             within: Facts | None = facts
             for j, other in enumerate(node.args):
@@ -125,6 +140,8 @@ class Evaluator:
     def refine(self, condition: Node, truth: bool, facts: Facts) -> Facts | None:
         """The facts and what follows from the condition's truth; None if both cannot be."""
         out = facts.copy()
+        if self._samples is not None:
+            out.rows &= self._samples.seen(condition, truth)
         return out if self._learn(condition, truth, out, _DEPTH) else None
 
     def _now(self, node: Node, facts: Facts) -> Range:

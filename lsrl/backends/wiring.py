@@ -324,6 +324,9 @@ def _over(circuit: Circuit, names: Sequence[Mapping[int, int]]) -> Circuit:
     layers: list[tuple[Unit, ...]] = []
     for layer, units in enumerate(circuit.layers):
         below = names[layer - 1] if layer else columns
+        if len(names[layer]) == len(units) and _is_same(names[layer]) and _is_same(below):
+            layers.append(units)
+            continue
         new = {names[layer][i]: _renamed(unit, below, names[layer]) for i, unit in enumerate(units)
                if i in names[layer]}
         layers.append(tuple(new[i] for i in range(len(new))))
@@ -332,6 +335,10 @@ def _over(circuit: Circuit, names: Sequence[Mapping[int, int]]) -> Circuit:
     placements = [_placement(p, names[p.layer - 1]) for p in circuit.placements]
     return replace(circuit, columns=tuple(c for i, c in enumerate(circuit.columns) if i in columns),
                    layers=tuple(layers), outputs=outputs, placements=tuple(p for p in placements if p is not None))
+
+
+def _is_same(names: Mapping[int, int]) -> bool:
+    return all(old == new for old, new in names.items())
 
 
 def _form(form: Form, names: Mapping[int, int]) -> Form:

@@ -28,8 +28,9 @@ _Vector = dict[int, Rational]
 def compacted(circuit: Circuit) -> Circuit:
     """The same function of the same states in fewer units and layers; weights stay whole. For circuits whose units are
     bits, numbers without feedback, gated units and lags."""
+    vain = _Vain()
     while True:
-        smaller = pruned(_summed(_without_linear_layers(circuit)))
+        smaller = pruned(_summed(_without_linear_layers(circuit), vain))
         if (smaller.width, len(smaller.layers)) == (circuit.width, len(circuit.layers)):
             return circuit
         less = circuit.width - smaller.width
@@ -165,12 +166,46 @@ def _reading(u: Unit, through: Callable[[Form], Form]) -> Unit:
 # What is passed on
 
 
-def _summed(circuit: Circuit) -> Circuit:
+@dataclass(eq=False)
+class _Vain:
+    """Layers that `_summed_at` left as they were: while nothing around them changes there is no use in another look.
+
+    _known: by the identity of a layer what was around it; the layers by theirs.
+    """
+
+    _known: dict[int, tuple[tuple[object, ...], tuple[object, ...]]] = field(default_factory=dict)
+
+    def __contains__(self, place: tuple[Circuit, int, Sequence[set[int]]]) -> bool:
+        layers, rest = self._around(*place)
+        known = self._known.get(id(layers[-1]))
+        return known is not None and len(known[0]) == len(layers) and rest == known[1] and all(
+            a is b for a, b in zip(known[0], layers, strict=True))
+
+    def add(self, circuit: Circuit, at: int, dead: Sequence[set[int]]) -> None:
+        layers, rest = self._around(circuit, at, dead)
+        self._known[id(layers[-1])] = layers, rest
+
+    def _around(self, circuit: Circuit, at: int, dead: Sequence[set[int]]) -> tuple[tuple[object, ...],
+                                                                                    tuple[object, ...]]:
+        """The layers that decide what is done with one, itself the last, and the rest that does."""
+        last = at + 1 == len(circuit.layers)
+        near = circuit.layers[max(0, at - 2) : at + 2]
+        placed = tuple(p for p in circuit.placements if p.layer == at + 1)
+        rest = (circuit.outputs if last else frozenset(dead[at + 1]), placed, circuit.columns if at < 2 else ())
+        return (*near, circuit.layers[at]), rest
+
+
+def _summed(circuit: Circuit, vain: _Vain) -> Circuit:
     """Upwards what is the same in a layer becomes so in those that read it; downwards sums become sums of fewer."""
     dead: list[set[int]] = [set() for _ in circuit.layers]  # units that nothing reads any longer
     every = range(len(circuit.layers))
     for at in (*every, *reversed(every)):
-        circuit = _summed_at(circuit, at, dead)
+        if (circuit, at, dead) in vain:
+            continue
+        after = _summed_at(circuit, at, dead)
+        if after is circuit:
+            vain.add(circuit, at, dead)
+        circuit = after
     return circuit
 
 
