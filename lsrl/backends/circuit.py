@@ -139,7 +139,7 @@ class Column:
     input, element: the program's input and, of a vector, the place in it (row-major).
     values: it is 1 where the scalar is one of these values (as `lsrl.types` holds them), else 0; None: the number
     itself, divided by `grid`, and then at most `hi` in size (None if the program does not bound it). fine: it has no
-    grid, and stands as it is.
+    grid, and stands as it is. domain: all values that the scalar can have, where they are known.
     """
 
     input: str
@@ -148,6 +148,7 @@ class Column:
     grid: Rational = 1
     hi: Rational | None = None
     fine: bool = False
+    domain: tuple[Value, ...] | None = field(default=None, compare=False, repr=False)
 
     def value(self, row: Mapping[str, Value]) -> Rational:
         x = row[self.input]

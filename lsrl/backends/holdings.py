@@ -116,13 +116,10 @@ class Holdings:
         """Whether the joint value of some finite nodes is one of `members`, as a variable."""
         found = self._joints.get((nodes, members))
         if found is None:
-            folds = [self._as_fold(n) for n in nodes]
-            roots = union(f.roots for f in folds)
-            if math.prod(len(r.domain) for r in roots) > 64 * JOINT:
-                folds = [Fold((self.choice(n),), self.choice(n).domain) for n in nodes]
-                roots = union(f.roots for f in folds)
-            if math.prod(len(r.domain) for r in roots) > 64 * JOINT:
+            found_folds = self.folds(nodes, 64 * JOINT)
+            if found_folds is None:
                 raise NotHostedError(nodes[0], "too many values decide it together")
+            folds, roots = found_folds
             key = nodes, tuple(f.roots for f in folds)
             if self._rows[0] != key:
                 self._rows = key, list(zip(*(spread(f, roots) for f in folds), strict=True))
@@ -244,7 +241,7 @@ class Holdings:
         domain = domain_of(node, self.ranges[node])
         if domain is not None:
             found = Choice(self.wiring, symbol, domain, 0, lambda places: self.wiring.column(
-                Column(name, element, tuple(domain[p] for p in sorted(places)))))
+                Column(name, element, tuple(domain[p] for p in sorted(places)), domain=domain)))
         else:
             found = self._column(scalar, node)
         self._inputs[scalar] = found
@@ -270,9 +267,21 @@ class Holdings:
         """Whether a number has no grid, so that what is made of it is not whole."""
         return self.fine and not isinstance(node, Const) and self.ranges[node].grid is None
 
-    def _as_fold(self, node: Node) -> Fold:
+    def folds(self, nodes: Sequence[Node], most: int) -> tuple[list[Fold], tuple[Choice, ...]] | None:
+        """Finite nodes as tables, and the variables of all of them, with at most `most` joint values; None if there are
+        more. Tables of one variable that they share are read together; where that has too many values, as variables of
+        their own, and so are at last all tables."""
+        for least in (0, 2, math.inf):
+            folds = [self._as_fold(n, least) for n in nodes]
+            roots = union(f.roots for f in folds)
+            if math.prod(len(r.domain) for r in roots) <= most:
+                return folds, roots
+        return None
+
+    def _as_fold(self, node: Node, least: float) -> Fold:
+        """A node as a table: of its own variables if they are at least so many, else of itself."""
         held = self.held[node]
-        if isinstance(held, Fold) and len(held.roots) > 1:
+        if isinstance(held, Fold) and len(held.roots) >= least:
             return held
         c = self.choice(node)
         return Fold((c,), c.domain)

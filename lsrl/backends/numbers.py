@@ -70,13 +70,10 @@ class Maps(Picks):
         live = [x for x in parts if not isinstance(x, Const)]
         if any(isinstance(self.held[x], Quantum) for x in live):
             return None
-        folds = {x: self._as_fold(x) for x in live}
-        roots = union(f.roots for f in folds.values())
-        if math.prod(len(r.domain) for r in roots) > JOINT:
-            folds = {x: Fold((self.choice(x),), self.choice(x).domain) for x in live}
-            roots = union(f.roots for f in folds.values())
-            if math.prod(len(r.domain) for r in roots) > JOINT:
-                return None
+        found = self.folds(live, JOINT)
+        if found is None:
+            return None
+        folds, roots = dict(zip(live, found[0], strict=True)), found[1]
         count = math.prod(len(r.domain) for r in roots)
         columns = [[x.value] * count if isinstance(x, Const) else spread(folds[x], roots) for x in parts]
         of = operation(node)

@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from lsrl.backends.circuit import Bit, Circuit, Column, Gated, Lag, Number, Symbol, Unit
+from lsrl.backends.circuit import Bit, Circuit, Number, Symbol, Unit
+from lsrl.backends.gated.reads import Signals, bounds_of, forms_of, read_alone, reading
+from lsrl.backends.gated.superfluous import without_sums_of_columns, without_zeros
 from lsrl.backends.linear_form import ZERO, Form, Rational
 from lsrl.backends.wiring import pruned
 
@@ -21,65 +23,31 @@ __all__ = ["compacted"]
 
 _SHOWN = 4  # parts of a sum that are named
 _LARGEST = 1024  # of a weight, and of a number, in a sum: those of masks stay apart, as sums must stay exact
-_Bounds = tuple[Rational | None, Rational | None]
 _Vector = dict[int, Rational]
 
 
 def compacted(circuit: Circuit) -> Circuit:
     """The same function of the same states in fewer units and layers; weights stay whole. For circuits whose units are
     bits, numbers without feedback, gated units and lags."""
+    circuit = without_sums_of_columns(circuit)
     vain = _Vain()
     while True:
-        smaller = pruned(_summed(_without_linear_layers(circuit), vain))
+        smaller = pruned(_summed(_without_linear_layers(without_zeros(circuit)), vain))
         if (smaller.width, len(smaller.layers)) == (circuit.width, len(circuit.layers)):
             return circuit
         less = circuit.width - smaller.width
         circuit = smaller if smaller.baseline is None else replace(smaller, baseline=smaller.baseline - less)
 
 
-# Bounds
+# Layers that are linear
 
 
-def _bounds(u: Unit | Column) -> _Bounds:
-    match u:
-        case Column():
-            return (0, 1) if u.values is not None else (None if u.hi is None else -u.hi, u.hi)
-        case Bit():
-            return 0, 1
-        case Number() | Lag():
-            return 0, u.hi
-        case Gated():
-            return u.lo, u.hi
-        case _:
-            return None, None
-
-
-def _least(form: Form, below: Sequence[_Bounds]) -> Rational | None:
-    """What a form over a layer is never below, by the bounds of its units one by one; None if that is not known."""
-    return _extreme(form, below, False)
-
-
-def _most(form: Form, below: Sequence[_Bounds]) -> Rational | None:
-    """What it is never above, likewise."""
-    return _extreme(form, below, True)
-
-
-def _extreme(form: Form, below: Sequence[_Bounds], most: bool) -> Rational | None:
-    total = form.bias
-    for w, i in form.terms:
-        end = below[i][(w > 0) == most]
-        if end is None:
-            return None
-        total += w * end
-    return total
-
-
-def _is_linear(u: Unit, below: Sequence[_Bounds], apart: Callable[[int, int], bool]) -> bool:
+def _is_linear(u: Unit, below: Signals, apart: Callable[[int, int], bool]) -> bool:
     """Whether a map's sum is never below 0. apart: whether two units of the layer below are never on together."""
     if not isinstance(u, Bit | Number) or u.own != ZERO or \
             (isinstance(u, Number) and (u.hi is None or u.cap is not None)):
         return False
-    least = _least(u.below, below)
+    least = below.least(u.below)
     if least is None or least >= 0:
         return least is not None
     # Of bits that are never on together one counts.
@@ -97,15 +65,12 @@ def _is_linear(u: Unit, below: Sequence[_Bounds], apart: Callable[[int, int], bo
     return least >= 0
 
 
-# Layers that are linear
-
-
 def _without_linear_layers(circuit: Circuit) -> Circuit:
     at = 0
     while at < len(circuit.layers) and len(circuit.layers) > 1:
         above = circuit.layers[at + 1] if at + 1 < len(circuit.layers) else ()
         units = circuit.layers[at]
-        if any(p.layer == at + 1 for p in circuit.placements) or any(f.terms for u in above for f in _alone(u)) \
+        if any(p.layer == at + 1 for p in circuit.placements) or any(f.terms for u in above for f in read_alone(u)) \
                 or not all(map(_linear(circuit, at), range(len(units)))):
             at += 1
             continue
@@ -116,7 +81,7 @@ def _without_linear_layers(circuit: Circuit) -> Circuit:
         layers = [*circuit.layers[:at], *circuit.layers[at + 1 :]]
         outputs = circuit.outputs
         if at < len(layers):
-            layers[at] = tuple(_reading(u, through) for u in layers[at])
+            layers[at] = tuple(reading(u, through) for u in layers[at])
         else:
             outputs = tuple(replace(o, forms=tuple(map(through, o.forms))) for o in outputs)
 
@@ -132,15 +97,15 @@ def _without_linear_layers(circuit: Circuit) -> Circuit:
 def _linear(circuit: Circuit, at: int) -> Callable[[int], bool]:
     """Whether a unit of a layer is linear, by its place."""
     units: Sequence[Unit] = circuit.layers[at - 1] if at else ()
-    below = [_bounds(u) for u in (units if at else circuit.columns)]
-    under = [_bounds(u) for u in (circuit.layers[at - 2] if at > 1 else circuit.columns)]
+    below = Signals(units if at else circuit.columns)
+    under = Signals(circuit.layers[at - 2] if at > 1 else circuit.columns)
 
     @functools.cache
     def apart(i: int, j: int) -> bool:
         a, b = (units[k] if k < len(units) else None for k in (i, j))
         if not isinstance(a, Bit) or not isinstance(b, Bit):
             return False
-        most = _most(a.below + b.below, under)
+        most = under.most(a.below + b.below)
         return most is not None and most <= 1
 
     return lambda i: _is_linear(circuit.layers[at][i], below, apart)
@@ -149,18 +114,6 @@ def _linear(circuit: Circuit, at: int) -> Callable[[int], bool]:
 def _below(u: Unit) -> Form:
     assert isinstance(u, Bit | Number)
     return u.below
-
-
-def _reading(u: Unit, through: Callable[[Form], Form]) -> Unit:
-    """The unit with other forms over the layer below."""
-    match u:
-        case Bit() | Number() | Lag():
-            return replace(u, below=through(u.below))
-        case Gated():
-            return replace(u, keeps=tuple((through(k), i) for k, i in u.keeps), add=through(u.add),
-                           flip=through(u.flip))
-        case _:
-            raise ValueError("a gated circuit has no registers")
 
 
 # What is passed on
@@ -214,9 +167,9 @@ def _summed_at(circuit: Circuit, at: int, dead: Sequence[set[int]]) -> Circuit:
     units = circuit.layers[at]
     last = at + 1 == len(circuit.layers)
     readers = () if last else [u for i, u in enumerate(circuit.layers[at + 1]) if i not in dead[at + 1]]
-    forms = [f for o in circuit.outputs for f in o.forms] if last else [f for u in readers for f in _forms(u)]
-    fixed = {i for u in readers for f in _alone(u) for _, i in f.terms}
-    large = {i for i, u in enumerate(units) if (_bounds(u)[1] or 0) > _LARGEST}
+    forms = [f for o in circuit.outputs for f in o.forms] if last else [f for u in readers for f in forms_of(u)]
+    fixed = {i for u in readers for f in read_alone(u) for _, i in f.terms}
+    large = {i for i, u in enumerate(units) if (bounds_of(u)[1] or 0) > _LARGEST}
     fixed |= large | {i for f in forms for w, i in f.terms if not -_LARGEST <= w <= _LARGEST}
     fixed |= {i for p in circuit.placements if p.layer == at + 1
               for i in (*p.units, *(j for f in (*p.forms, *(c.form for _, c in p.numbers)) for _, j in f.terms))}
@@ -229,7 +182,7 @@ def _summed_at(circuit: Circuit, at: int, dead: Sequence[set[int]]) -> Circuit:
         basis.add(row)
         if len(basis.rows) >= len(passing):
             return circuit
-    below = [_bounds(u) for u in (circuit.layers[at - 1] if at else circuit.columns)]
+    below = Signals(circuit.layers[at - 1] if at else circuit.columns)
     known = {tuple(_below(units[i]).terms): i for i in sorted(passing, reverse=True)}
     new: list[Unit] = list(units)
     shown: list[Form] = []  # the sum that each row of the basis is, over the new layer
@@ -241,7 +194,7 @@ def _summed_at(circuit: Circuit, at: int, dead: Sequence[set[int]]) -> Circuit:
                 shown.append((Form(((1, same),)) - _below(units[same]).bias).scale(sign))
                 break
         else:
-            least, most = _least(form, below), _most(form, below)
+            least, most = below.least(form), below.most(form)
             if least is None or most is None:
                 return circuit
             parts = [units[i].symbol for i in sorted(passing) if _overlap(_below(units[i]), row)]
@@ -259,30 +212,10 @@ def _summed_at(circuit: Circuit, at: int, dead: Sequence[set[int]]) -> Circuit:
     layers[at] = tuple(new)
     outputs = circuit.outputs
     if not last:
-        layers[at + 1] = tuple(_reading(u, lambda f: change.get(f, f)) for u in layers[at + 1])
+        layers[at + 1] = tuple(reading(u, lambda f: change.get(f, f)) for u in layers[at + 1])
     else:
         outputs = tuple(replace(o, forms=tuple(change[f] for f in o.forms)) for o in outputs)
     return replace(circuit, layers=tuple(layers), outputs=outputs)
-
-
-def _forms(u: Unit) -> list[Form]:
-    """The forms over the layer below that may read any sums."""
-    if isinstance(u, Gated):
-        return [] if _in_machine(u) else [u.add, *(k for k, _ in u.keeps)]
-    assert isinstance(u, Bit | Number | Lag)
-    return [u.below]
-
-
-def _alone(u: Unit) -> list[Form]:
-    """Those that read units as they are: bits that turn a unit, and the letters of units that take each other's
-    values."""
-    if not isinstance(u, Gated):
-        return []
-    return [u.flip, *((u.add, *(k for k, _ in u.keeps)) if _in_machine(u) else ())]
-
-
-def _in_machine(u: Gated) -> bool:
-    return u.fine or len(u.keeps) > 1 or u.split is not None
 
 
 def _primitive(form: Form) -> _Vector:

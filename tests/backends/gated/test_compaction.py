@@ -119,3 +119,55 @@ def test_the_masks_of_numbers_without_a_bound_stay_apart() -> None:
     before = circuit_of(2, layers, [signal(0)])
     assert compacted(before).layers == before.layers
     same(before, compacted(before), 2, 4)
+
+
+def test_of_columns_that_are_sums_of_others_no_relay_is_made() -> None:
+    """A symbol of three values, passed on through two layers as three bits: two units a layer, as 1 is their sum."""
+    domain = (0, 1, 2)
+    columns = tuple(Column("x", None, (v,), domain=domain) for v in domain)
+    relays: list[Unit] = [Bit(signal(i), ZERO, NOTHING) for i in range(3)]
+    layers: list[list[Unit]] = [[*relays, Lag(signal(0), NOTHING)], [*relays, Lag(signal(3), NOTHING)]]
+    forms = [signal(3, 5) + signal(i, i + 1) for i in range(3)]
+    before = Circuit("c", columns, tuple(map(tuple, layers)),
+                     tuple(Output(f"y{i}", INT, (f,)) for i, f in enumerate(forms)))
+    after = compacted(before)
+    assert [len(units) for units in after.layers] == [3, 3]
+    rng = random.Random(7)
+    rows = [{"x": rng.choice(domain)} for _ in range(60)]
+    assert list(after.simulate(rows)) == list(before.simulate(rows))
+
+
+def test_columns_that_leave_a_value_out_are_no_sum() -> None:
+    """Of four values three have a column: where none of these is 1, it is the fourth."""
+    columns = tuple(Column("x", None, (v,), domain=(0, 1, 2, 3)) for v in range(3))
+    layers: list[list[Unit]] = [[*(Lag(signal(i), NOTHING) for i in range(3))]]
+    outputs = tuple(Output(f"y{i}", INT, (signal(i),)) for i in range(3))
+    before = Circuit("c", columns, tuple(map(tuple, layers)), outputs)
+    after = compacted(before)
+    assert after.width == 3
+    rows = [{"x": v} for v in (0, 3, 2, 1, 3, 0)]
+    assert list(after.simulate(rows)) == list(before.simulate(rows))
+
+
+def test_values_of_one_input_are_never_there_together() -> None:
+    """1 − [x = 0] − [x = 1] is never below 0, so the layer that makes it is none; of two inputs it may be."""
+    def of(second: str) -> Circuit:
+        columns = Column("x", None, (0,), domain=(0, 1, 2)), Column(second, None, (1,), domain=(0, 1, 2))
+        neither = Bit(constant(1) - signal(0) - signal(1), ZERO, NOTHING)
+        return Circuit("c", columns, ((neither,), (Lag(signal(0), NOTHING),)), (Output("y", INT, (signal(0),)),))
+
+    assert len(compacted(of("x")).layers) == 1
+    assert len(compacted(of("z")).layers) == 2
+    for x, z in product(range(3), repeat=2):
+        row = {"x": x, "z": z}
+        assert list(compacted(of("z")).simulate([row, row])) == list(of("z").simulate([row, row]))
+
+
+def test_maps_that_are_never_on_go() -> None:
+    never = Bit(signal(0) - signal(1, 2) - 1, ZERO, NOTHING)  # at most 1 − 1
+    layers: list[list[Unit]] = [[Lag(signal(0), NOTHING), Lag(signal(1), NOTHING)],
+                                [never, Bit(signal(0) + signal(1) - 1, ZERO, NOTHING)]]
+    before = circuit_of(2, layers, [signal(0, 3) + signal(1)])
+    after = compacted(before)
+    assert [len(units) for units in after.layers] == [2, 1]
+    same(before, after, 2, 5)
