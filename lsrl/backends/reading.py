@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from lsrl.analysis.interval import Range
 from lsrl.arithmetic import Operation, operation
-from lsrl.backends.alike import KnownSums
+from lsrl.backends.alike import known_sums
 from lsrl.backends.combinations import Atom, Combination, Linear, Result, Variables
 from lsrl.backends.counters import (
     Tracker,
@@ -66,7 +66,7 @@ class Reading:
         self._stages: list[Stage] = []
         self._maps: dict[int, int] = {}
         self._bits: list[int] = []
-        self._alike = KnownSums()
+        self._alike = known_sums(graph)
         self._apart: dict[Node, int | None] = {}  # long sums and selections, where they are variables of their own
         # what appends stages that wait until all that read them are built, with the last cell that each reads
         self.pending: list[tuple[int, Callable[[], None]]] = []

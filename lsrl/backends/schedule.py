@@ -135,7 +135,7 @@ class Schedule(Relays):
         if machine.start not in sums.patterns:
             stage.spare = self.add(layer, Bit(
                 ZERO, ZERO, Symbol(f"{stage.name}: before the first token", stage.span, stage.states), 1))
-        bits = dict(sums.code.bits) if sums.code else {}
+        bits = {v: known(kept_sum(stage, is_in(s))) for v, s in sums.code.bits} if sums.code else {}
         for term, index in at.items():
             belows: list[Form] = []
             owns: list[Form] = []
@@ -143,7 +143,7 @@ class Schedule(Relays):
                 if v == STATE:
                     owns.append(known(kept_sum(stage, weights.__getitem__)))
                 elif v in bits:
-                    owns.append(known(kept_sum(stage, is_in(bits[v]))).scale(weights[1] - weights[0]) + weights[0])
+                    owns.append(bits[v].scale(weights[1] - weights[0]) + weights[0])
                 else:
                     gate = self.weighed(v, weights, layer)
                     belows.append(gate.below)
@@ -160,16 +160,8 @@ class Schedule(Relays):
         patterns = tuple(tuple(at[t] for t in sums.patterns[q]) if q in sums.patterns else (stage.spare,)
                          for q in states)
         self._placements.append(Placement(
-            layer, stage.states, tuple(x[0] for x in machine.labels), tuple(self._is_in(stage, q) for q in states),
+            layer, stage.states, tuple(x[0] for x in machine.labels), tuple(_is_in(stage, q, bits) for q in states),
             tuple(tuple(i for i in p if i is not None) for p in patterns), units, machine.labels))
-
-    def _is_in(self, stage: MachineStage, q: int) -> Form:
-        """A form that is 1 iff the control state is q."""
-        assert stage.sums is not None
-        if stage.sums.code is None:
-            return known(kept_sum(stage, lambda p: int(p == q)))
-        bits = [(known(kept_sum(stage, is_in(s))), q in s) for _, s in stage.sums.code.bits]
-        return Form.total((bit if on else constant(1) - bit for bit, on in bits), 1 - len(bits))
 
     def _score(self, stage: MachineStage, term: Term) -> str:
         """A threshold in the program's words."""
@@ -294,3 +286,12 @@ class Schedule(Relays):
 
 def _inverse(grid: Rational) -> Rational:
     return 1 if grid == 1 else 1 / Fraction(grid)
+
+
+def _is_in(stage: MachineStage, q: int, bits: Mapping[int, Form]) -> Form:
+    """A form that is 1 iff the control state is q. bits: the form of each bit of its code."""
+    assert stage.sums is not None
+    if stage.sums.code is None:
+        return known(kept_sum(stage, lambda p: int(p == q)))
+    parts = [(bits[v], q in s) for v, s in stage.sums.code.bits]
+    return Form.total((bit if on else constant(1) - bit for bit, on in parts), 1 - len(parts))
