@@ -17,6 +17,7 @@ _DEEPEST = 300  # variables one below the other, for operations that recurse ove
 _MANY = 400  # cubes for which only one order is tried
 _ROUNDS = 12
 _MANY_VARIABLES = 16
+_MOST_ORDERS = 512  # lists of nodes that are kept
 _MOST_LITERALS = 40_000  # of covers that are made smaller; larger ones stay as they are
 
 
@@ -42,6 +43,7 @@ class Diagrams:
         self._tops: list[int] = []
         self._children: list[tuple[int, ...]] = []
         self._values: list[Hashable] = []
+        self._orders: dict[tuple[int, ...], tuple[int, ...]] = {}
 
     @property
     def nodes(self) -> int:
@@ -152,8 +154,16 @@ class Diagrams:
                 memo[g] = self.case(variables.get(top, top), [memo[c] for c in self._children[g]])
         return memo[f]
 
-    def _below(self, *functions: int) -> list[int]:
+    def _below(self, *functions: int) -> tuple[int, ...]:
         """The nodes of some diagrams, each once, children first."""
+        known = self._orders.get(functions)
+        if known is None:
+            if len(self._orders) >= _MOST_ORDERS:
+                self._orders.clear()
+            known = self._orders[functions] = tuple(self._ordered(functions))
+        return known
+
+    def _ordered(self, functions: Sequence[int]) -> list[int]:
         order: list[int] = []
         seen: set[int] = set()
         children = self._children
@@ -180,9 +190,9 @@ class Diagrams:
         """The values that a function takes, each once, in a fixed order."""
         return [self._values[g] for g in self._below(f) if self.is_leaf(g)]
 
-    def support(self, f: int) -> list[int]:
-        """The variables that a function depends on, in order."""
-        return sorted({self._tops[g] for g in self._below(f)} - {_LEAF})
+    def support(self, *functions: int) -> list[int]:
+        """The variables that some of the functions depend on, in order."""
+        return sorted({self._tops[g] for g in self._below(*functions)} - {_LEAF})
 
     def cubes(self, f: int, limit: int = 20_000) -> list[Cube]:
         """Disjoint cubes that cover the whole domain: one for each path, values with the same child together."""
@@ -299,12 +309,12 @@ class _Codes:
         """Unites all cubes that agree in everything but their sets for the variable in place `at`."""
         shift = self._shift(at)
         field = ~(-1 << self._BITS) << shift
+        if len({row & ~field for row in rows}) == len(rows):
+            return rows
         groups: dict[int, list[int]] = {}
         for row in rows:
             mine = row & field
             groups.setdefault(row ^ mine, []).append(mine)
-        if len(groups) == len(rows):
-            return rows
         sets = self._sets[at]
         out: list[int] = []
         for rest, fields in groups.items():

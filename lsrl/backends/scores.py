@@ -75,7 +75,7 @@ class Sweep:
 
     def __init__(self, diagrams: Diagrams, roots: Sequence[int]) -> None:
         """roots: the function in each control state; of one state only, `STATE` is no variable."""
-        order = sorted({v for f in set(roots) for v in diagrams.support(f)})
+        order = diagrams.support(*roots)
         self.sizes = {v: diagrams.sizes[v] for v in order}
         now = list(dict.fromkeys(roots))
         self.levels: list[_Level] = []

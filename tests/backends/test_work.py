@@ -15,7 +15,7 @@ from lsrl.analysis.arrays import evaluate_columns
 from lsrl.analysis.ranges import analyse
 from lsrl.analysis.structure import find_regions, whole_region
 from lsrl.arithmetic import operation
-from lsrl.backends import alike, numbers
+from lsrl.backends import alike, numbers, reading
 from lsrl.backends.finite import Cover, Leaf, Machine
 from lsrl.backends.registry import TARGETS, compile_graph
 from lsrl.backends.stages import MachineStage, leaf_sum, sums_before
@@ -27,7 +27,9 @@ from lsrl.interpreter import Interpreter
 from lsrl.ir.graph import Graph
 from lsrl.ir.nodes import Node
 from lsrl.passes import run_pipeline
+from tests.corpus import CORPUS
 
+LAYOUTS = Layout(), Layout(wide=False, letters=False), Layout(lag=not Layout().lag), Layout(select=not Layout().select)
 UNBOUNDED = """program p(a: real[-2..2 by 1/4][2], b: int[0..3]) -> bool[2]:
     state s: real = 2
     if prev(s <= -1/2, true):
@@ -162,6 +164,30 @@ def test_places_that_act_alike_are_looked_at_once(monkeypatch: pytest.MonkeyPatc
         rows = [{"go": t % 3 != 1, "v": t * t % 5} for t in range(40)]
         assert list(circuit.simulate(rows)) == list(Interpreter(graph).run(rows))
     assert calls[0] == calls[1] < 5
+
+
+@pytest.mark.parametrize("name", ["dyck_1_bounded", "induction_head", "vec2vec_1_1"])
+def test_sums_of_one_layout_are_those_of_another(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found in another layout of a program is what would be found in this one, in its own variables."""
+    graph = run_pipeline(next(case for case in CORPUS if case.name == name).program.graph)
+    looked: list[int] = []
+
+    def counted(cover: Cover, wanted: Wanted) -> Sums | None:
+        looked.append(cover.machine.size)
+        return sums(cover, wanted)
+
+    monkeypatch.setattr(alike, "sums", counted)
+    kept = alike.KnownSums()
+    numbers_of_searches = []
+    for fresh in (False, True):
+        monkeypatch.setattr(reading, "known_sums", lambda graph, fresh=fresh: alike.KnownSums() if fresh else kept)
+        looked.clear()
+        circuits = [Planner(graph, analyse(graph), layout).circuit() for layout in LAYOUTS]
+        numbers_of_searches.append(len(looked))
+        if not fresh:
+            shared = circuits
+    assert shared == circuits
+    assert numbers_of_searches[0] < numbers_of_searches[1]
 
 
 class _Counted(list[tuple[int, Leaf]]):
