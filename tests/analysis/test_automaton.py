@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lsrl.analysis.automaton import Automaton, NotFinite, explore, extract, minimise
+from lsrl.analysis.moore import as_moore
 from lsrl.analysis.partition import coarsest_partition
 from lsrl.analysis.ranges import analyse
 from lsrl.analysis.structure import Region, find_regions, whole_region
@@ -217,6 +218,25 @@ def test_minimise_against_the_plain_fixpoint(seed: int) -> None:
     for _ in range(20):
         word = [rng.randrange(machine.next.shape[1]) for _ in range(10)]
         assert trace(machine, word) == trace(small, [small.letter_of((x,)) for x in word])
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_moore_automaton_shows_by_its_states_what_the_mealy_one_shows_on_the_way(seed: int) -> None:
+    rng = random.Random(seed)
+    machine = minimise(random_machine(rng, rng.randint(1, 9), rng.randint(1, 3), rng.randint(1, 3), seed % 2 == 1))
+    moore, had = as_moore(machine)
+    shown: dict[int, Value] = {}
+    node = next(iter(machine.observations))
+    for q, x in moore.pairs:
+        to = int(moore.next[q, x])
+        assert had[to] == machine.next[had[q], x]
+        assert shown.setdefault(to, moore.observations[node][q, x]) == moore.observations[node][q, x]
+    ways = {(int(machine.next[q, x]), machine.observations[node][q, x]) for q, x in machine.pairs}
+    assert len(moore.states) == len(ways | {(machine.start, None)} if machine.start not in {q for q, _ in ways}
+                                    else ways)
+    for _ in range(20):
+        word = [rng.randrange(machine.next.shape[1]) for _ in range(12)]
+        assert trace(moore, word) == trace(machine, word)
 
 
 def trace(a: Automaton, word: list[int]) -> list[Value]:

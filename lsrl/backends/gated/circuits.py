@@ -11,8 +11,10 @@ from lsrl.arithmetic import apply, convert
 from lsrl.backends.circuit import Circuit, Derived, Gated, Lag
 from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.gated.compaction import compacted
+from lsrl.backends.gated.dense import STATES, build_whole
 from lsrl.backends.gated.gates import Gates
 from lsrl.backends.gated.lowering import GatedLowering
+from lsrl.backends.joint import whole_automaton
 from lsrl.backends.refusal import NotHostedError, refuse, refuse_numeric
 from lsrl.backends.relu import refusal_code
 from lsrl.backends.whole import whole_weights
@@ -73,10 +75,26 @@ def _lowered(graph: Graph, dtype: torch.dtype, gates: Gates,
             options.append(replace(whole, derived=_derived(whole, factored)))
             if circuit.width > _LARGE or (whole.baseline is not None and _FAR * whole.width <= whole.baseline):
                 break
+        if gates.mixing == "matrix" and not fine:
+            options += _as_one(graph, dtype, gates, min((c.width for c in options), default=STATES))
         if options:
             return min(options, key=lambda c: (c.width, len(c.layers)))
     assert refusal is not None
     return refusal
+
+
+def _as_one(graph: Graph, dtype: torch.dtype, gates: Gates, most: int) -> list[Circuit]:
+    """The whole program as one automaton, if it is one and has fewer than `most` states."""
+    whole = whole_automaton(graph)
+    if whole is None or len(whole.automaton.states) >= most:
+        return []
+    lowering = GatedLowering(Factored(graph, {}, (), ()), dtype, gates)
+    try:
+        build_whole(lowering, whole)
+        circuit = lowering.circuit()
+    except (NotHostedError, TooLargeError):
+        return []
+    return [_maps_first(replace(compacted(whole_weights(circuit)), baseline=whole.baseline))]
 
 
 def _groups(gates: Gates) -> tuple[str, ...]:

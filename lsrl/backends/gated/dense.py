@@ -1,4 +1,8 @@
-"""Cells whose states mix: automata as one-hot vectors under transition matrices, and linear systems of numbers."""
+"""Cells whose states mix: automata as one-hot vectors under transition matrices, and linear systems of numbers.
+
+A cell that is an automaton has a unit for each state. So has a whole program that is one, with what it
+shows as a part of the state.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,12 @@ import numpy as np
 
 from lsrl.analysis.automaton import Automaton, minimise
 from lsrl.analysis.cells import Cell
+from lsrl.analysis.moore import as_moore
+from lsrl.analysis.structure import Region, whole_region
 from lsrl.backends.circuit import Bit, CellReport, Count, Gated, Lag, Placement, Symbol
 from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.holdings import Fold, common
+from lsrl.backends.joint import Whole
 from lsrl.backends.linear_form import Form, constant, signal
 from lsrl.backends.refusal import NotHostedError
 from lsrl.backends.wiring import Choice, Quantum
@@ -22,24 +29,44 @@ from lsrl.types import Value
 if TYPE_CHECKING:
     from lsrl.backends.gated.lowering import GatedLowering
 
-__all__ = ["build_automaton", "build_system"]
+__all__ = ["STATES", "build_automaton", "build_system", "build_whole"]
 
-_STATES = 256
+STATES = 256  # units of an automaton, at most
 
 
 def build_automaton(lowering: GatedLowering, cell: Cell, automaton: Automaton) -> None:
     """A unit for each state of the minimal automaton, one of them 1; M(x) sends the old one to the new one."""
     small = minimise(automaton)
-    n, k = small.next.shape
-    if n > _STATES:
-        raise TooLargeError
     if lowering.gates.mixing == "permutation":
         _require_permutations(cell, small)
+    _build(lowering, cell, small, _classes(automaton, small), cell.kind)
+
+
+def build_whole(lowering: GatedLowering, whole: Whole) -> None:
+    """A unit for each state of the program's minimal automaton and what is shown on the way there."""
+    small, had = as_moore(whole.automaton)
+    for node in small.boundary:
+        lowering.hold(node)
+    _build(lowering, whole_region(lowering.graph), small, tuple(tuple(whole.merged[q]) for q in had), "automaton")
+
+
+def _build(lowering: GatedLowering, cell: Region, small: Automaton, classes: tuple[tuple[tuple[Value, ...], ...], ...],
+           kind: str) -> None:
+    """classes: for each state the joint values that it stands for; kind: of the cell, for the report."""
+    n, k = small.next.shape
+    if n > STATES:
+        raise TooLargeError
     maps, wiring = lowering.maps, lowering.wiring
+    alone = lowering.gates.mixing == "permutation"  # a letter is then a signal of its own
     letters = [maps.joint(small.boundary, frozenset(m)) for m in small.members] if k > 1 else []
     below = max((c.layer for c in letters), default=0)
-    on = [letter.member(frozenset(i for i, v in enumerate(letter.domain) if v), below) for letter in letters]
-    alone = lowering.gates.mixing == "permutation"  # a letter is then a signal of its own
+    places = [frozenset(i for i, v in enumerate(c.domain) if v) for c in letters]
+    on = [c.member(p, below) for c, p in zip(letters, places, strict=True)]
+    if not alone and k > 1:  # the dearest is what the others are not
+        costs = [c.cost(p) for c, p in zip(letters, places, strict=True)]
+        dearest = costs.index(max(costs))
+        if costs[dearest]:
+            on[dearest] = constant(1) - Form.total(f for x, f in enumerate(on) if x != dearest)
     if alone and any(f.bias or len(f.terms) > 1 or f.terms[0][0] != 1 for f in on):
         below += 1
         on = [wiring.bit(below, f, Symbol(f"letter {x}", cell.span)) for x, f in enumerate(on)]
@@ -85,10 +112,9 @@ def build_automaton(lowering: GatedLowering, cell: Cell, automaton: Automaton) -
         else:
             values = [table[q, x] if table[q, x] is not None else seen[0][1] for q in range(n) for x in range(k)]
             maps.held[node] = Fold((old, read), tuple(values))
-    classes = _classes(automaton, small)
     placement = Placement(layer, cell.states, tuple(small.states), tuple(now(frozenset({q})) for q in range(n)),
                           tuple((first + q,) for q in range(n)), tuple(range(first, first + n)), classes)
-    lowering.note(placement, CellReport(cell.states, cell.kind, layer, n, n * k, cell.span, f"{n} states"))
+    lowering.note(placement, CellReport(cell.states, kind, layer, n, n * k, cell.span, f"{n} states"))
 
 
 def _held(lowering: GatedLowering, node: Node, layer: int, after: dict[int, Value],

@@ -113,11 +113,30 @@ def test_delta_product() -> None:
     compare(mixer, 4, step)
 
 
+ADDITION = """program p(a: bool, b: bool) -> (low: bool, carried: bool):
+    state carry: bool = false
+    total = int(a) + int(b) + int(carry)
+    carry := total >= 2
+    return (low = total % 2 == 1, carried = carry)
+"""
+
+
+def test_a_whole_program_as_one_bilinear_layer() -> None:
+    """Where that is smaller: two states, and what is shown on the way to each."""
+    model = compile_graph(graph_of(ADDITION), "bilinear")
+    mixers = [x.mixer for x in model.layers if isinstance(x, GatedLayer)]
+    assert [m.channels for m in mixers if isinstance(m, Bilinear) and m.channels] == [4]
+    assert model.certificate.width == model.certificate.baseline == 6
+    assert verify(graph_of(ADDITION), model).kind == "PROVED"
+    check_poke("bilinear", ADDITION, "carry", 0, 1)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("target", "text"), [
     ("linear", ACCUMULATOR), ("linear", DELAY), ("linear", PAIR), ("linear", CLOCK),
     ("bilinear", LATCH), ("bilinear", COUNTER), ("bilinear", ACCUMULATOR), ("bilinear", DELAY), ("bilinear", PAIR),
-    ("bilinear", MODULO), ("bilinear", MERGE), ("delta", LATCH), ("delta", MODULO), ("delta", CLOCK)])
+    ("bilinear", MODULO), ("bilinear", MERGE), ("bilinear", ADDITION), ("delta", LATCH),
+    ("delta", MODULO), ("delta", CLOCK)])
 def test_states_are_exact(target: str, text: str, dtype: torch.dtype) -> None:
     check_program(target, text, dtype)
 
