@@ -51,7 +51,7 @@ cascade of latches, resets and, where a gate can turn, cyclic counters, layer by
 ReLU maps between. n·k is no bound for a cascade: its least size is exponential in n for some automata (Maler and
 Pnueli, "Tight bounds on the complexity of cascaded decomposition of automata", FOCS 1990). So their rows may lie
 above n·k, and every map and delay of the cascade is counted in them; `bilinear`, whose transition is a full matrix,
-takes a unit a state instead, and is below n·k throughout.
+takes a unit a state instead, and is never above n·k.
 
 {medians}
 | example | target | layers | units | weights | non-zero | n | k | n·k | ⌈log₂ n⌉ | √n |

@@ -22,7 +22,7 @@ __all__ = ["MANY_COLUMNS", "SUMMED", "Body", "Counts", "Output", "Parallel", "Pa
 
 
 MANY_COLUMNS = 8  # elements of a state in a lane from which on a lane has loops over them
-SUMMED = 16  # lanes of which C kernels sum values: as many as the smallest block of lanes has
+SUMMED = 64  # lanes of which C kernels sum values: as many as a block of lanes has, and a thread's share at least
 
 
 @dataclass(frozen=True)

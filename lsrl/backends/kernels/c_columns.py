@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 
-from lsrl.backends.kernels.bodies import Output
+from lsrl.backends.kernels.bodies import SUMMED, Output
 from lsrl.backends.kernels.c_streams import Streams, function_text, indented, loop
 from lsrl.backends.kernels.c_values import constant
 from lsrl.backends.kernels.code import Value, schedule
@@ -16,7 +16,7 @@ from lsrl.backends.kernels.lanes import Port
 __all__ = ["ColumnLoops"]
 
 _BYTES = 1 << 16  # of a block's local arrays
-_MOST_LANES, _LEAST_LANES = 64, 16  # of a block
+_MOST_LANES, _LEAST_LANES = SUMMED, 16  # of a block
 
 
 class ColumnLoops(Streams):
@@ -87,11 +87,14 @@ class _Text:
         out += [(kind(f.terms[0].kind), n, 1) for f, n in zip(self.folds, self.fold, strict=True)]
         out += [(kind(v.kind), n, 1) for v, n in self.scalar.items()]
         out += [(kind(v.kind), n, size[v]) for v, n in self.kept.items()]
-        return out + [(s.ports.memory(s.ports.outputs[o.name]), s.output_name[o], 1) for o in self._shown()]
+        return out + [(s.ports.memory(s.ports.outputs[o.name]), s.output_name[o], 1) for o in self._shown()
+                      if not s.ports.outputs[o.name].summed]
 
     def _lanes_of_block(self) -> int:
         bytes_of_lane = sum(count * (8 if kind in ("double", "int64_t") else 4) for kind, _, count in self._arrays())
         size = _MOST_LANES
+        if any(p.summed for p in self.s.ports.outputs.values()):
+            return size  # of all lanes of a block
         while size > _LEAST_LANES and size * bytes_of_lane > _BYTES:
             size //= 2
         return size
@@ -138,15 +141,31 @@ class _Text:
             port, _ = s.ports.state_port[v.attribute[0]]
             alone = port.name not in self.array
             return f"{s.state_name[v.attribute[0]] if alone else f'{self.array[port.name]}[{at}]'}[c]"
+        port = (s.ports.params if v.op == "param" else s.ports.inputs)[v.attribute[0]]
+        name = s.pointer[v.op, port.name]
+        if at == "j":
+            own = f"{name}_j[c]" if port.lane else f"{s.leaf_name[v]}_j"
+            return s.ports.loaded(port, v.kind, own) if port.lane and v.op == "input" else own
         if v.op == "param":
-            port = s.ports.params[v.attribute[0]]
-            return f"{s.pointer['param', port.name]}[{s._element(port, at, 'c')}]"
-        port = s.ports.inputs[v.attribute[0]]
-        if not port.lane and at == "j":
-            return f"{s.leaf_name[v]}_j"
+            return f"{name}[{s._element(port, at, 'c')}]"
         if not port.lane and port.elements == 1:
             return s.leaf_name[v]
-        return s.ports.loaded(port, v.kind, f"{s._pointer_name(port, 'input')}[{s._element(port, at, 'c')}]")
+        return s.ports.loaded(port, v.kind, f"{name}[{s._element(port, at, 'c')}]")
+
+    def _at_column(self, values: Iterable[Value]) -> list[str]:
+        """What the lanes of column j find there: pointers to their elements, and what all of them see."""
+        s = self.s
+        lines: dict[str, None] = {}
+        for v in sorted(values, key=lambda v: str(v.attribute)):
+            port = (s.ports.params if v.op == "param" else s.ports.inputs)[v.attribute[0]]
+            name = s.pointer[v.op, port.name]
+            kind = s.values.carry if v.op == "param" else s.ports.memory(port)
+            if port.lane:
+                lines[f"const {kind} *{name}_j = {name} + {s._element(port, 'j')};"] = None
+            else:
+                got = f"{name}[j]" if v.op == "param" else s.ports.loaded(port, v.kind, f"{name}[j]")
+                lines[f"const {self.values.type(v.kind)} {s.leaf_name[v]}_j = {got};"] = None
+        return list(lines)
 
     def _simd(self, roots: list[Value], known: dict[Value, str], targets: list[str]) -> list[str]:
         """A loop over lanes that calculates some values."""
@@ -158,12 +177,14 @@ class _Text:
 
     def _fixed(self) -> list[str]:
         """Statements that calculate what no token changes."""
-        lines = []
+        lines: list[str] = []
         for columns in dict.fromkeys(self.columns.size.get(v, 1) for v in self.fixed):
             own = [v for v in self.fixed if self.columns.size.get(v, 1) == columns]
             at = "" if columns == 1 else "[j]"
-            known = {v: self._leaf_text(v, "j" if at else v.attribute[1]) for v in schedule(own) if v.op == "param"}
-            body = self._simd(own, known, [f"{self.s.fixed_name[v]}{at}[c]" for v in own])
+            params = [v for v in schedule(own) if v.op == "param"]
+            known = {v: self._leaf_text(v, "j" if at else v.attribute[1]) for v in params}
+            body = [*(self._at_column(params) if at else ()),
+                    *self._simd(own, known, [f"{self.s.fixed_name[v]}{at}[c]" for v in own])]
             lines += loop("j", str(columns), body) if at else body
         return lines
 
@@ -240,25 +261,32 @@ class _Text:
             for t in f.terms:
                 combined = self.values.expression(Value(f.op, (t, t), t.kind), (f"{n}[c]", text[t]))
                 body.append(f"{n}[c] = {combined};")
-        body += [f"{s.output_name[o]}[c] = {s.ports.stored(o)(text[v])};" for o, v in outputs.items()]
+        sums = {o: v for o, v in outputs.items() if s.ports.outputs[o.name].summed == _MOST_LANES}
+        body += [f"{s.output_name[o]}[c] = {s.ports.stored(o)(text[v])};" for o, v in outputs.items() if o not in sums]
+        body += [f"{s.output_name[o]} += {text[v]};" for o, v in sums.items()]
         news = {p: self.names.copy().fresh(f"next_{p}") for p in states}
         for p, v in states.items():
             body.append(f"const {self.values.type(v.kind)} {news[p]} = {text[v]};")
         body += [f"{self.array[p]}[j][c] = {news[p]};" for p in states]
-        needed = {v for v in schedule(roots, known) if v in size and v.op == "input"}
-        shared = []
-        for v in sorted(needed, key=lambda v: str(v.attribute)):
-            port = s.ports.inputs[v.attribute[0]]
-            if not port.lane:
-                got = s.ports.loaded(port, v.kind, f"{s._pointer_name(port, 'input')}[j]")
-                shared.append(f"const {self.values.type(v.kind)} {s.leaf_name[v]}_j = {got};")
-        return [*shared, "#pragma omp simd", *loop("c", "n", body), *self._put(outputs)]
+        shared = self._at_column({v for v in schedule(roots, known) if v in size and v.op in ("input", "param")})
+        shared += [f"{self.values.type(v.kind)} {s.output_name[o]} = 0;" for o, v in sums.items()]
+        reduced = f" reduction(+:{', '.join(s.output_name[o] for o in sums)})" if sums else ""
+        shown = [line for o in sums for line in self._sum(o)]
+        return [*shared, f"#pragma omp simd{reduced}", *loop("c", "n", body), *shown,
+                *self._put(o for o in outputs if o not in sums)]
+
+    def _sum(self, o: Output) -> list[str]:
+        """Statements that store what is summed over a block of lanes, in column j."""
+        s = self.s
+        port = s.ports.outputs[o.name]
+        to = s._pointer_name(port, "output")
+        return [f"if ({to}) {to}[{s._element(port, 'j')}] = {s.ports.stored(o)(s.output_name[o])};"]
 
     def _put(self, outputs: Iterable[Output]) -> list[str]:
         """Statements that store arrays of outputs; those in columns, in column j."""
         s = self.s
         return [line for o in outputs for line in s._stored(
-            s.ports.outputs[o.name], "j" if o.name in self.columns.outputs else o.element, s.output_name[o])]
+            o, "j" if o.name in self.columns.outputs else o.element, s.output_name[o])]
 
     def _end(self) -> list[str]:
         """Scalar outputs, and scalar states at once."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import takewhile
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from lsrl.backends.kernels.bodies import Parallel, Parts
 from lsrl.backends.kernels.c_build import build
 from lsrl.backends.kernels.c_dense import PAD
 from lsrl.backends.kernels.c_ports import Field
+from lsrl.backends.kernels.c_segments import in_threads, launch_replay, launch_segments
 from lsrl.backends.kernels.c_split import Split
 from lsrl.backends.kernels.c_table import ROWS
 from lsrl.backends.kernels.c_text import CText, c_text
@@ -94,6 +95,36 @@ class CKernel:
         if numbers:
             self._decode(numbers["last_state"], call)
 
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The members of the struct that a launch takes."""
+        return self._text.fields
+
+    @property
+    def function(self) -> Any:
+        """The sequential shape, as a function of that struct."""
+        return getattr(self._library, f"{self._text.name}_sequential")
+
+    def arguments(self, call: Call) -> list[int]:
+        """The struct of a launch in the sequential shape, all rows and lanes."""
+        lanes = _lanes(self.parts, call)
+        return list(self._packed(call, lanes, (0, call.rows, 0, lanes), 1, {"failed": call.failed}))
+
+    def shares(self, call: Call) -> list[tuple[int, int, int, int]]:
+        """First and end row, first and end lane of each thread's share of a call."""
+        lanes = _lanes(self.parts, call)
+        return list(_shares(call.rows, lanes, _work(call, lanes)))
+
+    def launch_segments(self, call: Call, segments: Sequence[tuple[int, int]], states: Mapping[str, Sequence[Tensor]],
+                        failed: Tensor | None) -> None:
+        """See `segments.SegmentKernel`."""
+        launch_segments(self, call, segments, states, failed)
+
+    def launch_replay(self, call: Call, segments: Sequence[tuple[int, int]], recorder: CKernel, recording: Call,
+                      starts: Mapping[str, Sequence[Tensor]], states: Mapping[str, Sequence[Tensor]]) -> None:
+        """See `segments.SegmentKernel`."""
+        launch_replay(self, call, segments, recorder, recording, starts, states)
+
     def _call(self, what: str, call: Call, lanes: int, numbers: Mapping[str, Tensor | int | None]) -> None:
         """Calls a function of the library, in threads. numbers: members of its arguments that are no part of a call."""
         width, dense = self.parts.lanes.width, bool(self.parts.lanes.mixes)
@@ -106,10 +137,7 @@ class CKernel:
         room = [torch.empty(self._text.scratch, dtype=torch.uint8) for _ in tasks]
         packed = [self._packed(call, lanes, share, len(tasks), {**numbers, "failed": f, "scratch": r})
                   for share, f, r in zip(tasks, own, room, strict=True)]
-        if len(packed) == 1:
-            function(packed[0])
-        else:
-            list(_pool(len(packed)).map(function, packed))
+        in_threads(function, packed)
         if apart and failed is not None:
             for f in own:
                 assert f is not None
@@ -234,7 +262,3 @@ def _apart(call: Call) -> Call:
         return replace(call, before={n: x.clone() for n, x in call.before.items()})
     return call
 
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="lsrl")

@@ -96,8 +96,7 @@ class Loops(ColumnLoops, Slots):
         lines += self._param_pointers()
         lines += [f"{values.type(v.kind)} {self.fixed_name[v]}[{block}];" for v in self.fixed]
         lines += [f"{values.type(r.kind)} {self.state_name[r.name]}[{block}];" for r in self.registers]
-        lines += [f"{self.ports.memory(self.ports.outputs[o.name])} {self.output_name[o]}[{block}];"
-                  for o in self.outputs]
+        lines += [f"{self._array(o)} {self.output_name[o]}[{block}];" for o in self.outputs]
         start, text = self._fixed(known)
         start = [*start, *(f"{self.fixed_name[v]}[c] = {text[v]};" for v in self.fixed)]
         start += [f"{self.state_name[r.name]}[c] = {self._before(r, 'row', '(lane + c)')};" for r in self.registers]
@@ -117,7 +116,7 @@ class Loops(ColumnLoops, Slots):
                 f"const {values.type(v.kind)} {known[v]} = {self.ports.loaded(port, v.kind, place)};")
         statements, text = self._body(known, lambda v: f"{self.fixed_name[v]}[c]")
         body += statements
-        body += [f"{self.output_name[o]}[c] = {self.ports.stored(o)(text[o.value])};" for o in self.outputs]
+        body += [f"{self.output_name[o]}[c] = {self._in_array(o, text[o.value])};" for o in self.outputs]
         body += self._assigned(text, "{}[c]")
         body += [f"failing |= !{text[check]};" for check in self.checks]
         inner += self._fetched()
@@ -126,7 +125,7 @@ class Loops(ColumnLoops, Slots):
         if self.checks:
             inner += ["if (failing) {", f"    {self._failure('row', 't')}", "    break;", "}"]
         for o in self.outputs:
-            inner += self._stored(self.ports.outputs[o.name], o.element, self.output_name[o])
+            inner += self._stored(o, o.element, self.output_name[o])
         inner += [f"{n} += {self._step_name[n]};" for n in self._moving()]
         lines += ["for (int64_t t = 0; t < tokens; t++) {", *indented(inner), "}"]
         lines += loop("c", "n", [self._after(r, "row", "(lane + c)", f"{self.state_name[r.name]}[c]")

@@ -117,8 +117,18 @@ class Streams:
             return f"{i} * (({self.a('lane_count')} + {port.summed - 1}) / {port.summed})" if i != 0 else "0"
         return " + ".join([f"{i} * {self.a('lane_count')}"] * (i != 0) + [lane] * bool(lane)) or "0"
 
-    def _stored(self, port: Port, element: int | str, array: str) -> list[str]:
+    def _array(self, o: Output) -> str:
+        """The type of a local array of an output's values: memory's, or what is summed before it goes there."""
+        port = self.ports.outputs[o.name]
+        return self.values.type(o.value.kind) if port.summed else self.ports.memory(port)
+
+    def _in_array(self, o: Output, x: str) -> str:
+        """A value as an element of such an array."""
+        return x if self.ports.outputs[o.name].summed else self.ports.stored(o)(x)
+
+    def _stored(self, o: Output, element: int | str, array: str) -> list[str]:
         """Statements that store an element of an output, for n lanes, from an array of them."""
+        port = self.ports.outputs[o.name]
         to = self._pointer_name(port, "output")
         place = self._element(port, element)
         at = to if place == "0" else f"({to} + {place})"
@@ -130,10 +140,10 @@ class Streams:
                     f"{self.a('streaming')} > 1);"]
         return [f"for (int64_t c = 0; {to} && c < n; c += {port.summed}) {{",
                 f"    const int64_t end = n - c < {port.summed} ? n - c : {port.summed};",
-                f"    {self.ports.memory(port)} sum = 0;",
+                f"    {self._array(o)} sum = 0;",
                 "#pragma omp simd reduction(+:sum)",
                 f"    for (int64_t i = 0; i < end; i++) sum += {array}[c + i];",
-                f"    {at}[c / {port.summed}] = sum;", "}"]
+                f"    {at}[c / {port.summed}] = {self.ports.stored(o)('sum')};", "}"]
 
     def _param_pointers(self) -> list[str]:
         """Pointers to the params, of lanes to the first lane's."""

@@ -136,7 +136,7 @@ class KernelModule(nn.Module):
         leaves = (*streams, *(() if state is None else state.values()), *self.parameters())
         gradients = forward_mode(leaves) or (
             torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in leaves))
-        number: int = self._prepared(edge, gradients, resets is not None)
+        number: int = self._prepared(edge, gradients, resets is not None, offsets is not None)
         operator, used = self._operator(edge), operator_of(number)
         count = rows if offsets is None else offsets.shape[0] - 1
         before = [] if state is None else given_state(state, self.ports.states, operator, count, device)
@@ -234,20 +234,20 @@ class KernelModule(nn.Module):
         return device_of(device, self.target)
 
     @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # not traced: a program is analysed here
-    def _prepared(self, edge: torch.dtype, gradients: bool, resets: bool) -> int:
+    def _prepared(self, edge: torch.dtype, gradients: bool, resets: bool, packed: bool) -> int:
         """The number of the operator for a float type, of the one that records states for gradients if they are."""
         operator = self._operator(edge)
-        used = self._for_gradients(operator, resets) if gradients else operator
+        used = self._for_gradients(operator, resets, packed) if gradients else operator
         for o in (operator, used):
             _ = o.parts.registers  # found now: tracing cannot take the lock of a cached property
         return used.number
 
-    def _for_gradients(self, operator: Operator, resets: bool) -> Operator:
+    def _for_gradients(self, operator: Operator, resets: bool, packed: bool) -> Operator:
         if operator.parts.storage.exact:
             raise LsrlError.of("L414", f"`{self.graph.name}` is exact: its numbers are integers, which have no "
                                "gradients", self.graph.span, help="compile it with floats=True, detach its inputs, or "
                                "run it under torch.no_grad()")
-        return operator.for_gradients(resets)
+        return operator.for_gradients(resets, packed)
 
     def _calculated(self, operator: Operator, streams: list[Tensor],
                     params: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

@@ -47,21 +47,21 @@ class Operator:
     """A program of lanes as an operator, for one pair of float types.
 
     make_kernel: compiles it for a device. shape: run in this shape whatever the sizes are. Registered for ever under
-    `number`; its adjoints are made when they are first asked for.
+    `number`; its adjoints are made when they are first asked for. parts: of the lanes, where they are known.
     """
 
     def __init__(self, lanes: Lanes, options: Options, make_kernel: MakeKernel, of_device: OfDevice,
-                 shape: Shape | None = None) -> None:
+                 shape: Shape | None = None, parts: Parts | None = None) -> None:
         self.lanes = lanes
         self.options = options
         self.shape = shape
-        self.parts = Parts.of(lanes)
+        self.parts = parts or Parts.of(lanes)
         self.packs = Packs(lanes, options)
         self._make, self._of_device = make_kernel, of_device
         self._kernels: dict[tuple[str, bool, bool], CompiledKernel] = {}
         self._adjoints: dict[tuple[bool, frozenset[str], int], tuple[Adjoint, Operator]] = {}
         self._recording: dict[frozenset[str], Operator] = {}
-        self._for_gradients: dict[bool, Operator] = {}
+        self._for_gradients: dict[tuple[bool, bool], Operator] = {}
         self.number = next(_NUMBERS)
         _KNOWN[self.number] = self
 
@@ -88,12 +88,17 @@ class Operator:
             self._recording[states] = self._like(recorded(self.lanes, states))
         return self._recording[states]
 
-    def for_gradients(self, resets: bool) -> Operator:
+    def for_gradients(self, resets: bool, packed: bool) -> Operator:
         """The operator that records what its adjoint needs, whichever outputs have a cotangent."""
-        if resets not in self._for_gradients:
+        if (resets, packed) not in self._for_gradients:
             real = frozenset(p.name for p in self.lanes.outputs if isinstance(scalar_of(p.type), Real))
-            self._for_gradients[resets] = self.recording(frozenset(make_adjoint(self.lanes, resets, real).needs))
-        return self._for_gradients[resets]
+            found = self.recording(frozenset(make_adjoint(self.lanes, resets, real).needs))
+            if not packed and found is not self:
+                from lsrl.backends.kernels.segments import in_segments
+
+                found = in_segments(self, found)
+            self._for_gradients[resets, packed] = found
+        return self._for_gradients[resets, packed]
 
     def _like(self, lanes: Lanes) -> Operator:
         return Operator(lanes, self.options, self._make, self._of_device, self.shape)
@@ -117,32 +122,61 @@ class Operator:
         outputs, after = self.empty(inputs, offsets, rows, tokens, like)
         for x in outputs:
             ask_for_huge_pages(x)
+        self.run_into(outputs, after, inputs, before, params, resets, offsets, rows, tokens, reverse)
+        return outputs, after
+
+    def run_into(self, outputs: Sequence[Tensor], after: Sequence[Tensor], inputs: Sequence[Tensor],
+                 before: Sequence[Tensor], params: Sequence[Tensor], resets: Tensor | None, offsets: Tensor | None,
+                 rows: int, tokens: int, reverse: bool) -> None:
+        """As `run`, into tensors that are there."""
+        call = self.call(outputs, after, inputs, before, params, resets, offsets, rows, tokens, reverse)
+        self.packs.copy_inputs(outputs, call.inputs)
+        if not call.rows:
+            return
+        device = next(iter((*inputs, *before, *params, *after, *outputs))).device
+        kernel = self.kernel(device, resets is not None, offsets is not None)
+        try:
+            kernel.launch(call, self._shape(kernel, device, call))
+        except UnknownStateError:
+            kernel.launch(call, "sequential")
+        if call.failed is not None:
+            first = int(call.failed.argmin())
+            token = int(call.failed[first])
+            if token != NEVER:
+                raise FailedError(first, token)
+
+    def call(self, outputs: Sequence[Tensor], after: Sequence[Tensor], inputs: Sequence[Tensor],
+             before: Sequence[Tensor], params: Sequence[Tensor], resets: Tensor | None, offsets: Tensor | None,
+             rows: int, tokens: int, reverse: bool) -> Call:
+        """A launch of the kernel."""
         count = rows if offsets is None else offsets.shape[0] - 1
-        kernel = self.kernel(like.device, resets is not None, offsets is not None)
         checked = self.options.checks and bool(self.parts.step.checks)
-        failed = torch.full((count,), NEVER, dtype=torch.int64, device=like.device) if checked else None
+        device = next(iter((*inputs, *before, *params, *after, *outputs)), torch.empty(0)).device
+        failed = torch.full((count,), NEVER, dtype=torch.int64, device=device) if checked else None
 
         def by_name(ports: Sequence[Port], tensors: Sequence[Tensor]) -> dict[str, Tensor]:
             return {p.name: t for p, t in zip(ports, tensors, strict=True)}
 
         lanes = self.lanes
-        call = Call(count, tokens, by_name(lanes.inputs, [_inner_contiguous(x, offsets is not None) for x in inputs]),
-                    self.packs.apart(outputs),
+        return Call(count, tokens, self.inputs(inputs, offsets is not None), self.packs.apart(outputs),
                     by_name(lanes.states, [x.contiguous() for x in before]) if before else {},
                     by_name(lanes.states, after), by_name(lanes.params, [p.contiguous() for p in params]), resets,
                     offsets, reverse, failed, _matrices(lanes, by_name(lanes.params, params)))
-        self.packs.copy_inputs(outputs, call.inputs)
-        if count:
-            try:
-                kernel.launch(call, self._shape(kernel, like.device, call))
-            except UnknownStateError:
-                kernel.launch(call, "sequential")
-        if failed is not None and count:
-            first = int(failed.argmin())
-            token = int(failed[first])
-            if token != NEVER:
-                raise FailedError(first, token)
-        return outputs, after
+
+    def inputs(self, inputs: Sequence[Tensor], packed: bool = False) -> dict[str, Tensor]:
+        """Streams by name, as kernels take them."""
+        return {p.name: _inner_contiguous(x, packed) for p, x in zip(self.lanes.inputs, inputs, strict=True)}
+
+    def start(self) -> list[Tensor]:
+        """The states before the first token, to be expanded to (rows, *dims); as a kernel holds them."""
+        registers = {r.name: r for r in self.parts.registers}
+        flat = [(p, torch.tensor([registers[n].init for n in p.parts], dtype=state_dtype(p, self.parts, self.options)))
+                for p in self.lanes.states]
+        return [x.reshape((*p.seen, 1)) if p.lane else x.reshape(p.dims) for p, x in flat]
+
+    def pull_back(self, ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
+        """The cotangents of what `scan` takes, from those of what it gives. ctx: as `_setup` leaves it."""
+        return _pull_back(ctx, grads)
 
     def _shape(self, kernel: CompiledKernel, device: torch.device, call: Call) -> Shape:
         if not self._enterable(call):
@@ -220,6 +254,11 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
 
 
 def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
+    """The cotangents of what `scan` takes. ctx: as `_setup` leaves it."""
+    return _KNOWN[ctx.sizes[3]].pull_back(ctx, grads)
+
+
+def _pull_back(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
     n_inputs, n_before, n_params, number, rows, tokens, reverse = ctx.sizes
     operator = _KNOWN[number]
     lanes = operator.lanes
@@ -241,7 +280,7 @@ def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
     like = next(iter((*streams, *records, *params, *live.values())))
     adjoint, backward = operator.adjoint(resets is not None, frozenset(live), like.device)
     if torch.is_grad_enabled():  # the gradient is to be differentiated itself
-        backward = backward.for_gradients(False)
+        backward = backward.for_gradients(False, offsets is not None)
     own = adjoint.lanes
     for p in lanes.outputs:
         if p.name in live:
@@ -259,8 +298,9 @@ def _backward(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
         start.append(like.new_zeros((count, *p.dims), dtype=dtype) if g is None or port is None
                      else _for_each_lane(g, port, own, backward.options).to(dtype))
     weights = dict(zip(port_names(lanes.params), params, strict=True))
-    made = run_scan([known[p.name] for p in own.inputs], start, [weights[n] for n in port_names(own.params)], None,
-                    offsets, backward.number, rows, tokens, not reverse)
+    made = run_scan([known[p.name] for p in backward.lanes.inputs], start,
+                    [weights[n] for n in port_names(own.params)], None, offsets, backward.number, rows, tokens,
+                    not reverse)
     tensors = made[:len(backward.packs)]
     shown = backward.packs.apart(tensors)
     after = {p.name: x for p, x in zip(own.states, made[len(tensors):], strict=True)}

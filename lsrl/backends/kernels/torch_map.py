@@ -5,6 +5,7 @@ Built as a `torch.fx` graph, so that `torch.compile` and `torch.export` see thro
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ class TorchMap:
         self._graph = fx.Graph()
         self._made: dict[Node, _Made] = {}
         self._split: dict[tuple[Node, int, int], list[fx.Node]] = {}
+        self._multiple: dict[fx.Node, tuple[fx.Node, float]] = {}
 
     def leaf(self, node: Node, stream: bool, flat: bool = False) -> None:
         """The next argument is the value of a node, its dimensions as one if flat."""
@@ -157,6 +159,18 @@ class TorchMap:
     def _function(self, function: Callable[..., Any], *args: Any) -> fx.Node:
         return self._graph.call_function(function, args)
 
+    def _times(self, x: fx.Node, c: float) -> fx.Node:
+        """A real multiplied by a constant; of two constants, one of them a power of two, the product is exact."""
+        if x in self._multiple:
+            base, known = self._multiple[x]
+            if any(abs(math.frexp(f)[0]) == 0.5 for f in (known, c)):
+                x, c = base, known * c
+        if c == 1:
+            return x
+        made = self._function(torch.neg, x) if c == -1 else self._function(torch.mul, x, c)
+        self._multiple[made] = x, c
+        return made
+
     def _number(self, node: Node, dims: int, real: bool) -> fx.Node:
         """An operand of an operation element by element whose result has that many dimensions."""
         made = self._made[node]
@@ -226,7 +240,7 @@ class TorchMap:
 
     def _unary(self, name: str, x: fx.Node) -> fx.Node:
         if name == "softplus":  # torch's own is the identity beyond a threshold
-            return self._function(torch.neg, self._function(functional.logsigmoid, self._function(torch.neg, x)))
+            return self._times(self._function(functional.logsigmoid, self._times(x, -1)), -1)
         if name not in _FUNCTIONS:
             raise NoMapError(name)
         return self._function(_FUNCTIONS[name], x)
@@ -236,7 +250,7 @@ class TorchMap:
         for c, x in self._gathered(node):
             term = self._number(x, dims, real) if isinstance(x, Node) else x
             if c != 1:
-                term = self._function(torch.mul, term, to_float(c) if real else int(c))
+                term = self._times(term, to_float(c)) if real else self._function(torch.mul, term, int(c))
             total = term if total is None else self._function(torch.add, total, term)
         bias = to_float(node.bias) if real else int(node.bias)
         if total is None:

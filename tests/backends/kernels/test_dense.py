@@ -383,7 +383,7 @@ def test_gradients_of_half_precision_are_those_of_its_numbers() -> None:
 def test_what_gradients_need_lies_side_by_side() -> None:
     """Vectors of products beside the inputs that are multiplied, the other records and the cotangents together."""
     operator = made("gru", torch.float32, d=3, k=17)._operator(torch.float32)
-    recording = operator.for_gradients(False)
+    recording = operator.for_gradients(False, False)
     out, vectors, rest = recording.packs.packs
     assert (out.names, out.dims) == (("out",), (17,))
     assert (vectors.inputs, vectors.outputs, vectors.sizes) == (("x",), ("~before.h",), (3, 17))

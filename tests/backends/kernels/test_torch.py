@@ -90,7 +90,7 @@ def test_export_with_sizes_of_the_run(x: Tensor) -> None:
 def test_operator_checks() -> None:
     """torch's own tests of an operator: schema, fake kernel, autograd, and tracing with sizes of the run."""
     model = Block().cell
-    operator = model._operator(torch.float32).for_gradients(True)
+    operator = model._operator(torch.float32).for_gradients(True, False)
     streams = [torch.randn(2, 3, 4, requires_grad=True) for _ in range(2)]
     resets = torch.tensor([[False, True, False]] * 2)
     with warnings.catch_warnings():

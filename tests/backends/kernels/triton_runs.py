@@ -282,7 +282,7 @@ def check_adjoint(shape: Shape) -> None:
     torch.manual_seed(0)
     a, u = (torch.rand(2, 9, 3, dtype=torch.float64, device=DEVICE, requires_grad=True) for _ in range(2))
     w = torch.rand(3, dtype=torch.float64, device=DEVICE, requires_grad=True)
-    out = torch.ops.lsrl.scan([a, u], [], [w], None, None, operator.for_gradients(False).number, 2, 9, False)[0]
+    out = torch.ops.lsrl.scan([a, u], [], [w], None, None, operator.for_gradients(False, False).number, 2, 9, False)[0]
     weight = torch.rand_like(out)
     got = torch.autograd.grad((out * weight).sum(), (a, u, w))
     s = torch.zeros_like(a[:, 0])
@@ -312,8 +312,8 @@ def check_newton(shape: Shape) -> None:
         newton = Newton(method, None, 16)
         operator = operator_for(make_lanes(program.graph, floats=True), options,
                                 lambda _, parts, o: TritonKernel(parts, o), lambda _: Device("gpu", 1), shape, newton)
-        out, *rest = torch.ops.lsrl.scan([x, z], [], [u], resets, None, operator.for_gradients(True).number, 2, 9,
-                                         False)
+        number = operator.for_gradients(True, False).number
+        out, *rest = torch.ops.lsrl.scan([x, z], [], [u], resets, None, number, 2, 9, False)
         results.append([out, *rest[-2:], *torch.autograd.grad((out * out).sum(), (x, z, u))])
     assert newton.last is not None and newton.last.method == "newton" and newton.last.iterations > 2, newton.last
     for a, b in zip(*results, strict=True):
