@@ -91,6 +91,8 @@ class Gated:
     is a sum which the gate clears.
     flip: a bit of the layer below: while it is 1 the sum is taken with a minus sign; each `keep` is then 0 or 1.
     before: others see the unit as it was before the token.
+    step: the gate is a threshold, and `keep`, any whole number, stands for [keep ≥ 1]. masked: what is added is scaled
+    by 1 − keep, so that `add` matters only where `keep` is 0. Both are of units that keep themselves only.
 
     The rest is for numbers that are not whole (see `lsrl.backends.error_bound`). fine: it holds such a number.
     factor: what a `keep` that is not constant is where it is not 0. sets: `add` is 0 wherever `keep` is not.
@@ -107,6 +109,8 @@ class Gated:
     adds: bool = False
     flip: Form = ZERO
     before: bool = False
+    step: bool = False
+    masked: bool = False
     fine: bool = False
     factor: Rational = 1
     sets: bool = False
@@ -373,8 +377,12 @@ def _update(unit: Unit, below: list[Rational], own: list[Rational], old: Rationa
                 return kept
             return kept + (1 if unit.up.on(below, own) else -1)
         case Gated():
-            kept = sum((keep.value(below) * own[i] for keep, i in unit.keeps), Fraction(0))
-            total = kept * (1 - 2 * unit.flip.value(below)) + unit.add.value(below)
+            keeps = [(keep.value(below), i) for keep, i in unit.keeps]
+            if unit.step:
+                keeps = [(int(keep >= 1), i) for keep, i in keeps]
+            kept = sum((keep * own[i] for keep, i in keeps), Fraction(0))
+            add = 0 if unit.masked and keeps[0][0] == 1 else unit.add.value(below)
+            total = kept * (1 - 2 * unit.flip.value(below)) + add
             return int(total) if total.denominator == 1 else total
         case Lag():
             return unit.below.value(below)

@@ -88,7 +88,8 @@ def driver(unit: Gated | Lag) -> Form:
     """What a unit's channel takes in: the form over the layer below that its start and sign make of `add`."""
     if isinstance(unit, Lag):
         return (unit.below - unit.start).scale(sign_of(unit))
-    return (unit.add - _write(unit).scale(unit.start)).scale(sign_of(unit))
+    start = constant(unit.start) if unit.masked else _write(unit).scale(unit.start)
+    return (unit.add - start).scale(sign_of(unit))
 
 
 def kept_by(unit: Gated) -> Fraction:

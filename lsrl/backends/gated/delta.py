@@ -295,5 +295,6 @@ def _write(group: DeltaHead, program: dict[int, list[Factor]], n: int, strength:
 
 
 TARGET = gated_target("delta", "DeltaProduct (Siems et al. 2025): permutations and resets of states, latches", Delta,
-                      make, Gates(keeps="shared", lag="bits", mixing="permutation", slips=Fraction(1, 2**60)),
+                      make, Gates(keeps="shared", lag="bits", mixing="permutation", steps="any", masks="steps",
+                            slips=Fraction(1, 2**60)),
                       "every β is 0 or 1 exactly")

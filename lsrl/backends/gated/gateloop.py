@@ -60,11 +60,12 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> GateL
     n = len(plan.channels)
     mixer.fill(replace(plan, readout=plan.readout / OPEN), {
         "alpha": gate_rows(keeps, inputs, GATE[dtype]), "beta": (angle * HALF_TURN, shift * HALF_TURN),
-        "v": rows([c.add for c in plan.channels], inputs), "q": always(n, inputs, 1), "k": always(n, inputs, 1),
+        "v": rows([c.add for c in plan.channels], inputs), "q": always(n, inputs, 1),
+        "k": rows([c.by for c in plan.channels], inputs),
         "gate": always(n, inputs, OPEN)})
     return mixer
 
 
 TARGET = gated_target("gateloop", "GateLoop (Katsch 2023): latches, counters, bits that are swapped", GateLoop, make,
-                      Gates(keeps="free", lag="bits", signs=True),
+                      Gates(keeps="free", lag="bits", signs=True, steps="any", masks="bits"),
                       "every factor is −1, 0 or 1 exactly")

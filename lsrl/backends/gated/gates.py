@@ -20,6 +20,9 @@ class Gates:
     by the input.
     lag: how a value of the token before is seen: "exact" (numbers too), "bits": a bit, exactly; "before":
     every unit shows its value before the token.
+    steps: whether a gate of a sum of bits may stand for [sum ≥ 1]: "above": where it is never less than 0; "any".
+    masks: whether what is added may be wrong while a unit is kept, as 1 − keep scales it: "bits": where the gate's sum
+    is 0 or 1; "steps": also where it stands for a step.
     apart: a unit is either added to or set, never both, and to what is not negative; a number that needs more is the
     sum and difference of such units.
 
@@ -32,6 +35,8 @@ class Gates:
     lag: Literal["exact", "bits", "before"]
     signs: bool = False
     mixing: Literal["none", "constant", "permutation", "matrix"] = "none"
+    steps: Literal["no", "above", "any"] = "no"
+    masks: Literal["no", "bits", "steps"] = "no"
     apart: bool = False
     slips: Fraction = Fraction(0)
     slips_always: bool = True

@@ -55,7 +55,7 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> Gated
     alpha = gate_rows(plan.channels, inputs, TAU * GATE[dtype], _level)
     mixer.fill(replace(plan, readout=plan.readout / OPEN), {
         "alpha": alpha, "v": rows([c.add for c in plan.channels], inputs),
-        "q": always(n, inputs, 1), "k": always(n, inputs, 1), "r": always(n, inputs, OPEN)})
+        "q": always(n, inputs, 1), "k": rows([c.by for c in plan.channels], inputs), "r": always(n, inputs, OPEN)})
     return mixer
 
 
@@ -66,4 +66,4 @@ def _level(keep: Fraction) -> float:
 
 
 TARGET = gated_target("gla", "gated linear attention (Yang et al. 2023): latches, counters", GatedLinearAttention, make,
-                      Gates(keeps="free", lag="bits"))
+                      Gates(keeps="free", lag="bits", steps="any", masks="bits"))

@@ -63,14 +63,17 @@ class HeldStates(NumberLowering):
         self.keep(s, held)
         self.place(s, domain, layer, lambda places: held.member(places, layer))
 
-    def place(self, s: State, domain: Sequence[Value], layer: int, unit: Callable[[frozenset[int]], Form]) -> None:
-        """Says where a state of few values is: in the contents of units, one a value; none if it has many."""
+    def place(self, s: State, domain: Sequence[Value], layer: int, unit: Callable[[frozenset[int]], Form],
+              rest: int = 0) -> None:
+        """Says where a state of few values is: in the contents of units, one a value but that of number `rest`; none if
+        it has many."""
         if len(domain) > ONE_HOT:
             return
-        forms = [unit(frozenset({p})) for p in range(1, len(domain))]
-        patterns = ((), *(tuple(i for _, i in f.terms) for f in forms))
-        self.placements.append(Placement(layer, (s.name,), tuple((v,) for v in domain), (
-            constant(1) - Form.total(forms), *forms), patterns, tuple(sorted({i for p in patterns for i in p}))))
+        forms = [ZERO if p == rest else unit(frozenset({p})) for p in range(len(domain))]
+        patterns = tuple(tuple(i for _, i in f.terms) for f in forms)
+        forms[rest] = constant(1) - Form.total(forms)
+        self.placements.append(Placement(layer, (s.name,), tuple((v,) for v in domain), tuple(forms), patterns,
+                                         tuple(sorted({i for p in patterns for i in p}))))
 
     @staticmethod
     def _among(c: Choice, domain: Sequence[Value], places: frozenset[int]) -> Form:
@@ -136,11 +139,12 @@ class HeldStates(NumberLowering):
         return Quantum(self.wiring, symbol, q.layer + 2, form, low, high, grid)
 
     def keeping(self, layer: int, keep: Form, add: Form, symbol: Symbol, start: Rational, lo: Rational | None = 0,
-                hi: Rational | None = 1, adds: bool = False, flip: Form = ZERO) -> int:
+                hi: Rational | None = 1, adds: bool = False, flip: Form = ZERO, step: bool = False,
+                masked: bool = False) -> int:
         """A unit that keeps itself as `keep` says."""
         units = self.wiring.units(layer)
         before = self.gates.lag == "before"
-        units.append(Gated(((keep, len(units)),), add, symbol, start, lo, hi, adds, flip, before))
+        units.append(Gated(((keep, len(units)),), add, symbol, start, lo, hi, adds, flip, before, step, masked))
         return len(units) - 1
 
     def measured(self, s: State, r: Range, grid: Rational, growth: Rational = 0) -> None:

@@ -93,5 +93,6 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> HGRU:
 
 
 TARGET = gated_target("hgrn", "HGRN (Qin et al. 2023): latches and what is made of them", HGRU, make,
-                      Gates(keeps="shared", lag="bits", slips=Fraction(1, 2**23), slips_always=False),
+                      Gates(keeps="shared", lag="bits", steps="any", masks="steps", slips=Fraction(1, 2**23),
+                            slips_always=False),
                       accuracy=Accuracy(by_gap=True, stored=True, floor=2.0**-31))

@@ -24,6 +24,7 @@ from lsrl.backends.gated.dense import build_automaton, build_system
 from lsrl.backends.gated.fine import in_parts, largest, may_be
 from lsrl.backends.gated.gates import Gates
 from lsrl.backends.gated.held_states import ONE_HOT, HeldStates
+from lsrl.backends.gated.threshold_latches import ThresholdLatch, threshold_latch
 from lsrl.backends.gated.toggles import cofactors, equal
 from lsrl.backends.holdings import Fold, common
 from lsrl.backends.linear_form import ZERO, Form, constant, signal
@@ -128,6 +129,10 @@ class GatedLowering(HeldStates):
     def _one_hot(self, cell: Cell, s: State, write: Node, value: Node) -> None:
         """A latch of few values: a unit for each set of them that is asked for."""
         domain = self.domain(s)
+        direct = threshold_latch(self.maps, self.gates, write, value, domain)
+        if direct is not None:
+            self._thresholds(cell, s, direct, domain)
+            return
         # What is written before when, as a table that has been read is no longer one that others can be folded into.
         written = [self._written(write, value, v) for v in domain]
         layer = 1 + max(self.maps.level(write), *(at for at, _, _ in written))
@@ -146,6 +151,24 @@ class GatedLowering(HeldStates):
         self.keep(s, now)
         self.place(s, domain, layer, lambda places: now.member(places, layer))
         self.reports.append(self.report(cell, layer))
+
+    def _thresholds(self, cell: Cell, s: State, latch: ThresholdLatch, domain: tuple[Value, ...]) -> None:
+        """A latch whose gate is a threshold: a unit for each set of values but one that may have none."""
+        symbol = Symbol(s.name, s.span, (s.name,))
+
+        def unit(places: frozenset[int]) -> Form:
+            adds = [latch.adds[p] for p in sorted(places)]
+            if None in adds:
+                return constant(1) - now.member(frozenset(range(len(domain))) - places, latch.layer)
+            add = Form.total(a for a in adds if a is not None)
+            start = int(any(domain[p] == s.init for p in places))
+            return signal(self.keeping(latch.layer, latch.keep, add, symbol, start, step=latch.step,
+                                       masked=latch.masked))
+
+        now = Choice(self.wiring, symbol, domain, latch.layer, unit)
+        self.keep(s, now)
+        self.place(s, domain, latch.layer, lambda places: now.member(places, latch.layer), latch.rest)
+        self.reports.append(self.report(cell, latch.layer))
 
     def _cost(self, write: Node) -> int:
         """The units that say whether something is written."""

@@ -166,6 +166,7 @@ def _channel(unit: Gated | Lag, gate: int | None, dtype: torch.dtype) -> _Channe
 
 
 TARGET = gated_target("mamba", "Mamba (Gu and Dao 2023): latches, counters with resets, delays, and what is made of "
-                      "them", MambaMixer, make, Gates(keeps="free", lag="exact", apart=True, from_zero=True),
+                      "them", MambaMixer, make,
+                      Gates(keeps="free", lag="exact", steps="above", masks="steps", apart=True, from_zero=True),
                       saturation="softplus, silu and exp are exact at all arguments that occur",
                       accuracy=Accuracy(floor=2.0**-36))

@@ -46,4 +46,4 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> MinGR
 
 
 TARGET = gated_target("mingru", "minGRU (Feng et al. 2024): latches and what is made of them", MinGRU, make,
-                      Gates(keeps="shared", lag="bits", slips=Fraction(1, 2**60)))
+                      Gates(keeps="shared", lag="bits", steps="any", masks="steps", slips=Fraction(1, 2**60)))

@@ -59,4 +59,4 @@ def _levels(keep: Fraction, strength: float) -> tuple[float, float]:
 
 
 TARGET = gated_target("minlstm", "minLSTM (Feng et al. 2024): latches and what is made of them", MinLSTM, make,
-                      Gates(keeps="shared", lag="bits", slips=Fraction(1, 2**60)))
+                      Gates(keeps="shared", lag="bits", steps="any", masks="steps", slips=Fraction(1, 2**60)))

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from lsrl.backends.certificate import PRECISION
 from lsrl.backends.circuit import Gated, Lag
 from lsrl.backends.gated.layers import DiagonalMixer, Projection
-from lsrl.backends.gated.plan import GATE, always, gate_rows, make_plan, rows
+from lsrl.backends.gated.plan import GATE, ONE, always, gate_rows, make_plan, rows
 from lsrl.backends.gated.scan import gated_scan, max_plus_scan, shifted
 from lsrl.backends.gated.target import Gates, gated_target
 from lsrl.backends.layers import State
@@ -81,10 +81,11 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> MLSTM
     mixer = MLSTM(inputs, len(units), n, dtype)
     mixer.fill(replace(plan, readout=plan.readout * scale), {
         "f": gate_rows(plan.channels, inputs, GATE[dtype]),
-        "k": rows([c.add for c in plan.channels], inputs), "v": always(n, inputs, 1), "i": always(n, inputs, 0),
+        "k": rows([c.add if c.by == ONE else c.by for c in plan.channels], inputs),
+        "v": rows([c.by if c.by == ONE else c.add for c in plan.channels], inputs), "i": always(n, inputs, 0),
         "q": always(n, inputs, 1 / scale), "o": always(n, inputs, GATE[dtype])})
     return mixer
 
 
 TARGET = gated_target("mlstm", "xLSTM's mLSTM (Beck et al. 2024): latches, counters", MLSTM, make,
-                      Gates(keeps="free", lag="bits"))
+                      Gates(keeps="free", lag="bits", steps="any", masks="bits"))

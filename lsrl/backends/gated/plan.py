@@ -15,11 +15,12 @@ from lsrl.backends.circuit import Gated, Lag
 from lsrl.backends.linear_form import ZERO, Form, Rational, constant
 from lsrl.diagnostics import LsrlError
 
-__all__ = ["GATE", "OPEN", "Channel", "Plan", "always", "digit", "gate_rows", "log_odds", "make_plan", "rows",
+__all__ = ["GATE", "ONE", "OPEN", "Channel", "Plan", "always", "digit", "gate_rows", "log_odds", "make_plan", "rows",
            "switched_rows"]
 
 GATE = {torch.float32: 200.0, torch.float64: 1600.0}  # |argument| of a sigmoid: twice what makes it exact
 OPEN = 64.0  # SiLU(64) = 64 exactly, in float32 and float64
+ONE = constant(1)
 Units = Sequence[Gated | Lag]
 
 
@@ -27,13 +28,14 @@ Units = Sequence[Gated | Lag]
 class Channel:
     """h := keep · h + add, forms over the layer below. flip: the bit that takes `keep`, then 0 or 1, with a minus.
 
-    top: what `keep`, if it is not constant, is where it is not 0.
+    top: what `keep`, if it is not constant, is where it is not 0. by: what `add` is multiplied by.
     """
 
     keep: Form
     add: Form
     flip: Form = ZERO
     top: Rational = 1
+    by: Form = ONE
 
     @property
     def on(self) -> tuple[Form, Rational]:
@@ -102,6 +104,10 @@ def _channel(unit: Gated, shared: bool) -> Channel:
     top = Fraction(keep.bias if keep.is_constant and keep.bias not in (0, 1) else unit.factor)
     if unit.slip:
         keep, top = keep.scale(1 - unit.slip), 1 - Fraction(unit.slip)
+    if unit.masked and not shared:
+        if unit.step:
+            raise ValueError("what is added is scaled by a sum, and not by the gate")
+        return Channel(keep, unit.add, unit.flip, top, constant(1) - keep)
     if unit.split is None or not shared:
         return Channel(keep, unit.add, unit.flip, top)
     kept, set_ = unit.split

@@ -138,6 +138,9 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> Recur
             if gate is not None:  # strength where it is written, a level below it where it is kept
                 block.rg_lru.recurrent_gate_weight[0, len(units) + gate, k] = strength - level
                 block.rg_lru.recurrent_gate_bias[0, k] = level
+                if isinstance(unit, Gated) and unit.masked:  # also at the first token, where the library's 1 − a² is 1
+                    block.rg_lru.input_gate_weight[0, len(units) + gate, k] = 2 * strength
+                    block.rg_lru.input_gate_bias[0, k] = -strength
             elif kept == 1:
                 raise ValueError("what is always kept cannot be added to")
             elif kept:
@@ -158,5 +161,6 @@ def _taken(unit: Gated | Lag) -> Form:
 
 
 TARGET = gated_target("rglru", "RG-LRU in Griffin's block (De et al. 2024): latches, delays, and what is made of them",
-                      RecurrentBlock, make, Gates(keeps="shared", lag="exact", from_zero=True),
+                      RecurrentBlock, make,
+                      Gates(keeps="shared", lag="exact", steps="any", masks="steps", from_zero=True),
                       saturation="every gate is 0 or 1 exactly, and GeLU its argument", accuracy=Accuracy(by_gap=True))

@@ -84,7 +84,7 @@ def make(units: Sequence[Gated | Lag], inputs: int, dtype: torch.dtype) -> TimeM
         "decay_a": switched_rows([bit for bit, _ in bits], [TANH] * n, -TANH, inputs),
         "decay_b": (torch.diag((kept - DECAY) / 2), (kept + DECAY) / 2),
         "v": rows([c.add for c in plan.channels], inputs), "r": always(n, inputs, 1),
-        "k": always(n, inputs, 1), "g": always(n, inputs, OPEN)})
+        "k": rows([c.by for c in plan.channels], inputs), "g": always(n, inputs, OPEN)})
     return mixer
 
 
@@ -94,4 +94,4 @@ def _decay(keep: Fraction) -> float:
 
 
 TARGET = gated_target("rwkv", "RWKV-6 time mixing (Peng et al. 2024): latches, counters, delays", TimeMixing, make,
-                      Gates(keeps="free", lag="before"))
+                      Gates(keeps="free", lag="before", steps="any", masks="bits"))

@@ -96,7 +96,7 @@ def test_save_probe_and_poke(name: str, value: int, tmp_path: Path) -> None:
 def test_a_mutated_weight_is_refuted() -> None:
     assert_mutants_are_refuted(compiled(LATCHES["bit that starts true"], "rglru"), {
         "linear_y.bias": 0, "linear_x.weight": -1, "conv_1d.weight": 0, "rg_lru.recurrent_param": -1,
-        "rg_lru.input_gate_bias": -1, "rg_lru.recurrent_gate_weight": -1, "rg_lru.recurrent_gate_bias": -1,
+        "rg_lru.input_gate_bias": 100, "rg_lru.recurrent_gate_weight": -1, "rg_lru.recurrent_gate_bias": -1,
         "linear_out.weight": -1, "linear_out.bias": 0})
 
 
