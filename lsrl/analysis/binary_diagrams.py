@@ -49,9 +49,15 @@ class BinaryDiagrams:
         key = (f, g, h)
         found = self._memo.get(key)
         if found is None:
-            top = min(self.nodes[f][0], self.nodes[g][0], self.nodes[h][0])
-            parts = [self._cut(p, top) for p in key]
-            found = self._memo[key] = self.node(top, *(self.choose(*(p[i] for p in parts)) for i in (0, 1)))
+            (above, f0, f1), (beside, g0, g1), (last, h0, h1) = self.nodes[f], self.nodes[g], self.nodes[h]
+            top = min(above, beside, last)
+            if above != top:
+                f0 = f1 = f
+            if beside != top:
+                g0 = g1 = g
+            if last != top:
+                h0 = h1 = h
+            found = self._memo[key] = self.node(top, self.choose(f0, g0, h0), self.choose(f1, g1, h1))
         return found
 
     def both(self, f: int, g: int) -> int:
@@ -122,6 +128,13 @@ class BinaryDiagrams:
             return memo[lo, up]
 
         return go(lower, upper)
+
+    def tabled(self, values: Sequence[bool], count: int) -> int:
+        """The function of the first `count` variables with these values, those of the last variable side by side."""
+        level = list(map(int, values))
+        for variable in reversed(range(count)):
+            level = [self.node(variable, low, high) for low, high in zip(level[::2], level[1::2], strict=True)]
+        return level[0]
 
     def product(self, literals: Sequence[tuple[int, bool]]) -> int:
         f = TRUE

@@ -11,6 +11,7 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import product
 from typing import TypeAlias
 
 from lsrl.analysis.binary_diagrams import FALSE, TRUE, Band, BinaryDiagrams
@@ -198,12 +199,10 @@ def _needed(diagrams: BinaryDiagrams, terms: Mapping[tuple[tuple[int, bool], ...
 def cover_of(rows: Mapping[tuple[bool, ...], bool], count: int) -> tuple[tuple[tuple[int, bool], ...], ...]:
     """Products of `count` bits whose sum is a function known at some points, free at the others."""
     diagrams = BinaryDiagrams()
-    parts = dict.fromkeys((False, True), FALSE)
-    for bits, value in rows.items():
-        point = diagrams.product(list(enumerate(bits)))
-        parts[value] = diagrams.either(parts[value], point)
-    upper = diagrams.negated(parts[False])
-    return tuple(diagrams.products(parts[True], upper)[0])
+    found = [rows.get(bits) for bits in product((False, True), repeat=count)]
+    lower = diagrams.tabled([bool(x) for x in found], count)
+    upper = diagrams.tabled([x is None or x for x in found], count)
+    return tuple(diagrams.products(lower, upper)[0])
 
 
 def _kind(action: Action | None) -> str:

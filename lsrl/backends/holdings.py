@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -197,7 +198,8 @@ class Holdings:
         def stairs(weights: Sequence[Rational]) -> Staircase:
             return samples([(Fraction(i), Fraction(weights[v])) for i, v in enumerate(tally.values)])
 
-        def steps(weights: Sequence[Rational]) -> int:
+        @functools.cache
+        def steps(weights: tuple[Rational, ...]) -> int:
             return len(stairs(weights).terms(Fraction(0), most)[1])
 
         def shown(weights: Sequence[Rational]) -> Form:
@@ -205,8 +207,8 @@ class Holdings:
             return gate_above(Quantum(self.wiring, name, layer - 1, below, Fraction(0), most, Fraction(1)),
                               stairs(weights), name)
 
-        def among(places: frozenset[int]) -> list[int]:
-            return [int(v in places) for v in range(len(domain))]
+        def among(places: frozenset[int]) -> tuple[int, ...]:
+            return tuple([int(v in places) for v in range(len(domain))])
 
         def home(places: frozenset[int]) -> Form:
             return shown(among(places)) if steps(among(places)) < products.cost(places) else products.home(places)
@@ -214,14 +216,15 @@ class Holdings:
         def cost(places: frozenset[int]) -> int:
             return min(steps(among(places)), products.cost(places))
 
-        numbers: dict[tuple[Rational, ...], Quantum] = {}
+        numbers: dict[tuple[Rational, ...], Quantum | None] = {}
 
         def number(weights: Sequence[Rational]) -> Quantum | None:
             key = tuple(weights)
             if key not in numbers:
                 values = [Fraction(w) for w in weights]
                 groups = {w: frozenset(i for i, v in enumerate(weights) if v == w) for w in weights}
-                if steps(weights) >= sum(map(cost, groups.values())) - max(map(cost, groups.values())):
+                if steps(key) >= sum(map(cost, groups.values())) - max(map(cost, groups.values())):
+                    numbers[key] = None
                     return None
                 grid = Fraction(0)
                 for v in values:

@@ -228,16 +228,17 @@ class Staircase:
         With a lower bound all signs are +1; without, the part left of the first knot has sign −1.
         """
         first, value = self.knots[0]
+        kinks = self.kinks()
         if lo is None:
             out = [(-self.left, -1, first)] if self.left else []
-            slope = (self.left + self.kinks()[0][1]) if self.kinks() and self.kinks()[0][0] == first else self.left
+            slope = (self.left + kinks[0][1]) if kinks and kinks[0][0] == first else self.left
             out += [(slope, 1, first)] if slope else []
-            out += [(c, 1, k) for k, c in self.kinks() if k > first and (hi is None or k < hi)]
+            out += [(c, 1, k) for k, c in kinks if k > first and (hi is None or k < hi)]
             return value, out
         start = self(lo)
-        slope = self.left + sum((c for k, c in self.kinks() if k <= lo), Fraction(0))
+        slope = self.left + sum((c for k, c in kinks if k <= lo), Fraction(0))
         out = [(slope, 1, lo)] if slope else []
-        out += [(c, 1, k) for k, c in self.kinks() if k > lo and (hi is None or k < hi)]
+        out += [(c, 1, k) for k, c in kinks if k > lo and (hi is None or k < hi)]
         return start, out
 
 
@@ -245,13 +246,13 @@ def gate_above(x: Quantum, stairs: Staircase, what: Symbol) -> Form:
     """A staircase of a number, as a form over the layer after the number's own."""
     layer = x.layer + 1
     bias, terms = stairs.terms(x.lo, x.hi)
-    total = constant(bias)
+    parts: list[Form] = []
     for c, sign, k in terms:
         reach = x.hi if sign > 0 else x.lo
         hi = None if reach is None else max(Fraction(0), sign * (reach - k) / x.grid)
         unit = x.wiring.relu(layer, (x.form - k).scale(sign / x.grid), hi, what)
-        total += unit.scale(c * x.grid)
-    return total
+        parts.append(unit.scale(c * x.grid))
+    return Form.total(parts, bias)
 
 
 def pruned(circuit: Circuit) -> Circuit:

@@ -246,15 +246,15 @@ class _Basis:
     """Independent vectors, and any vector of their span by them."""
 
     rows: list[_Vector] = field(default_factory=list)
-    _reduced: list[tuple[int, _Vector, _Vector]] = field(default_factory=list)  # pivot, vector, by the rows
+    _reduced: dict[int, tuple[_Vector, _Vector]] = field(default_factory=dict)  # pivot → vector, by the rows
 
     def _rest(self, vector: Mapping[int, Rational]) -> tuple[_Vector, _Vector]:
         """What is left of a vector without the pivots, and what was taken off, by the rows."""
         left: _Vector = dict(vector)
         taken: _Vector = {}
-        for pivot, reduced, by in self._reduced:
-            c = vector.get(pivot, 0)
-            if c:
+        for pivot, c in vector.items():
+            if pivot in self._reduced:
+                reduced, by = self._reduced[pivot]
                 _take(left, reduced, c)
                 _take(taken, by, -c)
         return left, taken
@@ -268,13 +268,13 @@ class _Basis:
         _take(by, taken, 1)
         scale = left[pivot]
         reduced, by = ({i: _over(x, scale) for i, x in v.items()} for v in (left, by))
-        for _, other, other_by in self._reduced:
+        for other, other_by in self._reduced.values():
             c = other.get(pivot, 0)
             if c:
                 _take(other, reduced, c)
                 _take(other_by, by, c)
         self.rows.append(vector)
-        self._reduced.append((pivot, reduced, by))
+        self._reduced[pivot] = reduced, by
 
     def coordinates(self, vector: Mapping[int, Rational]) -> _Vector:
         """The vector as a sum of rows, by their numbers."""
