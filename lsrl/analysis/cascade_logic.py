@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import product
 from typing import TypeAlias
@@ -102,11 +102,14 @@ class Latches:
     """Latches, each after those that it reads, and functions of the letter and their old values.
 
     A letter of a cascade with a clock is r · letters + x for letter x while the clock stands at r.
-    shows[name]: what was asked for.
+    shows[name]: what was asked for. traps: for latches that are only ever set, or only ever cleared, where that is.
+    letters: how many there are.
     """
 
     latches: tuple[Latch, ...]
     shows: dict[Hashable, Cases | Keyed]
+    traps: dict[int, Cover] = field(default_factory=dict, compare=False)
+    letters: int = field(default=0, compare=False)
 
     @property
     def depth(self) -> int:
@@ -224,6 +227,7 @@ def find_latches(cascade: Cascade, wanted: Mapping[Hashable, Sequence[Sequence[H
     reader = _Reader(cascade)
     depth: dict[int, int] = {}
     latches: list[Latch] = []
+    traps: dict[int, Cover] = {}
     for at, c in enumerate(cascade.components):
         kinds = [[_kind(a) for a in row] for row in c.action]
         parts = [reader.bands(at, kinds, {"on"}, {"free", "flip"}),
@@ -233,6 +237,10 @@ def find_latches(cascade: Cascade, wanted: Mapping[Hashable, Sequence[Sequence[H
         latch = Latch(bool(c.start), on, keep, flip, 0)
         depth[at] = max((depth[b] + 1 for b in latch.reads), default=0)
         latches.append(replace(latch, depth=depth[at]))
+        done = {kind for row in kinds for kind in row}
+        if done.isdisjoint({"flip", "off" if not c.start else "on"}):
+            once = reader.bands(at, kinds, {"off" if c.start else "on"}, {"free"})
+            traps[at] = reader.cover(reader.narrowed([once], depth)[0])
     key = _find_key(cascade)
     most = 1 if keyed else None
     shows = {name: _show(reader, table, depth, key, most) for name, table in wanted.items()}
@@ -242,7 +250,7 @@ def find_latches(cascade: Cascade, wanted: Mapping[Hashable, Sequence[Sequence[H
             spare[name] = _show(reader, table, depth, key)
         except TooLargeError:
             continue
-    return _alive(latches, shows, spare)
+    return replace(_alive(latches, shows, spare, traps), letters=cascade.letters * cascade.clock)
 
 
 def _show(reader: _Reader, table: Sequence[Sequence[Hashable]], depth: Mapping[int, int],
@@ -358,7 +366,7 @@ def _keyed(key: _Key, table: Sequence[Sequence[Hashable]]) -> Keyed:
 
 
 def _alive(latches: Sequence[Latch], shows: Mapping[Hashable, Cases | Keyed],
-           spare: Mapping[Hashable, Cases | Keyed]) -> Latches:
+           spare: Mapping[Hashable, Cases | Keyed], traps: Mapping[int, Cover]) -> Latches:
     """Without the latches that nothing wanted depends on, and what else those left can show."""
     needed: set[int] = set().union(*(show.reads for show in shows.values()))
     for at in range(len(latches) - 1, -1, -1):
@@ -377,4 +385,5 @@ def _alive(latches: Sequence[Latch], shows: Mapping[Hashable, Cases | Keyed],
             after[name] = Cases(tuple((v, renamed(c)) for v, c in show.cases), show.rest)
         else:
             after[name] = replace(show, weights=tuple((new[b], w) for b, w in show.weights))
-    return Latches(kept, after)
+    return Latches(kept, after, {new[b]: renamed(cover) for b, cover in traps.items() if b in new and all(
+        c in new for t in cover for c, _ in t.literals)})

@@ -17,6 +17,7 @@ from lsrl.analysis.automaton import Automaton, NotFinite, explore, minimise
 from lsrl.analysis.cascade import Cascade, GroupLeft, TooLargeError, cascades, side_by_side
 from lsrl.analysis.cascade_definite import NotDefinite, definite_or_clock
 from lsrl.analysis.cascade_logic import Latches, find_latches
+from lsrl.analysis.cascade_traps import split_traps
 from lsrl.analysis.cells import Cell, find_cells
 from lsrl.analysis.ranges import analyse
 from lsrl.ir.graph import Graph
@@ -39,11 +40,13 @@ class Way:
 
     after: what the state after the token decides is shown by the latches' new values, not by the old ones and the
     letter. keyed: as `find_latches`. beside: an automaton that is a product of smaller ones has cascades side by side.
+    split: what is set once, in several ways, is a latch for each.
     """
 
     after: bool = False
     keyed: bool = False
     beside: bool = False
+    split: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,7 +204,8 @@ def _best(options: Sequence[Cascade], plan: Plan, checked: Container[Node], way:
             failed = error
     if not found:
         raise failed if failed is not None else AssertionError("no cascade")
-    return min(found, key=lambda x: (len(x.latches), x.depth))
+    least = min(found, key=lambda x: (len(x.latches), x.depth))
+    return split_traps(least) if way.split else least
 
 
 def _group_reason(left: GroupLeft, automaton: Automaton) -> str:

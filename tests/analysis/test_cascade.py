@@ -24,6 +24,7 @@ from lsrl.analysis.cascade import (
     side_by_side,
 )
 from lsrl.analysis.cascade_logic import cover_of, find_latches
+from lsrl.analysis.cascade_traps import split_traps
 
 Table = NDArray[np.int64]
 
@@ -97,10 +98,11 @@ def latches_follow(cascade: Cascade, table: Table, seed: int = 0) -> tuple[int, 
         "state": [[q if to >= 0 else None for to in row] for q, row in enumerate(table.tolist())]}
     found = find_latches(cascade, wanted)
     for word, states in words(table, 8, 40, seed):
-        bits = [latch.start for latch in found.latches]
-        for x, q in zip(word, states, strict=False):
-            assert found.shows["state"].value(x, bits) == q
-            bits = [latch.next(bits[i], x, bits) for i, latch in enumerate(found.latches)]
+        for latches in (found, split_traps(found)):
+            bits = [latch.start for latch in latches.latches]
+            for x, q in zip(word, states, strict=False):
+                assert latches.shows["state"].value(x, bits) == q
+                bits = [latch.next(bits[i], x, bits) for i, latch in enumerate(latches.latches)]
     return len(found.latches), found.depth
 
 
@@ -368,3 +370,19 @@ def test_a_running_maximum_is_thresholds_side_by_side(n: int) -> None:
 def test_an_automaton_that_is_no_product_has_none() -> None:
     """A counter that stays between two ends has no congruence but the trivial ones."""
     assert side_by_side(table_of([[max(q - 1, 0), min(q + 1, 4)] for q in range(5)])) is None
+
+
+def test_what_two_ways_lead_into_for_good_is_two_latches() -> None:
+    """(10)*: the last letter, and whether two letters in a row have ever been alike; for that there are two ways."""
+    table = np.array([[2, 1], [0, 2], [2, 2]])
+    cascade = decompose(table)
+    assert isinstance(cascade, Cascade)
+    found = find_latches(cascade, {"accepts": [[q == 0] * 2 for q in range(3)]})
+    split = split_traps(found)
+    assert (len(found.latches), len(split.latches)) == (2, 3)
+    assert [len(latch.set) for latch in split.latches[1:]] == [1, 1]
+    for word, states in words(table, 8, 12, 3):
+        bits = [latch.start for latch in split.latches]
+        for x, q in zip(word, states, strict=False):
+            assert split.shows["accepts"].value(x, bits) == (q == 0)
+            bits = [latch.next(bits[i], x, bits) for i, latch in enumerate(split.latches)]

@@ -30,9 +30,10 @@ __all__ = ["gated_circuit"]
 _BITS = 10  # of a state that is read back from several
 _LARGE = 700  # units of a circuit beside which no other is tried
 _FAR = 4  # by what a circuit is below n·k beside which no other is tried
-_SHOWN_BEFORE = Way(), Way(after=True), Way(after=True, keyed=True, beside=True)
+_SHOWN_BEFORE = (Way(), Way(after=True), Way(after=True, keyed=True, beside=True), Way(split=True),
+                 Way(after=True, split=True))
 _SHOWN_AFTER = (Way(after=True), Way(after=True, keyed=True, beside=True), Way(after=True, keyed=True),
-                Way(after=True, beside=True), Way())
+                Way(after=True, beside=True), Way(), Way(after=True, split=True), Way(split=True))
 
 
 def gated_circuit(graph: Graph, target: str, dtype: torch.dtype, gates: Gates, fine: bool = False) -> Circuit:

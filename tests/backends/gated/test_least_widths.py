@@ -52,6 +52,13 @@ def test_what_is_added_is_scaled_by_what_lets_it_in(target: str) -> None:
     assert widths(target, FIRST) == (2, 1)
 
 
+@pytest.mark.parametrize("target", [*SHARED, *OTHER])
+def test_a_trap_with_two_ways_in_is_two_latches(target: str) -> None:
+    """(10)*: the letter and the one before; the letter, and a latch for each pair that must not be; their "and"."""
+    text = 'program p(tok: {"0", "1"}) -> bool:\n    return matches(tok, "(10)*")\n'
+    assert widths(target, text) == (2, 3, 1)
+
+
 def test_gates_that_are_sums_of_many_signs() -> None:
     """Mamba's gate opens by what it is given: it takes no sum that may be more than 1 where the latch is written."""
     assert widths("mamba", EITHER) != (1,)
