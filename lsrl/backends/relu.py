@@ -7,7 +7,7 @@ delay, a piecewise-linear cell, an automaton.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -141,6 +141,7 @@ class NumberLowering:
         for _, _, nodes in scalars:
             for node in nodes:
                 self.hold(node)
+        self.finish([n for _, _, nodes in scalars for n in nodes])
         last = max((self.maps.level(n) for _, _, nodes in scalars for n in nodes), default=0)
         outputs = tuple(Output(name, t, tuple(self._readout(n, last) for n in nodes)) for name, t, nodes in scalars)
         layers = tuple(map(tuple, self.wiring.layers[:last]))  # fewer than `last` where what they show is constant
@@ -153,6 +154,9 @@ class NumberLowering:
         if not known or len(known) < len(small.cells):
             return small
         return replace(small, baseline=sum(known) + small.width - sum(c.width for c in small.cells))
+
+    def finish(self, outputs: Sequence[Node]) -> None:
+        """Looks at the outputs when all cells are built, before they are read."""
 
     def notes(self, circuit: Circuit) -> tuple[str, ...]:
         """What the certificate should add."""

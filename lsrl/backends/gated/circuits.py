@@ -29,6 +29,7 @@ __all__ = ["gated_circuit"]
 
 _BITS = 10  # of a state that is read back from several
 _LARGE = 700  # units of a circuit beside which no other is tried
+_SMALL = 48  # units of a circuit beside which one is tried whose outputs are sums
 _FAR = 4  # by what a circuit is below n·k beside which no other is tried
 _SHOWN_BEFORE = (Way(), Way(after=True), Way(after=True, keyed=True, beside=True), Way(split=True),
                  Way(after=True, split=True))
@@ -73,13 +74,17 @@ def _lowered(graph: Graph, dtype: torch.dtype, gates: Gates,
                 refusal = error.with_traceback(None)
                 break
             whole = _maps_first(circuit if fine else compacted(whole_weights(circuit)))
+            if whole.width <= _SMALL and not fine and gates.lag != "before":
+                summed = GatedLowering(factored, dtype, gates, linear=True).circuit()
+                if summed != circuit:
+                    whole = min(whole, _maps_first(compacted(whole_weights(summed))), key=_size)
             options.append(replace(whole, derived=_derived(whole, factored)))
             if circuit.width > _LARGE or (whole.baseline is not None and _FAR * whole.width <= whole.baseline):
                 break
         if gates.mixing == "matrix" and not fine:
             options += _as_one(graph, dtype, gates, min((c.width for c in options), default=STATES))
         if options:
-            return min(options, key=lambda c: (c.width, len(c.layers)))
+            return min(options, key=_size)
     assert refusal is not None
     return refusal
 
@@ -96,6 +101,10 @@ def _as_one(graph: Graph, dtype: torch.dtype, gates: Gates, most: int) -> list[C
     except (NotHostedError, TooLargeError):
         return []
     return [_maps_first(replace(compacted(whole_weights(circuit)), baseline=whole.baseline))]
+
+
+def _size(circuit: Circuit) -> tuple[int, int]:
+    return circuit.width, len(circuit.layers)
 
 
 def _groups(gates: Gates) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from lsrl.backends.circuit import Bit, Circuit, Number, Symbol, Unit
 from lsrl.backends.gated.reads import Signals, bounds_of, forms_of, read_alone, reading
-from lsrl.backends.gated.superfluous import without_sums_of_columns, without_zeros
+from lsrl.backends.gated.superfluous import without_differences, without_sums_of_columns, without_zeros
 from lsrl.backends.linear_form import ZERO, Form, Rational
 from lsrl.backends.wiring import pruned
 
@@ -32,7 +32,7 @@ def compacted(circuit: Circuit) -> Circuit:
     circuit = without_sums_of_columns(circuit)
     vain = _Vain()
     while True:
-        smaller = pruned(_summed(_without_linear_layers(without_zeros(circuit)), vain))
+        smaller = pruned(_summed(_without_linear_layers(without_differences(without_zeros(circuit))), vain))
         if (smaller.width, len(smaller.layers)) == (circuit.width, len(circuit.layers)):
             return circuit
         less = circuit.width - smaller.width

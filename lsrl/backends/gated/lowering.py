@@ -7,7 +7,7 @@ lag of that, one layer on, or the other way round where the architecture shows w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import torch
@@ -24,6 +24,7 @@ from lsrl.backends.gated.dense import build_automaton, build_system
 from lsrl.backends.gated.fine import in_parts, largest, may_be
 from lsrl.backends.gated.gates import Gates
 from lsrl.backends.gated.held_states import ONE_HOT, HeldStates
+from lsrl.backends.gated.linear_outputs import Renewal, linear_output
 from lsrl.backends.gated.threshold_latches import ThresholdLatch, threshold_latch
 from lsrl.backends.gated.toggles import cofactors, equal
 from lsrl.backends.holdings import Fold, common
@@ -43,11 +44,16 @@ _CONSTANT = "whether it keeps its value depends on the input, and the factor of 
 class GatedLowering(HeldStates):
     """Lowers a graph for one set of gates."""
 
-    def __init__(self, factored: Factored, dtype: torch.dtype, gates: Gates, fine: bool = False) -> None:
+    def __init__(self, factored: Factored, dtype: torch.dtype, gates: Gates, fine: bool = False,
+                 linear: bool = False) -> None:
+        """linear: outputs are sums of old and new states where they can be."""
         graph = factored.graph
         super().__init__(graph, dtype, gates, fine)
         self.refused = {r.cell.states: r.reason for r in factored.refused}
         self.make = Expressions(graph, self.ranges)
+        self.linear = linear
+        self.renewals: dict[str, Renewal] = {}  # of bits that are held, by their states
+        self.olds: dict[str, Choice] = {}
         self.shown: set[Cell] = set()  # cells that show observations rather than their states
         self._state = {s.name: s for s in graph.states}
 
@@ -106,6 +112,19 @@ class GatedLowering(HeldStates):
     def show(self, node: Node, cell: Cell) -> None:
         if isinstance(node, Read) and node not in self.maps.held and cell not in self.shown:
             self.late(node, self._state[node.state])
+            held = self.maps.held[node]
+            if isinstance(held, Choice):
+                self.olds[node.state] = held
+
+    def finish(self, outputs: Sequence[Node]) -> None:
+        if not self.linear:
+            return
+        known = {old: self.renewals[s] for s, old in self.olds.items() if s in self.renewals}
+        for node in outputs:
+            held = None if isinstance(node, Const) else self.maps.held[node]
+            found = linear_output(node, held, known) if isinstance(held, Fold) else None
+            if found is not None:
+                self.maps.held[node] = found
 
     def made(self, node: Node) -> Node:
         """A node of the analysis, lowered like any other."""
@@ -129,9 +148,12 @@ class GatedLowering(HeldStates):
     def _one_hot(self, cell: Cell, s: State, write: Node, value: Node) -> None:
         """A latch of few values: a unit for each set of them that is asked for."""
         domain = self.domain(s)
+        parts = self.parts_of((write, value)) if self.linear and isinstance(s.type, Bool) else None
         direct = threshold_latch(self.maps, self.gates, write, value, domain)
         if direct is not None:
-            self._thresholds(cell, s, direct, domain)
+            now = self._thresholds(cell, s, direct, domain)
+            if parts is not None:
+                self.renewals[s.name] = *parts, now
             return
         # What is written before when, as a table that has been read is no longer one that others can be folded into.
         written = [self._written(write, value, v) for v in domain]
@@ -151,8 +173,20 @@ class GatedLowering(HeldStates):
         self.keep(s, now)
         self.place(s, domain, layer, lambda places: now.member(places, layer))
         self.reports.append(self.report(cell, layer))
+        if parts is not None:
+            self.renewals[s.name] = *parts, now
 
-    def _thresholds(self, cell: Cell, s: State, latch: ThresholdLatch, domain: tuple[Value, ...]) -> None:
+    def parts_of(self, nodes: tuple[Node, Node]) -> tuple[Fold | Const, Fold | Const] | None:
+        """Whether and what is written, as tables of what decides them."""
+        live = [n for n in nodes if not isinstance(n, Const)]
+        found = self.maps.folds(live, ONE_HOT**2)
+        if found is None:
+            return None
+        folds = iter(found[0])
+        write, value = (n if isinstance(n, Const) else next(folds) for n in nodes)
+        return write, value
+
+    def _thresholds(self, cell: Cell, s: State, latch: ThresholdLatch, domain: tuple[Value, ...]) -> Choice:
         """A latch whose gate is a threshold: a unit for each set of values but one that may have none."""
         symbol = Symbol(s.name, s.span, (s.name,))
 
@@ -169,6 +203,7 @@ class GatedLowering(HeldStates):
         self.keep(s, now)
         self.place(s, domain, latch.layer, lambda places: now.member(places, latch.layer), latch.rest)
         self.reports.append(self.report(cell, latch.layer))
+        return now
 
     def _cost(self, write: Node) -> int:
         """The units that say whether something is written."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lsrl.backends.gated.gates import Gates
     from lsrl.backends.numbers import Maps
 
-__all__ = ["ThresholdLatch", "threshold_latch"]
+__all__ = ["ThresholdLatch", "threshold_latch", "whole_weights"]
 
 _ROWS = 512  # joint values of what decides a latch
 _FEATURES = 24
@@ -77,7 +77,7 @@ def threshold_latch(maps: Maps, gates: Gates, write: Node, value: Node,
     table = _table(roots, *(_rows_of(n, folds, roots) for n in (write, value)))
     if len(table.features) > _FEATURES:
         return None
-    exact = _linear(table.rows, [int(not w) for w in table.written])
+    exact = whole_weights(table.rows, [int(not w) for w in table.written])
     keep = exact or _threshold(table, gates)
     if keep is None:
         return None
@@ -136,10 +136,10 @@ def _added(table: _Table, value: Value, masked: bool) -> list[Rational] | None:
     """Weights of [the value is written], or where it is written of [it is the value]."""
     wanted = [w and v == value for w, v in zip(table.written, table.values, strict=True)]
     rows = [(r, int(y)) for r, y, w in zip(table.rows, wanted, table.written, strict=True) if w or not masked]
-    return _linear([r for r, _ in rows], [y for _, y in rows])
+    return whole_weights([r for r, _ in rows], [y for _, y in rows])
 
 
-def _linear(rows: Sequence[_Row], wanted: Sequence[int]) -> list[Rational] | None:
+def whole_weights(rows: Sequence[_Row], wanted: Sequence[int]) -> list[Rational] | None:
     """Whole weights with Σ w · feature = wanted in every row; None if there are none that are small."""
     width = len(rows[0]) if rows else 1
     pivots: dict[int, list[Fraction]] = {}

@@ -171,3 +171,18 @@ def test_maps_that_are_never_on_go() -> None:
     after = compacted(before)
     assert [len(units) for units in after.layers] == [2, 1]
     same(before, after, 2, 5)
+
+
+def test_what_is_passed_on_is_a_difference() -> None:
+    """x + y beside [x + y ≥ 2] and [x + y ≤ 0], passed on through a layer: it is told by the two."""
+    both = Bit(signal(0) + signal(1) - 1, ZERO, NOTHING)
+    neither = Bit(constant(1) - signal(0) - signal(1), ZERO, NOTHING)
+    total = Number(signal(0) + signal(1), ZERO, NOTHING, 0, 2)
+    layers: list[list[Unit]] = [[both, neither, total], [Lag(signal(0), NOTHING), Lag(signal(1), NOTHING),
+                                                         Number(signal(2), ZERO, NOTHING, 0, 2)]]
+    before = circuit_of(2, layers, [signal(0), signal(1), signal(2)])
+    after = compacted(before)
+    assert [len(units) for units in after.layers] == [2, 3]
+    same(before, after, 2, 6)
+    one = circuit_of(2, [[both, total], layers[1][:1]], [signal(0)])
+    assert [len(units) for units in compacted(one).layers] == [1, 1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
 from tests.backends.gated.checks import check_program
@@ -57,6 +59,16 @@ def test_a_trap_with_two_ways_in_is_two_latches(target: str) -> None:
     """(10)*: the letter and the one before; the letter, and a latch for each pair that must not be; their "and"."""
     text = 'program p(tok: {"0", "1"}) -> bool:\n    return matches(tok, "(10)*")\n'
     assert widths(target, text) == (2, 3, 1)
+
+
+@pytest.mark.parametrize("target", (*SHARED, *OTHER[:3]))
+def test_an_output_may_be_a_sum_of_old_and_new_states(target: str) -> None:
+    """The sum bit is a + b + carry − 2 · (new carry), and nothing stands above the delay of the carry; so it is where
+    the carry starts as true, and where it is asked whether the sum is even."""
+    for start, asked in product(("false", "true"), ("!=", "==")):
+        text = (f"program p(a: bool, b: bool) -> bool:\n    state c: bool = {start}\n    y = (a != b) {asked} c\n"
+                "    c := a and b or c and (a or b)\n    return y\n")
+        assert widths(target, text) == (2, 2, 2)
 
 
 def test_gates_that_are_sums_of_many_signs() -> None:
