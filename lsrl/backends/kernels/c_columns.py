@@ -196,18 +196,23 @@ class _Text:
         for p in self.held:
             given = s.a("before", p.name)
             value = f"({self.values.type(self.register[p.parts[0]].kind)}){given}[{self._state_at(p)}]"
-            lines += loop("j", str(p.elements), loop("c", "n", [
-                f"{self.array[p.name]}[j][c] = {given} ? {value} : {self.initial[p.name]};"]))
+            known, first = (self._over(p, f"{self.array[p.name]}[j][c] = {x};") for x in (value, self.initial[p.name]))
+            lines += [f"if ({given}) {{", *indented(known), "} else {", *indented(first), "}"]
         return lines
+
+    def _over(self, port: Port, statement: str) -> list[str]:
+        """A statement for all columns and lanes."""
+        return loop("j", str(port.elements), loop("c", "n", [statement]))
 
     def _leave(self) -> list[str]:
         s = self.s
         lines = loop("c", "n", [s._after(r, "row", "(lane + c)", f"{s.state_name[r.name]}[c]") for r in self.alone])
         for p in self.held:
             to = s.a("after", p.name)
-            own = "" if p.lane else " && lane + c == 0"
-            lines += loop("j", str(p.elements), loop("c", "n", [
-                f"if ({to}{own}) {to}[{self._state_at(p)}] = {self.array[p.name]}[j][c];"]))
+            put = f"{to}[{self._state_at(p)}] = {self.array[p.name]}[j][c];"
+            first = f"const int64_t c = 0; {put}"
+            body = self._over(p, put) if p.lane else loop("j", str(p.elements), [first])
+            lines += [f"if ({to}{'' if p.lane else ' && lane == 0'}) {{", *indented(body), "}"]
         return lines
 
     def _state_at(self, port: Port) -> str:
@@ -222,8 +227,7 @@ class _Text:
         if s.options.resets:
             anew = loop("c", "n", [f"{s.state_name[r.name]}[c] = {s.ports.initial(r)};" for r in self.alone])
             for p in self.held:
-                anew += loop("j", str(p.elements), loop("c", "n", [
-                    f"{self.array[p.name]}[j][c] = {self.initial[p.name]};"]))
+                anew += self._over(p, f"{self.array[p.name]}[j][c] = {self.initial[p.name]};")
             lines += ["if (reset_at && *reset_at) {", *indented(anew), "}"]
         for v in self.leaves:
             if v.op == "input" and not (port := s.ports.inputs[v.attribute[0]]).lane and port.elements == 1:

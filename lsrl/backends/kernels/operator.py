@@ -330,7 +330,9 @@ def _for_each_lane(g: Tensor, port: Port, lanes: Lanes, options: Options) -> Ten
 
 def _summed(g: Tensor, port: Port, shape: Sequence[int]) -> Tensor:
     """The cotangent of what all lanes share, from that of each lane."""
-    return g if port.lane or tuple(g.shape) == tuple(shape) else g.sum(-1)
+    if port.lane or tuple(g.shape) == tuple(shape):
+        return g
+    return g.squeeze(-1) if g.shape[-1] == 1 else g.sum(-1)
 
 
 scan.register_autograd(_backward, setup_context=_setup)

@@ -26,7 +26,7 @@ from lsrl.types import BOOL
 
 __all__ = ["Segmented", "in_segments"]
 
-_NEAR = 1 << 18  # bytes of a segment's records, for caches
+_NEAR = 1 << 19  # bytes of a segment's records, for caches
 _LEAST, _MOST = 8, 64  # tokens of a segment
 
 Segments: TypeAlias = list[tuple[int, int]]
@@ -192,7 +192,8 @@ class Replay(Operator):
         plain, recorder, backward = self.segmented.plain, self.segmented.recorder, self.backward
         given = {p.name: x for p, x in zip(self.lanes.inputs, inputs, strict=True)}
         streams = [given[p.name] for p in plain.lanes.inputs]
-        starts = {n: given[f"{RECORD}{n}"] for n in port_names(plain.lanes.states)}
+        records = {f"{RECORD}{n}": n for n in port_names(plain.lanes.states)}
+        starts = {n: given[name] for name, n in records.items()}
         outputs, after = self.empty(inputs, None, rows, tokens, inputs[0])
         device = inputs[0].device
         length = self.segmented.length(device)
@@ -200,12 +201,12 @@ class Replay(Operator):
         anew = given[RESET] if self.resets else None
         kernel, own = recorder.kernel(device, self.resets, False), backward.kernel(device, False, False)
         if isinstance(kernel, SegmentKernel) and isinstance(own, SegmentKernel) and rows:
-            records = {p.name: torch.empty((1, length, *p.dims), dtype=edge_dtype(p, recorder.options))
+            buffers = {p.name: torch.empty((1, length, *p.dims), dtype=edge_dtype(p, recorder.options))
                        for p in recorder.lanes.outputs if p.name.startswith(RECORD)}
-            recording = Call(rows, tokens, recorder.inputs(streams), records, {}, {}, {
+            recording = Call(rows, tokens, recorder.inputs(streams), buffers, {}, {}, {
                 n: x.contiguous() for n, x in zip(port_names(plain.lanes.params), params, strict=True)},
                 anew, None, not reverse)
-            adjoint = backward.call(outputs, after, [records.get(p.name, given[p.name]) for p in backward.lanes.inputs],
+            adjoint = backward.call(outputs, after, [buffers.get(p.name, given[p.name]) for p in backward.lanes.inputs],
                                     before, params, None, None, rows, tokens, reverse)
             own.launch_replay(adjoint, segments, kernel, recording,
                               {n: [y.contiguous() for y in x.unbind(1)] for n, x in starts.items()},
@@ -214,7 +215,7 @@ class Replay(Operator):
         held = before
         for place, (begin, end) in reversed(list(enumerate(segments))):
             at = slice(begin, end)
-            parts = {n: x[:, at] for n, x in given.items() if n.removeprefix(RECORD) not in starts}
+            parts = {n: x[:, at] for n, x in given.items() if n not in records}
             made, _ = recorder.run([parts[n] for n in port_names(plain.lanes.inputs)],
                                    [x[:, place] for x in starts.values()], params,
                                    None if anew is None else anew[:, at], None, rows, end - begin, not reverse)

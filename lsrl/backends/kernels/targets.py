@@ -8,7 +8,7 @@ from importlib import import_module
 
 import torch
 
-from lsrl.backends.kernels.bodies import SUMMED, Parts
+from lsrl.backends.kernels.bodies import SUMMED, TILE_LANES, Parts
 from lsrl.backends.kernels.call import CompiledKernel, Options
 from lsrl.backends.kernels.cost import Device
 from lsrl.backends.kernels.plan import make_plan
@@ -59,7 +59,7 @@ def _triton_text(parts: Parts, options: Options) -> str:
 KERNEL_TARGETS: dict[str, KernelTarget] = {t.name: t for t in (
     KernelTarget("c", "generated C for CPUs, compiled by the system's compiler", ("cpu",), _c_text, _c,
                  SUMMED),
-    KernelTarget("triton", "generated Triton for GPUs", ("cuda",), _triton_text, _triton),
+    KernelTarget("triton", "generated Triton for GPUs", ("cuda",), _triton_text, _triton, TILE_LANES),
 )}
 
 

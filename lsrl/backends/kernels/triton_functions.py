@@ -58,12 +58,12 @@ def to_int64(x):
     "least": """
 @triton.jit
 def least(a, b):
-    return tl.where((a < b) | (a != a), a, b)  # NaN if one is NaN
+    return tl.where(a < b, a, tl.where(a != a, a, b))  # NaN if one is NaN
 """,
     "greatest": """
 @triton.jit
 def greatest(a, b):
-    return tl.where((a > b) | (a != a), a, b)  # NaN if one is NaN
+    return tl.where(a > b, a, tl.where(a != a, a, b))  # NaN if one is NaN
 """,
     "sigmoid": """
 @triton.jit

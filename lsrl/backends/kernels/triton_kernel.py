@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
-from lsrl.backends.kernels.bodies import Parts
+from lsrl.backends.kernels.bodies import TILE_LANES, Parts
 from lsrl.backends.kernels.call import Call, Options, Shape, state_dtype
 from lsrl.backends.kernels.choose_scan import combine_cost
 from lsrl.backends.kernels.code import Value, schedule
+from lsrl.backends.kernels.columns import find_columns
 from lsrl.backends.kernels.speculate import Speculation, may_converge, possible_states
 from lsrl.backends.kernels.state_table import find_table
 from lsrl.backends.kernels.triton_dense import dense_sizes
@@ -33,6 +34,8 @@ STAGES = 3  # tiles of time that are asked for before the first of them is used
 _OPERATIONS = 256  # of combining a thread's elements of a tile, one after another
 _CHUNKS, _CHUNK = 1024, 1024  # of a sequence that is cut into chunks: how many at most, and tokens of each
 _POSSIBLE = 32  # states from which each chunk is run, one after another
+_TILES = ((8, 2, 512), (18, 1, 512), (1 << 30, 1, 256))  # families of values in columns, up to which so many tokens
+# are asked for at once, and a warp has so many elements of a tile
 _GROUPS = ((30, 8), (80, 4), (200, 2))  # operations of a token up to which so many tokens are asked for at once
 
 
@@ -161,10 +164,19 @@ def configurations(parts: Parts, shape: Shape, rows: int, tokens: int, lanes: in
         for count, piece, warps in dense_sizes(parts, rows):
             yield Configuration(count, piece, 1, warps)
         return
+    columns = find_columns(parts, ())
+    if columns is not None:
+        elements = TILE_LANES * _power(max(columns.size.values()))
+        families = len({first for first, _ in columns.place.values()})
+        group, each = next((g, n) for most, g, n in _TILES if families <= most)
+        yield Configuration(TILE_LANES, 1, group, max(1, min(8, elements // each)), _MOST_REGISTERS)
+        return
     if shape == "sequential":
         operations = len(schedule([*(o.value for o in parts.step.outputs), *parts.step.nexts]))
         group = next((g for most, g in _GROUPS if operations <= most), 1)
         streams = min(128, max(32, _power(lanes if wide else rows // 512)))
+        if any(p.summed for p in parts.lanes.outputs):
+            streams = TILE_LANES
         yield Configuration(streams, 1, group, max(1, streams // 32))
         return
     each = _elements(parts)
@@ -252,7 +264,7 @@ def _lanes(parts: Parts, call: Call) -> int:
     for ports, tensors in ((lanes.inputs, call.inputs), (lanes.outputs, call.outputs), (lanes.params, call.params),
                            (lanes.states, call.after), (lanes.states, call.before)):
         for p in ports:
-            if p.lane and p.name in tensors:
+            if p.lane and not p.summed and p.name in tensors:
                 return int(tensors[p.name].shape[-1])
     return 1
 

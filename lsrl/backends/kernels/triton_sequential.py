@@ -10,7 +10,7 @@ from lsrl.backends.kernels.code import Builder, Value
 from lsrl.backends.kernels.text import leaves
 from lsrl.backends.kernels.triton_streams import Streams
 
-__all__ = ["sequential_kernel"]
+__all__ = ["failed", "in_groups", "sequential_kernel"]
 
 
 def sequential_kernel(s: Streams) -> tuple[list[str], list[str]]:
@@ -52,6 +52,10 @@ def sequential_kernel(s: Streams) -> tuple[list[str], list[str]]:
         port = next(p for p in parts.lanes.outputs if p.name == o.name)
         base = s.ports.output[o.name]
         value = f"tl.broadcast_to({_value(s, o.value, named)}, [BL])"
+        if port.summed:
+            total = s.written(o, port, f"tl.sum(tl.where(live, {value}, 0), 0)")
+            step.append(f"tl.store({s.pointer(base, port, o.element)} + i * {base}_step, {total}, mask=inside)")
+            continue
         step.append(f"tl.store({s.pointer(base, port, o.element)} + i * {base}_step, "
                     f"{s.written(o, port, value)}, mask={s.shape_of(port)} & inside)")
     if s.checked:
@@ -64,13 +68,23 @@ def sequential_kernel(s: Streams) -> tuple[list[str], list[str]]:
              for new, v, old in zip(after, body.nexts, registers, strict=True)]
     step += [f"{old} = {new}" for new, old in zip(after, registers, strict=True)]
 
-    moved = [s.ports.input[p.name] for p in parts.lanes.inputs] + [s.ports.output[p.name] for p in parts.lanes.outputs]
-    moved += ["reset"] if s.options.resets else []
     lines = ["program = tl.program_id(0).to(tl.int64)", "if ALIGNED:", *(f"    {x}" for x in s.hints()), *s.begin(),
              *s.params(), *s.load_states()]
     if s.checked:
         lines.append("broken = tl.full([BL], NEVER, tl.int64)  # the first token at which a check fails")
-    lines.append("for start in range(0, longest, GROUP):")
+    lines += in_groups(s, start, ask, step)
+    lines += s.store_states({r.name: name for r, name in zip(parts.registers, registers, strict=True)})
+    if s.checked:
+        lines += failed(s)
+    return lines, ["GIVEN", "KEPT", "REVERSE", "ALIGNED", *([] if s.wide else ["UNIT"]), "BL", "GROUP"]
+
+
+def in_groups(s: Streams, start: list[str], ask: list[str], step: list[str]) -> list[str]:
+    """The loop over tokens. start: statements before a group; ask, step: of token i of it, before all and in turn."""
+    lanes = s.parts.lanes
+    moved = [s.ports.input[p.name] for p in lanes.inputs] + [s.ports.output[p.name] for p in lanes.outputs]
+    moved += ["reset"] if s.options.resets else []
+    lines = ["for start in range(0, longest, GROUP):"]
     inner = [*start]
     if ask:
         inner += ["for i in tl.static_range(GROUP):  # ask for the group's tokens", "    inside = start + i < length",
@@ -78,11 +92,7 @@ def sequential_kernel(s: Streams) -> tuple[list[str], list[str]]:
     inner += ["for i in tl.static_range(GROUP):", "    position = start + i", "    inside = position < length",
               *(f"    {x}" for x in step)]
     inner += [f"{x}_at += GROUP * {x}_step" for x in moved]
-    lines += [f"    {x}" for x in inner]
-    lines += s.store_states({r.name: name for r, name in zip(parts.registers, registers, strict=True)})
-    if s.checked:
-        lines += failed(s)
-    return lines, ["GIVEN", "KEPT", "REVERSE", "ALIGNED", *([] if s.wide else ["UNIT"]), "BL", "GROUP"]
+    return lines + [f"    {x}" for x in inner]
 
 
 def failed(s: Streams) -> list[str]:

@@ -141,7 +141,8 @@ class Streams:
                   for port, name in ((p, names[p.name]) for p in ports)]
         written = set(self.ports.output.values())
         for name, port in arrays:
-            apart = " + lane" if port.lane else " + lane * 0" if self.wide and name in written else ""
+            apart = " + program % blocks" if port.summed else " + lane" if port.lane else \
+                " + lane * 0" if self.wide and name in written else ""
             where = f"{name}_ptr + first * {name}_token" + ("" if packed else f" + row * {name}_row")
             out += [f"{name}_at = {where}{apart}", self._step(name)]
         if self.options.resets:
@@ -171,7 +172,7 @@ class Streams:
 
     def element(self, port: Port, element: int) -> str:
         """What leads from the first element of a stream to another one."""
-        return f" + {element}{' * lanes' * port.lane}" if element else ""
+        return f" + {element}{' * blocks' if port.summed else ' * lanes' * port.lane}" if element else ""
 
     def read(self, leaf: Value, raw: str) -> str:
         """The value of an input leaf from what was loaded for it."""
@@ -260,9 +261,11 @@ class Streams:
         return ["if GIVEN:", *(f"    {x}" for x in given), "else:", *(f"    {x}" for x in fresh)]
 
     def store_states(self, values: Mapping[str, str], extra: str = "") -> list[str]:
-        """Statements that store the states after the last token. values: by register. extra: a further mask."""
+        """Statements that store states after the last token. values: of which registers. extra: a further mask."""
         out = []
         for r in self.parts.registers:
+            if r.name not in values:
+                continue
             port, element = self._place(r)
             where = f"{self.ports.state[port.name]}_after + {self._state_at(port, element)}"
             kind = state_kind(port, self.parts)

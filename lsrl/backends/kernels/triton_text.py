@@ -12,8 +12,10 @@ import torch
 
 from lsrl.backends.kernels.bodies import Parts
 from lsrl.backends.kernels.call import Options, Shape, edge_dtype, state_dtype
+from lsrl.backends.kernels.columns import find_columns
 from lsrl.backends.kernels.text import commented
 from lsrl.backends.kernels.triton_block import Tiles
+from lsrl.backends.kernels.triton_columns import column_kernel
 from lsrl.backends.kernels.triton_functions import helper_text
 from lsrl.backends.kernels.triton_sequential import sequential_kernel
 from lsrl.backends.kernels.triton_streams import Streams
@@ -57,8 +59,10 @@ class File:
         self.own: list[str] = []  # parameters of the kernels of this file alone
         self.combines: list[str] = []
         self.kernels: list[tuple[str, list[str], list[str], list[str]]] = []  # name, own, body, constants
+        self.columns = find_columns(parts, ())
         body = parts.resettable if options.resets else parts.parallel
-        self.tiles = Tiles(self.s, body) if body is not None and body.scans else None
+        one_shape = self.columns is not None or any(p.summed for p in parts.lanes.outputs)
+        self.tiles = Tiles(self.s, body) if body is not None and body.scans and not one_shape else None
 
     def streams(self) -> Streams:
         return Streams(self.parts, self.options)
@@ -67,7 +71,7 @@ class File:
         """Writes the kernels."""
         s, tiles = self.s, self.tiles
         s.scope()
-        body, constants = sequential_kernel(s)
+        body, constants = sequential_kernel(s) if self.columns is None else column_kernel(s, self.columns)
         self.kernels.append(("sequential_kernel", [], body, constants))
         if tiles is not None:
             for k in range(len(tiles.body.scans)):
@@ -222,7 +226,7 @@ class File:
     def _lanes(self) -> str:
         lanes = self.parts.lanes
         for side, ports in (("inputs", lanes.inputs), ("outputs", lanes.outputs), ("params", lanes.params)):
-            port = next((p for p in ports if p.lane), None)
+            port = next((p for p in ports if p.lane and not p.summed), None)
             if port is not None:
                 return f'{side}["{port.name}"].shape[-1]'
         port = next((p for p in lanes.states if p.lane), None)

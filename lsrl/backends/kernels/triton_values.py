@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from lsrl.backends.kernels.code import Constant, Kind, Table, Value
+from lsrl.backends.kernels.code import Constant, Kind, Table, Value, schedule
 from lsrl.backends.kernels.text import Names, stated
 
 __all__ = ["Expressions", "packed_entries"]
@@ -44,8 +44,9 @@ class Expressions:
         """
         out = []
         wishes = wishes or {}
+        needed = set(schedule(roots, named))
         for v in stated(roots, wishes):
-            if v not in named:
+            if v in needed and v not in named:
                 text = self.expression(v, named)
                 named[v] = names.fresh(wishes.get(v, "v"))
                 out.append(f"{named[v]} = {text}")

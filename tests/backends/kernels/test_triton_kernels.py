@@ -132,6 +132,14 @@ def test_products_spill_nothing(units: int, architecture: str, compiler: Process
     assert compiler.submit(triton_compiles.check_products_spill_nothing, units, architecture).result() == 2
 
 
+@pytest.mark.parametrize(("name", "sizes", "architecture"), [
+    ("mamba", {"d": 64, "n": 16}, "gfx942"), ("gla", {"d": 64, "m": 64}, "sm_80"),
+    ("deltanet", {"d": 64, "m": 64}, "sm_90")], ids=str)
+def test_columns_spill_nothing(name: str, sizes: dict[str, int], architecture: str,
+                               compiler: ProcessPoolExecutor) -> None:
+    assert compiler.submit(triton_compiles.check_columns_spill_nothing, name, sizes, architecture).result() == 3
+
+
 @pytest.mark.parametrize("name", ["gated", "gated_shared", "latch", "tropical", "ema", "lru", "indrnn"])
 def test_types_of_kernels_and_their_gradients(name: str, compiler: ProcessPoolExecutor) -> None:
     assert compiler.submit(triton_compiles.check_types, name).result() >= 2

@@ -8,9 +8,10 @@ from unittest.mock import patch
 import torch
 
 import lsrl
-from lsrl.backends.kernels.adjoint import make_adjoint
-from lsrl.backends.kernels.bodies import Parts
+from lsrl.backends.kernels.adjoint import make_adjoint, recorded
+from lsrl.backends.kernels.bodies import TILE_LANES, Parts
 from lsrl.backends.kernels.call import Options, Shape
+from lsrl.backends.kernels.dense import arrange
 from lsrl.backends.kernels.lanes import make_lanes
 from lsrl.backends.kernels.triton_compile import ARCHITECTURES, compiled, default_kernels, lower, typed
 from tests.backends.kernels.cells import CELLS
@@ -100,6 +101,20 @@ def check_no_spills(name: str, architecture: str, shapes: tuple[Shape, ...]) -> 
         assert 0 < usage.registers <= 512 and usage.shared <= 48 << 10, (name, kernel.name, usage)
         count += 1
     return count
+
+
+def check_columns_spill_nothing(name: str, sizes: dict[str, int], architecture: str) -> int:
+    """The kernels of a cell whose state is a matrix: forwards, with records, and backwards. The number of kernels."""
+    lanes = arrange(lsrl.load(FOLDER / f"{name}.lsrl", None, **sizes).graph, dense=True).lanes
+    adjoint = make_adjoint(lanes, False, None, TILE_LANES)
+    found = 0
+    for some in (lanes, recorded(lanes, adjoint.needs), adjoint.lanes):
+        for text, kernel, constants, c in default_kernels(Parts.of(some), Options(), 8, 1024, 64):
+            assert kernel.name == "sequential_kernel" and len(text) < 20_000
+            used = compiled(text, kernel, constants, c, architecture)
+            assert used.spilled == 0, (name, used)
+            found += 1
+    return found
 
 
 def check_products_spill_nothing(units: int, architecture: str) -> int:

@@ -365,6 +365,8 @@ def check_rows(shape: Shape) -> None:
     from tests.backends.kernels.test_rows import drawn_for, module
 
     cells: list[tuple[str, dict[str, Any]]] = [("mixed", {"m": 3, "d": 2}), ("mamba", {"d": 5, "n": 2})]
+    if shape == "sequential":  # columns as tiles, of lanes in two programs among others
+        cells = [("mixed", {"m": 3, "d": 9}), ("gla", {"d": 9, "m": 40}), ("deltaproduct", {"r": 2, "d": 8, "m": 3})]
     for name, sizes in cells:
         found = []
         for target in ("triton", "c"):
