@@ -41,6 +41,7 @@ from lsrl.diagnostics import LsrlError, did_you_mean
 from lsrl.ir.graph import Graph
 from lsrl.ir.remembered import remembered
 from lsrl.passes import run_pipeline
+from lsrl.seldom_collected import seldom_collected
 
 __all__ = ["TARGETS", "Target", "TargetRow", "compile_graph", "compile_with_circuit", "explain_targets", "find_target",
            "render_targets"]
@@ -96,6 +97,7 @@ def compile_graph(graph: Graph, target: str, dtype: torch.dtype = torch.float32,
     return compile_with_circuit(graph, target, dtype, uniform, approx, horizon)[0]
 
 
+@seldom_collected()
 def compile_with_circuit(graph: Graph, target: str, dtype: torch.dtype = torch.float32, uniform: bool = False,
                          approx: Fraction | float | None = None,
                          horizon: int | None = None) -> tuple[CompiledModel, Circuit]:
@@ -176,6 +178,7 @@ def _try(row: Target, scalar: Graph, dtype: torch.dtype) -> tuple[Circuit, Emiss
         return error
 
 
+@seldom_collected()
 def _hosts(row: Target, scalar: Graph, dtype: torch.dtype) -> list[str]:
     """The names of the other targets that host a program."""
     key = program_hash(scalar), dtype
@@ -223,6 +226,7 @@ class TargetRow:
     error: float = 0.0
 
 
+@seldom_collected()
 def explain_targets(graph: Graph, dtype: torch.dtype = torch.float32,
                     judge: Callable[[CompiledModel], str] | None = None, approx: Fraction | float | None = None,
                     horizon: int | None = None) -> list[TargetRow]:
