@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lsrl.backends.holdings import Fold, spread
 from lsrl.backends.linear_form import Form, Rational, constant
@@ -173,17 +176,36 @@ def _threshold(table: _Table, gates: Gates) -> list[Rational] | None:
     both = _all_of(table)
     if both is not None or gates.steps == "above":
         return both
-    weights = [0] * len(table.rows[0])
+    found = _separated(table.rows, table.written)
+    return None if found is None else list(found)
+
+
+@lru_cache(64)
+def _separated(rows: tuple[_Row, ...], off: tuple[bool, ...]) -> tuple[int, ...] | None:
+    """By the perceptron rule the weights whose sum is at least 1 in all rows but those that are off; several ways to
+    factor a program ask for the same."""
+    if _summable(rows, off):
+        return None
+    weights = [0] * len(rows[0])
     for _ in range(_PASSES):
         done = True
-        for row, written in zip(table.rows, table.written, strict=True):
+        for row, written in zip(rows, off, strict=True):
             total = sum(w for w, x in zip(weights, row, strict=True) if x)
             if (total >= 1) == written:
                 weights = [w + (-x if written else x) for w, x in zip(weights, row, strict=True)]
                 done = False
         if done:
-            return None if max(map(abs, weights)) > _LARGEST else list(weights)
+            return None if max(map(abs, weights)) > _LARGEST else tuple(weights)
     return None
+
+
+def _summable(rows: Sequence[_Row], off: Sequence[bool]) -> bool:
+    """Whether two rows that are off have together the features of two that are on, so that no weights separate them
+    (Elgot 1961)."""
+    codes = np.array(rows, np.int64) @ 4 ** np.arange(len(rows[0]))
+    marks = np.array(off)
+    sums = [np.add.outer(c, c).ravel() for c in (codes[marks], codes[~marks])]
+    return bool(np.intersect1d(*sums).size)
 
 
 def _all_of(table: _Table) -> list[Rational] | None:
