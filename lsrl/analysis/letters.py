@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from lsrl.analysis.arrays import Column, evaluate_columns, python_values, value_column
+from lsrl.analysis.arrays import Column, distinct_rows, evaluate_columns, python_values, value_column
 from lsrl.analysis.interval import Range
 from lsrl.ir.graph import reachable
 from lsrl.ir.nodes import Const, Index, Node, operands
@@ -23,6 +23,7 @@ from lsrl.types import Bool, Real, Value, Vector
 __all__ = ["NotFinite", "find_letters", "node_values"]
 
 _MOST_ROWS = 65_536
+_FEW_ROWS = 256  # whose values are told apart one by one
 _CUTS = (0, 64, 8)  # sources: leaves first; if they have too many values, nodes of at most so many
 
 
@@ -145,7 +146,11 @@ def _enumerate(members: Sequence[Node], sources: Sequence[Node],
         columns[s] = np.tile(np.repeat(value_column(s, values, ranges), after), before)
         before *= len(values)
     full = evaluate_columns(_needed(members, columns), columns, rows, ranges)
-    return list(dict.fromkeys(zip(*(python_values(m, full[m]) for m in members), strict=True)))
+    found = [full[m] for m in members]
+    if rows > _FEW_ROWS:
+        firsts = distinct_rows(found)[0]
+        found = [column[firsts] for column in found]
+    return list(dict.fromkeys(zip(*map(python_values, members, found), strict=True)))
 
 
 def _needed(members: Sequence[Node], known: Mapping[Node, Column]) -> list[Node]:

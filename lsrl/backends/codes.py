@@ -16,7 +16,7 @@ from itertools import pairwise
 from lsrl.backends.finite import Leaf, Machine
 from lsrl.backends.linear_form import Rational
 
-__all__ = ["Code", "LinearSpan", "asked_sets", "coded", "codes", "combination", "digits"]
+__all__ = ["Code", "LinearSpan", "asked_sets", "coded", "codes", "combination", "digits", "reduced_row"]
 
 _MOST_PARTITIONS = 4
 _PRIME = (1 << 61) - 1
@@ -208,13 +208,13 @@ def _solved(columns: tuple[tuple[int, ...], ...], wanted: tuple[Rational, ...]) 
         row = [*(column[place] for column in columns), 1, int(target * scale)]
         for at, pivot in pivots:
             if row[at]:
-                row = _without(row, at, pivot)
+                row = reduced_row(row, at, pivot)
         lead = next((i for i in range(n + 1) if row[i]), None)
         if lead is None:
             if row[-1]:
                 return None
             continue
-        pivots = [(at, _without(p, lead, row) if p[lead] else p) for at, p in pivots]
+        pivots = [(at, reduced_row(p, lead, row) if p[lead] else p) for at, p in pivots]
         pivots.append((lead, row))
     solution: list[Rational] = [0] * (n + 1)
     for at, pivot in pivots:
@@ -223,7 +223,7 @@ def _solved(columns: tuple[tuple[int, ...], ...], wanted: tuple[Rational, ...]) 
     return tuple(solution)
 
 
-def _without(row: list[int], at: int, pivot: list[int]) -> list[int]:
+def reduced_row(row: list[int], at: int, pivot: list[int]) -> list[int]:
     """The row with a multiple of the pivot taken off, so that it is 0 in place `at`; without a common factor."""
     a, b = pivot[at], row[at]
     out = [a * x - b * y for x, y in zip(row, pivot, strict=True)]

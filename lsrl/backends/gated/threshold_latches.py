@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lsrl.backends.codes import reduced_row
 from lsrl.backends.holdings import Fold, spread
 from lsrl.backends.linear_form import Form, Rational, constant
 from lsrl.backends.wiring import Choice
@@ -144,30 +145,34 @@ def _added(table: _Table, value: Value, masked: bool) -> list[Rational] | None:
 
 def whole_weights(rows: Sequence[_Row], wanted: Sequence[int]) -> list[Rational] | None:
     """Whole weights with Σ w · feature = wanted in every row; None if there are none that are small."""
+    found = _solved(tuple(rows), tuple(wanted))
+    return None if found is None else list(found)
+
+
+@lru_cache(256)
+def _solved(rows: tuple[_Row, ...], wanted: tuple[int, ...]) -> tuple[int, ...] | None:
+    """By Gauss and Jordan on whole numbers; several ways to factor a program ask for the same."""
     width = len(rows[0]) if rows else 1
-    pivots: dict[int, list[Fraction]] = {}
+    pivots: dict[int, list[int]] = {}
     for row, y in zip(rows, wanted, strict=True):
-        left = [Fraction(x) for x in (*row, y)]
+        left = [*row, y]
         for at, pivot in pivots.items():
             if left[at]:
-                factor = left[at]
-                left = [a - factor * b for a, b in zip(left, pivot, strict=True)]
+                left = reduced_row(left, at, pivot)
         # The bias and what stands alone come last, so that what is left free is 0.
         lead = next((i for i in reversed(range(width)) if left[i]), None)
         if lead is None:
             if left[-1]:
                 return None
             continue
-        left = [a / left[lead] for a in left]
         for at, pivot in pivots.items():
             if pivot[lead]:
-                factor = pivot[lead]
-                pivots[at] = [a - factor * b for a, b in zip(pivot, left, strict=True)]
+                pivots[at] = reduced_row(pivot, lead, left)
         pivots[lead] = left
-    weights = [pivots[i][-1] if i in pivots else Fraction(0) for i in range(width)]
+    weights = [Fraction(pivots[i][-1], pivots[i][i]) if i in pivots else Fraction(0) for i in range(width)]
     if any(w.denominator != 1 or abs(w) > _LARGEST for w in weights):
         return None
-    return [int(w) for w in weights]
+    return tuple(map(int, weights))
 
 
 def _threshold(table: _Table, gates: Gates) -> list[Rational] | None:
