@@ -82,17 +82,16 @@ def threshold_latch(maps: Maps, gates: Gates, write: Node, value: Node,
     if len(table.features) > _FEATURES:
         return None
     exact = whole_weights(table.rows, [int(not w) for w in table.written])
-    keep = exact or _threshold(table, gates)
-    if keep is None:
-        return None
-    options = [(exact is None, False)]
+    options = [False]
     if gates.masks == "steps" or (gates.masks == "bits" and exact is not None):
-        options.append((exact is None, True))
-    for step, masked in options:
+        options.append(True)
+    for masked in options:
         adds = [_added(table, v, masked) for v in domain]
         if adds.count(None) <= 1:
-            return ThresholdLatch(layer + 1, _form(table, keep, layer), step, masked,
-                                  tuple(None if a is None else _form(table, a, layer) for a in adds))
+            keep = exact or _threshold(table, gates)
+            return None if keep is None else ThresholdLatch(
+                layer + 1, _form(table, keep, layer), exact is None, masked,
+                tuple(None if a is None else _form(table, a, layer) for a in adds))
     return None
 
 
