@@ -1,8 +1,8 @@
 """How long does it take to compile an example, from its text to a torch module, or to refuse it?
 
 `python -m benchmarks.compile_time` compiles every example to every target, each in a fork of a process that has
-imported all modules and compiled one small program, and prints the medians, the slowest pairs, and the machine. It
-takes a few minutes for each run, and an operating system that forks.
+imported all modules and compiled one small program. It prints medians of CPU seconds, the slowest pairs, and the
+machine; it takes a few minutes for each run, and an operating system that forks.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _FORKS = multiprocessing.get_context("fork")
 
 
 def compiled(pair: tuple[Path, str]) -> tuple[float, bool]:
-    """Seconds for one example and target, and whether the target hosts it."""
+    """CPU seconds for one example and target, and whether the target hosts it."""
     path, target = pair
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         lsrl.compile(lsrl.load(path), target=target)
         hosts = True
     except LsrlError:
         hosts = False
-    return time.perf_counter() - began, hosts
+    return time.process_time() - began, hosts
 
 
 def compile_times(runs: int) -> None:

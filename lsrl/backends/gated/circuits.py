@@ -63,6 +63,7 @@ def _lowered(graph: Graph, dtype: torch.dtype, gates: Gates,
     for groups in _groups(gates):
         options: list[Circuit] = []
         tried: list[Factored] = []
+        lowered: list[Circuit] = []
         for way in _SHOWN_BEFORE if gates.lag == "before" else _SHOWN_AFTER:
             factored = _cascades(graph, groups, gates.keeps == "shared", way)
             if any(factored.chosen == other.chosen for other in tried):
@@ -73,6 +74,9 @@ def _lowered(graph: Graph, dtype: torch.dtype, gates: Gates,
             except (NotHostedError, TooLargeError) as error:
                 refusal = error.with_traceback(None)
                 break
+            if circuit in lowered:
+                continue
+            lowered.append(circuit)
             whole = _maps_first(circuit if fine else compacted(whole_weights(circuit)))
             if whole.width <= _SMALL and not fine and gates.lag != "before":
                 summed = GatedLowering(factored, dtype, gates, linear=True).circuit()

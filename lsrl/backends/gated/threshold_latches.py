@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import chain, product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -116,21 +117,15 @@ def _table(roots: Sequence[Choice], write: Sequence[Value], value: Sequence[Valu
         step //= n
         same: dict[tuple[object, ...], list[int]] = {}
         for p in range(n):
-            there = tuple(seen[i] for i in range(len(seen)) if i // step % n == p)
+            there = tuple(x for at in range(p * step, len(seen), n * step) for x in seen[at : at + step])
             same.setdefault(there, []).append(p)
         classes = sorted(same.values(), key=lambda c: (-len(c), c))
         features += [(r, frozenset(c)) for c in classes[1:]]
         keys.append([next(k for k, c in enumerate(classes) if p in c) for p in range(n)])
         codes.append([tuple(int(k == c) for c in range(1, len(classes))) for k in range(len(classes))])
     rows: dict[_Row, int] = {}
-    sizes = [len(r.domain) for r in roots]
-    for i in range(len(seen)):
-        rest, places = i, list[int]()
-        for n in reversed(sizes):
-            places.append(rest % n)
-            rest //= n
-        places.reverse()
-        rows.setdefault((*(x for p, key, code in zip(places, keys, codes, strict=True) for x in code[key[p]]), 1), i)
+    for i, parts in enumerate(product(*([code[k] for k in key] for key, code in zip(keys, codes, strict=True)))):
+        rows.setdefault((*chain.from_iterable(parts), 1), i)
     at = tuple(rows.values())
     return _Table(tuple(features), tuple(rows), tuple(bool(write[i]) for i in at), tuple(value[i] for i in at))
 
