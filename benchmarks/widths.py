@@ -51,7 +51,25 @@ cascade of latches, resets and, where a gate can turn, cyclic counters, layer by
 ReLU maps between. n·k is no bound for a cascade: its least size is exponential in n for some automata (Maler and
 Pnueli, "Tight bounds on the complexity of cascaded decomposition of automata", FOCS 1990). So their rows may lie
 above n·k, and every map and delay of the cascade is counted in them; `bilinear`, whose transition is a full matrix,
-takes a unit a state instead, and is never above n·k.
+takes a unit a state instead, and is never above n·k. Rows above n·k:
+
+{above}
+What is known of these:
+
+- Delays are as many as a counter is high. Let the input be one letter again and again. A latch that reads it is set at
+  the first token or never, and has one value from then on; so have a map, and a latch, of such values. Only a delay
+  passes the change on a token later: what reads each other through at most d delays has one value from token d + 1 on.
+  `dyck_1_bounded` is in different states after five "(" and after six. So a circuit of latches and delays has at least
+  five delays above each other, in five layers (in `rwkv` five units that show what they held before the token). The
+  circuits have these five and six latches. The rest are maps: a
+  gate that closes at both ends of a range takes two of them, and sums are passed on beside each latch and each delay.
+  That no circuit of this kind has n·k units is not proved.
+- Gates that add while they keep could count the brackets in one unit, and a latch be set when the count leaves its
+  range: that is right for ever, as the count does not matter afterwards. The compiler does not look for this.
+- `tomita_3` has a group of two elements, whose bit is turned in one unit in `gateloop` and swapped between two in
+  `delta`, among latches that read each other. No bound is known.
+- `rwkv` shows what its units held before the token, so that an output which depends on the new state is made of the old
+  one and the letter by maps above, where other targets show the new one.
 
 {medians}
 | example | target | layers | units | weights | non-zero | n | k | n·k | ⌈log₂ n⌉ | √n |
@@ -84,8 +102,23 @@ def page(examples: Sequence[Path]) -> str:
     lines = [_line(path, row) for path in examples for row in rows_of(path) if row.hosts]
     table = "".join(f"- `{name}`: {value:.2f} of n·k in the median of {count} examples, at most {most:.2f}\n"
                     for name, (value, most, count) in medians(examples).items())
+    over = "".join(f"- `{name}`: {', '.join(rows)}\n" for name, rows in above(examples).items())
     title = f"Units over n·k, in the examples with {_MANY} states or more:\n\n"
-    return _HEAD.format(medians=title + table) + "".join(lines)
+    return _HEAD.format(above=over, medians=title + table) + "".join(lines)
+
+
+def above(examples: Sequence[Path]) -> dict[str, list[str]]:
+    """For each example with rows of more than n·k units: n·k, and these rows' targets with their units."""
+    out: dict[str, list[str]] = {}
+    for path in examples:
+        size = size_of(path)
+        if size is None:
+            continue
+        most = size.states * size.letters
+        wider = [f"`{row.target}` {row.width:,}" for row in rows_of(path) if row.hosts and row.width > most]
+        if wider:
+            out[f"{path.parent.name}/{path.stem}"] = [f"n·k {most:,}", *wider]
+    return out
 
 
 def medians(examples: Sequence[Path]) -> dict[str, tuple[float, float, int]]:

@@ -70,7 +70,8 @@ def _lowered(graph: Graph, dtype: torch.dtype, gates: Gates,
                 continue
             tried.append(factored)
             try:
-                circuit = GatedLowering(factored, dtype, gates, fine).circuit()
+                lowering = GatedLowering(factored, dtype, gates, fine)
+                circuit = lowering.circuit()
             except (NotHostedError, TooLargeError) as error:
                 refusal = error.with_traceback(None)
                 break
@@ -78,7 +79,7 @@ def _lowered(graph: Graph, dtype: torch.dtype, gates: Gates,
                 continue
             lowered.append(circuit)
             whole = _maps_first(circuit if fine else compacted(whole_weights(circuit)))
-            if whole.width <= _SMALL and not fine and gates.lag != "before":
+            if whole.width <= _SMALL and not fine and lowering.has_old_outputs and gates.lag != "before":
                 summed = GatedLowering(factored, dtype, gates, linear=True).circuit()
                 if summed != circuit:
                     whole = min(whole, _maps_first(compacted(whole_weights(summed))), key=_size)

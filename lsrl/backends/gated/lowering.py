@@ -54,6 +54,7 @@ class GatedLowering(HeldStates):
         self.linear = linear
         self.renewals: dict[str, Renewal] = {}  # of bits that are held, by their states
         self.olds: dict[str, Choice] = {}
+        self.has_old_outputs = False  # whether some output is a table of old values, among others
         self.shown: set[Cell] = set()  # cells that show observations rather than their states
         self._state = {s.name: s for s in graph.states}
 
@@ -117,6 +118,9 @@ class GatedLowering(HeldStates):
                 self.olds[node.state] = held
 
     def finish(self, outputs: Sequence[Node]) -> None:
+        tables = [self.maps.held[n] for n in outputs if not isinstance(n, Const)]
+        self.has_old_outputs = any(isinstance(t, Fold) and len(t.roots) > 1 and not set(t.roots).isdisjoint(
+            self.olds.values()) for t in tables)
         if not self.linear:
             return
         known = {old: self.renewals[s] for s, old in self.olds.items() if s in self.renewals}
