@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 
 from lsrl.backends.kernels.bodies import SUMMED, Output
@@ -17,6 +18,8 @@ __all__ = ["ColumnLoops"]
 
 _BYTES = 1 << 16  # of a block's local arrays
 _MOST_LANES, _LEAST_LANES = SUMMED, 16  # of a block
+_TOGETHER = ((16, 4), (24, 2), (1 << 30, 1))  # families up to which so many columns are calculated together: what they
+# have in common stays in registers
 
 
 class ColumnLoops(Streams):
@@ -31,6 +34,25 @@ class ColumnLoops(Streams):
         """The function `_lanes`."""
         assert self.columns is not None
         return _Text(self, self.columns).function()
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """A column of some neighbouring ones: `str` is its number, from j on; ending: of names that belong to it."""
+
+    turn: int
+
+    def __str__(self) -> str:
+        return f"j + {self.turn}" if self.turn else "j"
+
+    @property
+    def factor(self) -> str:
+        """Its number in a product."""
+        return f"({self})" if self.turn else "j"
+
+    @property
+    def ending(self) -> str:
+        return f"_j{self.turn}" if self.turn else "_j"
 
 
 class _Text:
@@ -56,6 +78,8 @@ class _Text:
         roots += [*columns.states.values(), *columns.outputs.values(), *columns.scalars.values()]
         self.leaves = [v for v in schedule(roots, {*s.fixed}) if not v.args and v.op != "const"]
         self.initial: dict[str, str] = {}
+        families = len({first for first, _ in columns.place.values()})
+        self.together = next(n for most, n in _TOGETHER if families <= most)
 
     def function(self) -> str:
         s, phases = self.s, self.columns.phases
@@ -87,7 +111,8 @@ class _Text:
         out += [(kind(f.terms[0].kind), n, 1) for f, n in zip(self.folds, self.fold, strict=True)]
         out += [(kind(v.kind), n, 1) for v, n in self.scalar.items()]
         out += [(kind(v.kind), n, size[v]) for v, n in self.kept.items()]
-        return out + [(s.ports.memory(s.ports.outputs[o.name]), s.output_name[o], 1) for o in self._shown()
+        return out + [(s.ports.memory(s.ports.outputs[o.name]), s.output_name[o],
+                       self.together if o.name in self.columns.outputs else 1) for o in self._shown()
                       if not s.ports.outputs[o.name].summed]
 
     def _lanes_of_block(self) -> int:
@@ -134,7 +159,7 @@ class _Text:
             return self._leaf_text(v, column)
         return f"{self.kept[first] if first in self.kept else self.s.fixed_name[first]}[{column}][c]"
 
-    def _leaf_text(self, v: Value, at: int | str) -> str:
+    def _leaf_text(self, v: Value, at: int | _Turn) -> str:
         """A leaf at a column and lane c."""
         s = self.s
         if v.op == "state":
@@ -143,8 +168,8 @@ class _Text:
             return f"{s.state_name[v.attribute[0]] if alone else f'{self.array[port.name]}[{at}]'}[c]"
         port = (s.ports.params if v.op == "param" else s.ports.inputs)[v.attribute[0]]
         name = s.pointer[v.op, port.name]
-        if at == "j":
-            own = f"{name}_j[c]" if port.lane else f"{s.leaf_name[v]}_j"
+        if isinstance(at, _Turn):
+            own = f"{name}{at.ending}[c]" if port.lane else f"{s.leaf_name[v]}{at.ending}"
             return s.ports.loaded(port, v.kind, own) if port.lane and v.op == "input" else own
         if v.op == "param":
             return f"{name}[{s._element(port, at, 'c')}]"
@@ -152,8 +177,8 @@ class _Text:
             return s.leaf_name[v]
         return s.ports.loaded(port, v.kind, f"{name}[{s._element(port, at, 'c')}]")
 
-    def _at_column(self, values: Iterable[Value]) -> list[str]:
-        """What the lanes of column j find there: pointers to their elements, and what all of them see."""
+    def _at_column(self, values: Iterable[Value], at: _Turn) -> list[str]:
+        """What the lanes of a column find there: pointers to their elements, and what all of them see."""
         s = self.s
         lines: dict[str, None] = {}
         for v in sorted(values, key=lambda v: str(v.attribute)):
@@ -161,10 +186,10 @@ class _Text:
             name = s.pointer[v.op, port.name]
             kind = s.values.carry if v.op == "param" else s.ports.memory(port)
             if port.lane:
-                lines[f"const {kind} *{name}_j = {name} + {s._element(port, 'j')};"] = None
+                lines[f"const {kind} *{name}{at.ending} = {name} + {s._element(port, at.factor)};"] = None
             else:
-                got = f"{name}[j]" if v.op == "param" else s.ports.loaded(port, v.kind, f"{name}[j]")
-                lines[f"const {self.values.type(v.kind)} {s.leaf_name[v]}_j = {got};"] = None
+                got = f"{name}[{at}]" if v.op == "param" else s.ports.loaded(port, v.kind, f"{name}[{at}]")
+                lines[f"const {self.values.type(v.kind)} {s.leaf_name[v]}{at.ending} = {got};"] = None
         return list(lines)
 
     def _simd(self, roots: list[Value], known: dict[Value, str], targets: list[str]) -> list[str]:
@@ -182,8 +207,8 @@ class _Text:
             own = [v for v in self.fixed if self.columns.size.get(v, 1) == columns]
             at = "" if columns == 1 else "[j]"
             params = [v for v in schedule(own) if v.op == "param"]
-            known = {v: self._leaf_text(v, "j" if at else v.attribute[1]) for v in params}
-            body = [*(self._at_column(params) if at else ()),
+            known = {v: self._leaf_text(v, _Turn(0) if at else v.attribute[1]) for v in params}
+            body = [*(self._at_column(params, _Turn(0)) if at else ()),
                     *self._simd(own, known, [f"{self.s.fixed_name[v]}{at}[c]" for v in own])]
             lines += loop("j", str(columns), body) if at else body
         return lines
@@ -243,54 +268,64 @@ class _Text:
                                 for f, n in own])
         ends = [*self.columns.states.values(), *self.columns.outputs.values()] if last else []
         for columns in dict.fromkeys([*(f.size for f, _ in own), *(size[v] for v in (*phase.kept, *ends))]):
-            lines += loop("j", str(columns), self._column(k, columns, [(f, n) for f, n in own if f.size == columns],
-                                                          last))
+            folds = [(f, n) for f, n in own if f.size == columns]
+            some = min(self.together, columns)
+            lines += [f"for (int64_t j = 0; j + {some} <= {columns}; j += {some}) {{" if some > 1 else
+                      f"for (int64_t j = 0; j < {columns}; j++) {{",
+                      *indented(self._columns(k, columns, folds, last, some)), "}"]
+            if columns % some:
+                rest = self._columns(k, columns, folds, last, 1)
+                lines += [f"for (int64_t j = {columns // some * some}; j < {columns}; j++) {{", *indented(rest), "}"]
         return lines
 
-    def _column(self, k: int, columns: int, folds: list[tuple[Fold, str]], last: bool) -> list[str]:
-        """What happens in a column."""
+    def _columns(self, k: int, columns: int, folds: list[tuple[Fold, str]], last: bool, some: int) -> list[str]:
+        """What happens in some neighbouring columns from column j on."""
         s, size, plan = self.s, self.columns.size, self.columns
-        known = {v: t for v, t in self._known(k + 1).items() if v not in size}
-        known |= {v: f"{self.kept[v]}[j][c]" for p in plan.phases[:k] for v in p.kept}
-        known |= {v: f"{s.fixed_name[v]}[j][c]" for v in self.fixed if v in size}
-        known |= {v: self._leaf_text(v, "j") for v in size if not v.args}
         kept = [v for v in plan.phases[k].kept if size[v] == columns]
         states = {p: v for p, v in plan.states.items() if last and size[v] == columns}
         outputs = {o: plan.outputs[o.name] for o in self._shown()
                    if last and o.name in plan.outputs and size[plan.outputs[o.name]] == columns}
+        sums = [o for o in outputs if s.ports.outputs[o.name].summed == _MOST_LANES]
         roots = [*(t for f, _ in folds for t in f.terms), *kept, *states.values(), *outputs.values()]
-        statements, text = self.values.statements(roots, known, s.called, self.names.copy())
-        body = [*statements, *(f"{self.kept[v]}[j][c] = {text[v]};" for v in kept)]
-        for f, n in folds:
-            for t in f.terms:
-                combined = self.values.expression(Value(f.op, (t, t), t.kind), (f"{n}[c]", text[t]))
-                body.append(f"{n}[c] = {combined};")
-        sums = {o: v for o, v in outputs.items() if s.ports.outputs[o.name].summed == _MOST_LANES}
-        body += [f"{s.output_name[o]}[c] = {s.ports.stored(o)(text[v])};" for o, v in outputs.items() if o not in sums]
-        body += [f"{s.output_name[o]} += {text[v]};" for o, v in sums.items()]
-        news = {p: self.names.copy().fresh(f"next_{p}") for p in states}
-        for p, v in states.items():
-            body.append(f"const {self.values.type(v.kind)} {news[p]} = {text[v]};")
-        body += [f"{self.array[p]}[j][c] = {news[p]};" for p in states]
-        shared = self._at_column({v for v in schedule(roots, known) if v in size and v.op in ("input", "param")})
-        shared += [f"{self.values.type(v.kind)} {s.output_name[o]} = 0;" for o, v in sums.items()]
-        reduced = f" reduction(+:{', '.join(s.output_name[o] for o in sums)})" if sums else ""
-        shown = [line for o in sums for line in self._sum(o)]
-        return [*shared, f"#pragma omp simd{reduced}", *loop("c", "n", body), *shown,
-                *self._put(o for o in outputs if o not in sums)]
+        alone = {v: t for v, t in self._known(k + 1).items() if v not in size}
+        names = self.names.copy()
+        head: list[str] = []
+        body: list[str] = []
+        tail: list[str] = []
+        for at in map(_Turn, range(some)):
+            known = alone | {v: f"{self.kept[v]}[{at}][c]" for p in plan.phases[:k] for v in p.kept}
+            known |= {v: f"{s.fixed_name[v]}[{at}][c]" for v in self.fixed if v in size}
+            known |= {v: self._leaf_text(v, at) for v in size if not v.args}
+            head += self._at_column({v for v in schedule(roots, known) if v in size and v.op in ("input", "param")}, at)
+            head += [f"{self.values.type(outputs[o].kind)} {s.output_name[o]}{at.ending} = 0;" for o in sums]
+            statements, text = self.values.statements(roots, known, s.called, names)
+            body += [*statements, *(f"{self.kept[v]}[{at}][c] = {text[v]};" for v in kept)]
+            for f, n in folds:
+                for t in f.terms:
+                    combined = self.values.expression(Value(f.op, (t, t), t.kind), (f"{n}[c]", text[t]))
+                    body.append(f"{n}[c] = {combined};")
+            body += [f"{s.output_name[o]}{at.ending} += {text[v]};" if o in sums else
+                     f"{self._shown_array(o, at)}[c] = {s.ports.stored(o)(text[v])};" for o, v in outputs.items()]
+            news = {p: names.fresh(f"next_{p}{at.ending * bool(at.turn)}") for p in states}
+            body += [f"const {self.values.type(v.kind)} {news[p]} = {text[v]};" for p, v in states.items()]
+            body += [f"{self.array[p]}[{at}][c] = {news[p]};" for p in states]
+            for o in outputs:
+                tail += self._sum(o, at) if o in sums else s._stored(o, at.factor, self._shown_array(o, at))
+        found = [f"{s.output_name[o]}{_Turn(i).ending}" for i in range(some) for o in sums]
+        reduced = f" reduction(+:{', '.join(found)})" if sums else ""
+        return [*head, f"#pragma omp simd{reduced}", *loop("c", "n", body), *tail]
 
-    def _sum(self, o: Output) -> list[str]:
-        """Statements that store what is summed over a block of lanes, in column j."""
+    def _shown_array(self, o: Output, at: _Turn) -> str:
+        """The array of a column of an output."""
+        return f"{self.s.output_name[o]}[{at.turn}]" if self.together > 1 else self.s.output_name[o]
+
+    def _sum(self, o: Output, at: _Turn) -> list[str]:
+        """Statements that store what is summed over a block of lanes."""
         s = self.s
         port = s.ports.outputs[o.name]
         to = s._pointer_name(port, "output")
-        return [f"if ({to}) {to}[{s._element(port, 'j')}] = {s.ports.stored(o)(s.output_name[o])};"]
-
-    def _put(self, outputs: Iterable[Output]) -> list[str]:
-        """Statements that store arrays of outputs; those in columns, in column j."""
-        s = self.s
-        return [line for o in outputs for line in s._stored(
-            o, "j" if o.name in self.columns.outputs else o.element, s.output_name[o])]
+        value = s.ports.stored(o)(f"{s.output_name[o]}{at.ending}")
+        return [f"if ({to}) {to}[{s._element(port, at.factor)}] = {value};"]
 
     def _end(self) -> list[str]:
         """Scalar outputs, and scalar states at once."""
@@ -305,4 +340,5 @@ class _Text:
             body.append(f"const {self.values.type(r.kind)} {s.next_name[r.name]} = "
                         f"{text[plan.scalars[self.nexts[r.name]]]};")
         body += [f"{s.state_name[r.name]}[c] = {s.next_name[r.name]};" for r in self.alone]
-        return [*(["#pragma omp simd", *loop("c", "n", body)] if body else []), *self._put(outputs)]
+        return [*(["#pragma omp simd", *loop("c", "n", body)] if body else []),
+                *(line for o in outputs for line in s._stored(o, o.element, s.output_name[o]))]
