@@ -27,6 +27,7 @@ __all__ = ["bits_circuit", "threshold_circuit"]
 _SMALL = 64  # a state of more values is counted where it can be
 _MOST_VALUES = 1024
 _LARGE = 1500  # nodes of a graph for which only the first layout is tried
+_FEW_PAIRS, _FAR = 256, 8  # n·k below which the whole program is tried as one machine, or by what it is above a circuit
 _SAVED = 1.25  # times as many units without gates: then gates save much
 _MUCH = 2_200  # nodes of the diagrams of its functions, likewise
 
@@ -56,7 +57,8 @@ def threshold_circuit(graph: Graph, target: str, counting: bool = True, why: str
     holds: units have a gate that keeps them as they are.
 
     Layouts tried: cells in layers, with one choice after another changed while that makes the circuit smaller, and the
-    whole program as one machine. The fewest units win, then the fewest layers. Raises RefusalError (L402 to L406).
+    whole program as one machine, unless it is large and the layers are far below n·k. The fewest units win, then the
+    fewest layers. Raises RefusalError (L402 to L406).
     """
     numeric = refuse_numeric(graph, target)
     if numeric is not None:
@@ -87,8 +89,7 @@ def _lower(graph: Graph, target: str, counting: bool, why: str, cost: Cost) -> t
     general, holds = cost
     ranges = analyse(graph)
     whole = whole_automaton(graph)
-    best = joint_circuit(graph, whole, general) if whole is not None else None
-    best = hold_bits(best) if best is not None and holds else best
+    best: Circuit | None = None
     refusal: RefusalError | None = None
     counted = False
     for registers in _counted(graph, ranges):
@@ -101,9 +102,13 @@ def _lower(graph: Graph, target: str, counting: bool, why: str, cost: Cost) -> t
             known[registers, cost] = _descend(graph, ranges, Layout(registers, general=general), target, holds)
         result = known[registers, cost]
         if not isinstance(result, RefusalError):
-            best = _smaller(best, result, general)
+            best = result
             break  # to enumerate what could be counted would make it larger
         refusal = refusal or result.for_target(target)
+    if whole is not None and (best is None or whole.baseline < max(_FEW_PAIRS, _FAR * best.width)):
+        joint = joint_circuit(graph, whole, general)
+        joint = hold_bits(joint) if joint is not None and holds else joint
+        best = joint if best is None else best if joint is None else _smaller(joint, best, general)
     if best is None:
         assert refusal is not None
         raise refusal

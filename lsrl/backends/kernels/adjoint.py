@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from lsrl.backends.kernels.bodies import MANY_COLUMNS
+from lsrl.backends.kernels.bodies import MANY_COLUMNS, MOST_SUMMED
 from lsrl.backends.kernels.differentiate import Reverse
 from lsrl.backends.kernels.lanes import Lanes, Mix, Port, port_names, tidied
 from lsrl.backends.kernels.lowering import read_element
@@ -108,7 +108,8 @@ def make_adjoint(lanes: Lanes, resets: bool, outputs: Collection[str] | None = N
     """The adjoint of a program.
 
     resets: whether it was run with resets. outputs: those whose cotangent is not 0, all real ones if None. summed: of
-    so many neighbouring lanes the cotangents of a long vector that all lanes see are summed; 0: of none.
+    so many neighbouring lanes the cotangents of a long vector that all lanes see are summed, if states have no more
+    than MOST_SUMMED columns; 0: of none.
     """
     names = [*(p.name for p in lanes.states), *(x for m in lanes.mixes for x in (m.name, m.source)),
              *(m.name for m in lanes.projections), *kept_values(lanes)]
@@ -216,7 +217,8 @@ class _Maker(Reverse):
     def _of_input(self, port: Port) -> Port:
         """The port of an input's cotangent."""
         own = self._own(f"~d.{port.name}", port, ())
-        if port.lane or not own.lane or not self.summed or port.elements < MANY_COLUMNS:
+        few = all(p.elements <= MOST_SUMMED for p in self.lanes.states)
+        if port.lane or not own.lane or not self.summed or port.elements < MANY_COLUMNS or not few:
             return own
         count = -(-self.lanes.width // self.summed)
         return replace(own, type=with_shape(REAL, (*port.seen, count)), summed=self.summed)

@@ -18,11 +18,13 @@ from lsrl.backends.kernels.storage import Storage, make_storage
 from lsrl.ir.graph import Graph, State
 from lsrl.ir.nodes import Node, Read
 
-__all__ = ["MANY_COLUMNS", "SUMMED", "TILE_LANES", "Body", "Counts", "Output", "Parallel", "Parts", "Register", "Step"]
+__all__ = ["MANY_COLUMNS", "MOST_SUMMED", "SUMMED", "TILE_LANES", "Body", "Counts", "Output", "Parallel", "Parts",
+           "Register", "Step"]
 
 
 MANY_COLUMNS = 8  # elements of a state in a lane from which on a lane has loops over them
 SUMMED = 64  # lanes of which C kernels sum values: as many as a block of lanes has, and a thread's share at least
+MOST_SUMMED = 256  # columns of a state up to which that is done: arrays, or tiles, of so many lanes are not too large
 TILE_LANES = 32  # lanes of a program of a Triton kernel whose lanes hold vectors, or which sums values over lanes
 
 

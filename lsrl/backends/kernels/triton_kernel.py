@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from lsrl.backends.kernels.bodies import TILE_LANES, Parts
+from lsrl.backends.kernels.bodies import MOST_SUMMED, TILE_LANES, Parts
 from lsrl.backends.kernels.call import Call, Options, Shape, state_dtype
 from lsrl.backends.kernels.choose_scan import combine_cost
 from lsrl.backends.kernels.code import Value, schedule
@@ -166,10 +166,12 @@ def configurations(parts: Parts, shape: Shape, rows: int, tokens: int, lanes: in
         return
     columns = find_columns(parts, ())
     if columns is not None:
-        elements = TILE_LANES * _power(max(columns.size.values()))
+        size = _power(max(columns.size.values()))
+        some = any(p.summed for p in parts.lanes.outputs)
+        streams = TILE_LANES if some else max(1, min(TILE_LANES, TILE_LANES * MOST_SUMMED // size))
         families = len({first for first, _ in columns.place.values()})
         group, each = next((g, n) for most, g, n in _TILES if families <= most)
-        yield Configuration(TILE_LANES, 1, group, max(1, min(8, elements // each)), _MOST_REGISTERS)
+        yield Configuration(streams, 1, group, max(1, min(8, streams * size // each)), _MOST_REGISTERS)
         return
     if shape == "sequential":
         operations = len(schedule([*(o.value for o in parts.step.outputs), *parts.step.nexts]))
