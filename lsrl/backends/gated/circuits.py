@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import torch
 
+from lsrl.analysis.automaton import minimise
 from lsrl.arithmetic import apply, convert
 from lsrl.backends.circuit import Circuit, Derived, Gated, Lag
 from lsrl.backends.cubes import TooLargeError
 from lsrl.backends.gated.compaction import compacted
-from lsrl.backends.gated.dense import STATES, build_whole
+from lsrl.backends.gated.dense import STATES, build_whole, merges_some
 from lsrl.backends.gated.gates import Gates
 from lsrl.backends.gated.lowering import GatedLowering
 from lsrl.backends.joint import whole_automaton
@@ -69,6 +70,8 @@ def _lowered(graph: Graph, dtype: torch.dtype, gates: Gates,
             if any(factored.chosen == other.chosen for other in tried):
                 continue
             tried.append(factored)
+            if groups == "none" and gates.mixing == "permutation" and _merged(factored):
+                break  # another way to factor follows
             try:
                 lowering = GatedLowering(factored, dtype, gates, fine)
                 circuit = lowering.circuit()
@@ -92,6 +95,12 @@ def _lowered(graph: Graph, dtype: torch.dtype, gates: Gates,
             return min(options, key=_size)
     assert refusal is not None
     return refusal
+
+
+def _merged(factored: Factored) -> bool:
+    """Whether a cell that is no cascade is an automaton with a letter that merges some of its states only."""
+    automata = [r.cell.automaton for r in factored.refused]
+    return any(merges_some(minimise(a)) for a in automata if a is not None)
 
 
 def _as_one(graph: Graph, dtype: torch.dtype, gates: Gates, most: int) -> list[Circuit]:

@@ -29,7 +29,7 @@ from lsrl.types import Value
 if TYPE_CHECKING:
     from lsrl.backends.gated.lowering import GatedLowering
 
-__all__ = ["STATES", "build_automaton", "build_system", "build_whole"]
+__all__ = ["STATES", "build_automaton", "build_system", "build_whole", "merges_some"]
 
 STATES = 256  # units of an automaton, at most
 
@@ -144,10 +144,14 @@ def _classes(automaton: Automaton, small: Automaton) -> tuple[tuple[tuple[Value,
 
 def _require_permutations(cell: Cell, small: Automaton) -> None:
     """That every letter permutes the states or sends all of them to one."""
-    for column in small.next.T:
-        if len(set(column.tolist())) not in (1, len(column)):
-            raise NotHostedError(cell.nexts[0], "a letter merges some of its states and keeps others apart, which is "
-                                 "no product of symmetric rank-one factors")
+    if merges_some(small):
+        raise NotHostedError(cell.nexts[0], "a letter merges some of its states and keeps others apart, which is "
+                             "no product of symmetric rank-one factors")
+
+
+def merges_some(small: Automaton) -> bool:
+    """Whether a letter of a minimal automaton merges some of its states and keeps others apart."""
+    return any(len(set(column.tolist())) not in (1, len(column)) for column in small.next.T)
 
 
 def build_system(lowering: GatedLowering, cell: Cell, matrix: Sequence[Sequence[Node]], adds: Sequence[Node]) -> None:
