@@ -65,21 +65,16 @@ class _Text:
         self.held = [p for p in s.parts.lanes.states if p.name in self.array]
         self.alone = [r for r in s.registers if s.ports.state_port[r.name][0].name not in self.array]
         self.register = {r.name: r for r in s.registers}
-        self.folds = [f for k in range(len(columns.phases[0].folds)) for p in columns.phases
-                      if (f := p.folds[k]) is not None]
+        self.folds = columns.folds
         self.fold = [names.fresh("total") for _ in self.folds]
         self.scalar = {v: names.fresh(s.called.get(v, "scalar")) for p in columns.phases[:-1] for v in p.scalars
                        if v.args}
         self.kept = {v: names.fresh(s.called.get(v, "kept")) for p in columns.phases for v in p.kept}
         self.fixed = [v for v in s.fixed if v not in columns.place or columns.place[v][0] is v]
         self.nexts = dict(zip((r.name for r in s.registers), s.parts.step.nexts, strict=True))
-        roots = [x for p in columns.phases for x in (*p.scalars, *p.kept)]
-        roots += [t for f in self.folds for t in f.terms]
-        roots += [*columns.states.values(), *columns.outputs.values(), *columns.scalars.values()]
-        self.leaves = [v for v in schedule(roots, {*s.fixed}) if not v.args and v.op != "const"]
+        self.leaves = [v for v in schedule(columns.roots, {*s.fixed}) if not v.args and v.op != "const"]
         self.initial: dict[str, str] = {}
-        families = len({first for first, _ in columns.place.values()})
-        self.together = next(n for most, n in _TOGETHER if families <= most)
+        self.together = next(n for most, n in _TOGETHER if columns.families <= most)
 
     def function(self) -> str:
         s, phases = self.s, self.columns.phases

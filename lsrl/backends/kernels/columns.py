@@ -73,6 +73,23 @@ class Columns:
     outputs: Mapping[str, Value]
     scalars: Mapping[Value, Value]
 
+    @property
+    def folds(self) -> list[Fold]:
+        """All of them, by their numbers."""
+        return [f for k in range(len(self.phases[0].folds)) for p in self.phases if (f := p.folds[k]) is not None]
+
+    @property
+    def roots(self) -> list[Value]:
+        """What a token calculates for later, or for good."""
+        roots = [x for p in self.phases for x in (*p.scalars, *p.kept)]
+        roots += [t for f in self.folds for t in f.terms]
+        return [*roots, *self.states.values(), *self.outputs.values(), *self.scalars.values()]
+
+    @property
+    def families(self) -> int:
+        """How many there are."""
+        return len({first for first, _ in self.place.values()})
+
 
 def find_columns(parts: Parts, fixed: Collection[Value]) -> Columns | None:
     """The loops of a program's step; None if some states with that many elements are not calculated alike.

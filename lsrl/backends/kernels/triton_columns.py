@@ -14,6 +14,7 @@ from lsrl.backends.kernels.columns import Columns, Fold
 from lsrl.backends.kernels.lanes import Port
 from lsrl.backends.kernels.triton_sequential import in_groups
 from lsrl.backends.kernels.triton_streams import Streams
+from lsrl.backends.kernels.triton_values import power_of_two
 
 __all__ = ["column_kernel"]
 
@@ -38,13 +39,8 @@ class _Text:
         self.nexts = dict(zip((r.name for r in s.parts.registers), step.nexts, strict=True))
         self.scalars: dict[Value, str] = {}
         self.tiles: dict[Value, str] = {}
-        self.folds = [f for k in range(len(columns.phases[0].folds)) for p in columns.phases
-                      if (f := p.folds[k]) is not None]
-        self.total = [s.names.fresh("total") for _ in self.folds]
-        roots = [x for p in columns.phases for x in (*p.scalars, *p.kept)]
-        roots += [t for f in self.folds for t in f.terms]
-        roots += [*columns.states.values(), *columns.outputs.values(), *columns.scalars.values()]
-        self.order = schedule(roots)
+        self.total = [s.names.fresh("total") for _ in columns.folds]
+        self.order = schedule(columns.roots)
         # Leaves that are read by themselves, and leaves of which whole vectors are.
         outside = [a for v in self.order if v not in columns.size for a in v.args]
         outside += [x for p in columns.phases for x in p.scalars] + list(columns.scalars.values())
@@ -71,15 +67,15 @@ class _Text:
     def _ranges(self) -> list[str]:
         """The numbers of the columns, a power of two of them, and which of them are there."""
         sizes = {*self.columns.size.values(), *(p.elements for p in self.held)}
-        return [f"column_{n} = tl.arange(0, {_power(n)})[None, :]" for n in sorted(sizes)]
+        return [f"column_{n} = tl.arange(0, {power_of_two(n)})[None, :]" for n in sorted(sizes)]
 
     def _there(self, size: int, mask: str = "") -> str:
         """A mask of tiles of so many columns, and of lanes."""
-        known = [f"({mask})[:, None]"] * bool(mask) + [f"(column_{size} < {size})"] * (_power(size) != size)
+        known = [f"({mask})[:, None]"] * bool(mask) + [f"(column_{size} < {size})"] * (power_of_two(size) != size)
         return " & ".join(known)
 
     def _shaped(self, x: str, size: int) -> str:
-        return f"tl.broadcast_to({x}, [BL, {_power(size)}])"
+        return f"tl.broadcast_to({x}, [BL, {power_of_two(size)}])"
 
     def _element(self, tile: str, size: int, column: int, kind: Kind) -> str:
         """One column of a tile."""
@@ -157,7 +153,7 @@ class _Text:
         registers = [self.register[n] for n in port.parts]
         inits = [r.init for r in registers]
         usual = max(dict.fromkeys(inits), key=inits.count)
-        text = self.e.typed(usual, registers[0].kind, f"[BL, {_power(port.elements)}]")
+        text = self.e.typed(usual, registers[0].kind, f"[BL, {power_of_two(port.elements)}]")
         for j, r in enumerate(registers):
             if r.init != usual:
                 text = f"tl.where(column_{port.elements} == {j}, {self.e.typed(r.init, r.kind)}, {text})"
@@ -261,7 +257,7 @@ class _Text:
         parts = []
         for x in terms:
             x = self._shaped(x, f.size)
-            if _power(f.size) != f.size:
+            if power_of_two(f.size) != f.size:
                 x = f"tl.where(column_{f.size} < {f.size}, {x}, {self.e.constant(f.neutral, f.terms[0].kind)})"
             if f.op == "add":
                 parts.append(f"tl.sum({x}, 1)")
@@ -308,8 +304,3 @@ class _Text:
             value = self._text(plan.scalars[self.nexts[r.name]], known)
             lines.append(f"{name} = tl.where(inside, {value}, {old})")
         return [*lines, *(f"{s.ports.register[r.name]} = {name}" for r, name in new.items()), *self._later]
-
-
-def _power(n: int) -> int:
-    """The least power of two that is not less."""
-    return 1 << max(0, n - 1).bit_length()

@@ -16,6 +16,7 @@ from lsrl.backends.kernels.plan import most_alive
 from lsrl.backends.kernels.text import leaves, stated
 from lsrl.backends.kernels.triton_streams import Streams
 from lsrl.backends.kernels.triton_text import File
+from lsrl.backends.kernels.triton_values import power_of_two
 
 __all__ = ["DenseFile", "dense_sizes", "tile_lanes"]
 
@@ -35,7 +36,7 @@ def dense_sizes(parts: Parts, rows: int) -> Iterator[tuple[int, int, int]]:
     roots = [*(o.value for o in step.outputs), *step.nexts, *step.mixed]
     order = [v for v in schedule(roots) if v.op not in ("const", "param")]
     tiles = most_alive(order, roots) + len(parts.registers)
-    count = min(_ROWS, _power(rows))
+    count = min(_ROWS, power_of_two(rows))
     while True:
         each = tiles * count * lanes
         warps = next((w for w in (4, 8) if each <= w * _EACH), 8)
@@ -54,7 +55,7 @@ def block_size(parts: Parts) -> int:
 
 def tile_lanes(parts: Parts) -> int:
     """The lanes of a tile: a power of two, as Triton wants it, and at least 16."""
-    return max(16, _power(block_size(parts)))
+    return max(16, power_of_two(block_size(parts)))
 
 
 class DenseStreams(Streams):
@@ -227,8 +228,3 @@ class DenseFile(File):
 
 def _inputs(v: Value) -> set[str]:
     return {leaf.attribute[0] for leaf in leaves([v], "input")}
-
-
-def _power(n: int) -> int:
-    """The least power of two that is not less."""
-    return 1 << max(0, n - 1).bit_length()

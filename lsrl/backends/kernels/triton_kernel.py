@@ -24,6 +24,7 @@ from lsrl.backends.kernels.speculate import Speculation, may_converge, possible_
 from lsrl.backends.kernels.state_table import find_table
 from lsrl.backends.kernels.triton_dense import dense_sizes
 from lsrl.backends.kernels.triton_text import TritonText, triton_text
+from lsrl.backends.kernels.triton_values import power_of_two
 from lsrl.diagnostics import NOWHERE, LsrlError
 
 __all__ = ["Configuration", "TritonKernel", "configurations"]
@@ -166,17 +167,16 @@ def configurations(parts: Parts, shape: Shape, rows: int, tokens: int, lanes: in
         return
     columns = find_columns(parts, ())
     if columns is not None:
-        size = _power(max(columns.size.values()))
+        size = power_of_two(max(columns.size.values()))
         some = any(p.summed for p in parts.lanes.outputs)
         streams = TILE_LANES if some else max(1, min(TILE_LANES, TILE_LANES * MOST_SUMMED // size))
-        families = len({first for first, _ in columns.place.values()})
-        group, each = next((g, n) for most, g, n in _TILES if families <= most)
+        group, each = next((g, n) for most, g, n in _TILES if columns.families <= most)
         yield Configuration(streams, 1, group, max(1, min(8, streams * size // each)), _MOST_REGISTERS)
         return
     if shape == "sequential":
         operations = len(schedule([*(o.value for o in parts.step.outputs), *parts.step.nexts]))
         group = next((g for most, g in _GROUPS if operations <= most), 1)
-        streams = min(128, max(32, _power(lanes if wide else rows // 512)))
+        streams = min(128, max(32, power_of_two(lanes if wide else rows // 512)))
         if any(p.summed for p in parts.lanes.outputs):
             streams = TILE_LANES
         yield Configuration(streams, 1, group, max(1, streams // 32))
@@ -185,11 +185,11 @@ def configurations(parts: Parts, shape: Shape, rows: int, tokens: int, lanes: in
     warps = 4
     elements = each * 32 * warps
     if wide:
-        streams = min(32, _power(lanes), max(1, elements // 16))
+        streams = min(32, power_of_two(lanes), max(1, elements // 16))
         tile = elements // streams
     else:
-        tile = min(elements, max(32, _power(tokens)))
-        streams = min(elements // tile, _power(rows))
+        tile = min(elements, max(32, power_of_two(tokens)))
+        streams = min(elements // tile, power_of_two(rows))
     while True:
         yield Configuration(streams, tile, 1, warps, _MOST_REGISTERS)
         if tile <= 16 and streams == 1:
@@ -205,11 +205,6 @@ def _elements(parts: Parts) -> int:
     carried = sum(2 if kind == "int64" else 1 for scan in body.scans for kind in scan.carried)
     most = min((_REGISTERS - carried) // _alive(parts), _OPERATIONS // (1 + hardest), 16)
     return 1 << max(0, most.bit_length() - 1)
-
-
-def _power(n: int) -> int:
-    """The least power of two that is not less."""
-    return 1 << max(0, n - 1).bit_length()
 
 
 def _alive(parts: Parts) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from lsrl.backends.kernels.code import Constant, Kind, Table, Value, schedule
 from lsrl.backends.kernels.text import Names, stated
 
-__all__ = ["Expressions", "packed_entries"]
+__all__ = ["Expressions", "packed_entries", "power_of_two"]
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "shl": "<<", "shr": ">>", "bitand": "&", "bitor": "|", "bitxor": "^",
           "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "and": "&", "or": "|"}
@@ -189,3 +189,8 @@ def packed_entries(table: Table) -> tuple[int, int, int] | None:
     if width * len(entries) < 32:
         return number, width, low
     return number - (1 << 64) if number >> 63 else number, width, low
+
+
+def power_of_two(n: int) -> int:
+    """The least one that is not less: tiles have as many elements."""
+    return 1 << max(0, n - 1).bit_length()
