@@ -103,7 +103,11 @@ def launch_segments(kernel: CKernel, call: Call, segments: Segments, states: Sta
             launches.put("failed", failed.data_ptr() + which * failed.stride(0) * failed.element_size())
         _run(launches)
 
-    in_threads(run, kernel.shares(call))
+    shares = kernel.shares(call)
+    common = failed is not None or any(not p.lane for p in kernel.parts.lanes.states)
+    if common and len({share[:2] for share in shares}) < len(shares):  # what lanes have in common, one thread writes
+        shares = [(*shares[0][:3], shares[-1][3])]
+    in_threads(run, shares)
 
 
 def launch_replay(kernel: CKernel, call: Call, segments: Segments, recorder: CKernel, recording: Call, starts: States,

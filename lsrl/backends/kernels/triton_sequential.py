@@ -10,7 +10,7 @@ from lsrl.backends.kernels.code import Builder, Value
 from lsrl.backends.kernels.text import leaves
 from lsrl.backends.kernels.triton_streams import Streams
 
-__all__ = ["failed", "in_groups", "sequential_kernel"]
+__all__ = ["in_groups", "sequential_kernel"]
 
 
 def sequential_kernel(s: Streams) -> tuple[list[str], list[str]]:
